@@ -1,0 +1,83 @@
+"""What every test may ask for: a real PostgreSQL, an event loop, a Hypothesis profile."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.servers.postgres import (
+    Postgres,
+    PostgresUnavailable,
+    create_run_folder,
+    obtain_server,
+    remove_run,
+)
+
+IS_CI = os.environ.get("CI") == "true"
+
+# The machine's speed is not what a property test judges. In CI a failure must come back when
+# the run is repeated, so the examples are the same each time.
+settings.register_profile(
+    "dev", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.register_profile("ci", settings.get_profile("dev"), derandomize=True, database=None)
+settings.load_profile("ci" if IS_CI else "dev")
+
+RUN_FOLDER = pytest.StashKey[Path]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    worker_input = getattr(config, "workerinput", None)
+    if worker_input is not None:  # a worker of pytest-xdist
+        config.stash[RUN_FOLDER] = Path(worker_input["postgres_run_folder"])
+        return
+    config.stash[RUN_FOLDER] = create_run_folder()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that unconfigure runs
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: object) -> None:
+    config: pytest.Config = node.config  # type: ignore[attr-defined]
+    node.workerinput["postgres_run_folder"] = str(config.stash[RUN_FOLDER])  # type: ignore[attr-defined]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput") and RUN_FOLDER in config.stash:
+        remove_run(config.stash[RUN_FOLDER])
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres(request: pytest.FixtureRequest) -> Postgres:
+    """The run's PostgreSQL server."""
+    try:
+        return obtain_server(request.config.stash[RUN_FOLDER])
+    except PostgresUnavailable as refusal:
+        reason = str(refusal)
+    if IS_CI:
+        pytest.fail(f"in CI PostgreSQL is not to be missed: {reason}", pytrace=False)
+    pytest.skip(f"NOT TESTED ON POSTGRESQL: {reason}")
+
+
+@pytest.fixture(scope="session")
+def postgres_template() -> str | None:
+    """The URL of the database that `postgres_url` copies; None for an empty one.
+
+    A folder of tests that wants a schema at once overrides this in its own conftest.
+    """
+    return None
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres, postgres_template: str | None) -> Iterator[str]:
+    """The URL of a database that is this test's own."""
+    url = postgres.create_database(postgres_template)
+    yield url
+    postgres.drop_database(url)
