@@ -8,7 +8,7 @@ ARGS =
 .PHONY: help run test lint format lock clean server-environment dev-environment
 
 help: ## Say what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
 
 run: server-environment ## Run the whole product here: embedded SQLite, one process (Ctrl-C ends it)
 	@exec .venv/bin/keyturn dev $(ARGS)
@@ -21,7 +21,7 @@ lint: dev-environment ## Check style, types and the direction of imports
 	@.venv/bin/ruff format --check --quiet . || \
 	    { echo "Run 'make format'. Not as ruff formats them:"; .venv/bin/ruff format --check .; exit 1; }
 	@.venv/bin/mypy --no-error-summary
-	@.venv/bin/lint-imports --no-timing >.venv/lint-imports.log 2>&1 || \
+	@.venv/bin/lint-imports --no-logo >.venv/lint-imports.log 2>&1 || \
 	    { cat .venv/lint-imports.log; exit 1; }
 	@echo "lint: style, types and imports are clean"
 
