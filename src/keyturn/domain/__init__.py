@@ -1,0 +1,1 @@
+"""The nouns of Keyturn: pure values and rules, with no I/O, no clock and no randomness."""

@@ -1,0 +1,201 @@
+"""Every refusal that Keyturn can give: a stable code, one public sentence, a private cause.
+
+The code and the sentence are for callers and never hold a secret; the cause (`__cause__`) is for
+the log. HTTP status and exit code are maps at the rim, not properties of an error.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One thing that is wrong with an input: where (a JSON pointer, RFC 6901) and what."""
+
+    pointer: str
+    detail: str
+
+
+class KeyturnError(Exception):
+    """The root of the tree. `code` is stable and documented; `detail` is one plain sentence."""
+
+    code: ClassVar[str] = "internal.error"
+    title: ClassVar[str] = "Something failed inside Keyturn"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class RequestMalformed(KeyturnError):
+    code = "request.malformed"
+    title = "The request cannot be read"
+
+
+class RequestInvalid(KeyturnError):
+    """The request can be read, but its values cannot be accepted. Lists every fault found."""
+
+    code = "request.invalid"
+    title = "The request has invalid values"
+
+    def __init__(self, detail: str, faults: tuple[Fault, ...] = ()) -> None:
+        super().__init__(detail)
+        self.faults = faults
+
+    @classmethod
+    def at(cls, pointer: str, detail: str) -> "RequestInvalid":
+        return cls(detail, (Fault(pointer=pointer, detail=detail),))
+
+
+class BodyTooLarge(KeyturnError):
+    code = "request.too_large"
+    title = "The body is too large"
+
+
+class BodyTimeout(KeyturnError):
+    code = "request.timeout"
+    title = "The body did not arrive in time"
+
+
+class MediaTypeUnsupported(KeyturnError):
+    code = "request.media_type"
+    title = "The media type is not supported"
+
+
+class RouteUnknown(KeyturnError):
+    code = "route.unknown"
+    title = "There is nothing at this path"
+
+
+class MethodNotAllowed(KeyturnError):
+    code = "route.method"
+    title = "The path does not have this method"
+
+
+class CredentialMissing(KeyturnError):
+    code = "credential.missing"
+    title = "A token is needed"
+
+
+class CredentialInvalid(KeyturnError):
+    """One answer for malformed, unknown, wrong, revoked, suspended and expired tokens alike."""
+
+    code = "credential.invalid"
+    title = "The token is not valid"
+
+
+class CredentialAmbiguous(KeyturnError):
+    code = "credential.ambiguous"
+    title = "Two different tokens were sent"
+
+
+class CredentialInUrl(KeyturnError):
+    code = "credential.in_url"
+    title = "A token stands in the URL"
+
+
+class PermissionMissing(KeyturnError):
+    """The caller is known, but may not do this; the sentence names the permission."""
+
+    code = "permission.missing"
+    title = "A permission is missing"
+
+
+class GrantExceeded(KeyturnError):
+    """The caller would give, or touch, more than it holds itself."""
+
+    code = "grant.exceeded"
+    title = "The caller would grant more than it holds"
+
+
+class NetworkDenied(KeyturnError):
+    code = "network.denied"
+    title = "The caller's network is not allowed"
+
+
+class WorkspaceRequired(KeyturnError):
+    code = "workspace.required"
+    title = "A workspace must be named"
+
+
+class WorkspaceDenied(KeyturnError):
+    code = "workspace.denied"
+    title = "The token belongs to another workspace"
+
+
+class NotFound(KeyturnError):
+    """What was named does not exist for this caller."""
+
+
+class KeyUnknown(NotFound):
+    code = "key.unknown"
+    title = "There is no such key"
+
+
+class SlotUnknown(NotFound):
+    code = "slot.unknown"
+    title = "There is no such slot"
+
+
+class WorkspaceUnknown(NotFound):
+    code = "workspace.unknown"
+    title = "There is no such workspace"
+
+
+class OperatorUnknown(NotFound):
+    code = "operator.unknown"
+    title = "There is no such operator"
+
+
+class KeyTerminal(KeyturnError):
+    """The key is revoked or expired, which no change can undo."""
+
+    code = "key.terminal"
+    title = "The key's life has ended"
+
+
+class VersionMoved(KeyturnError):
+    """Somebody else changed the object since the caller read it."""
+
+    code = "version.moved"
+    title = "The object has changed meanwhile"
+
+
+class IntegrityFailed(KeyturnError):
+    """A stored row fails its MAC: somebody changed it behind Keyturn's back."""
+
+    code = "integrity.failed"
+    title = "The stored record was changed from outside"
+
+
+class IdempotencyMismatch(KeyturnError):
+    code = "idempotency.mismatch"
+    title = "The idempotency key was used for another request"
+
+
+class IdempotencyRunning(KeyturnError):
+    code = "idempotency.running"
+    title = "The first request with this idempotency key is still running"
+
+
+class StorageUnavailable(KeyturnError):
+    code = "storage.unavailable"
+    title = "The database cannot be used now"
+
+
+class RecordingSaturated(KeyturnError):
+    """Requests arrive faster than they can be recorded; none is answered unrecorded."""
+
+    code = "recording.saturated"
+    title = "Requests cannot be recorded fast enough"
+
+
+class InstallationFault(KeyturnError):
+    """The installation on this machine cannot be used as it is. Carries the way out."""
+
+    code = "installation.fault"
+    title = "The installation cannot be used"
+
+    def __init__(self, detail: str, *, remedy: str) -> None:
+        super().__init__(detail)
+        self.remedy = remedy

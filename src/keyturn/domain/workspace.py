@@ -1,0 +1,29 @@
+"""The workspace: a tenant. Every slot, key, request and activity entry belongs to one."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+from keyturn.domain.runtime import NamedNetwork
+
+
+class WorkspaceStatus(StrEnum):
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """The record of a tenant. While it is suspended, every key in it is."""
+
+    id: UUID
+    name: str
+    status: WorkspaceStatus
+    networks: tuple[NamedNetwork, ...]
+    created_at: int
+    updated_at: int
+    version: int
+
+    @property
+    def is_suspended(self) -> bool:
+        return self.status is not WorkspaceStatus.ACTIVE

@@ -1,0 +1,27 @@
+"""What every verb is given: the store, the secrets' ring, time, chance, and the house's settings."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from keyturn.ambient import Clock, Entropy
+from keyturn.domain.digest import PepperRing
+from keyturn.domain.identity import make_id
+from keyturn.domain.slot import KNOWN_ENVIRONMENTS
+from keyturn.storage.contract import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """One installation's tools. `environments` are those that a key's name may end in."""
+
+    store: Store
+    ring: PepperRing
+    clock: Clock
+    entropy: Entropy
+    brand: str
+    environments: frozenset[str] = frozenset(KNOWN_ENVIRONMENTS)
+    activity_retention_days: int = 400
+    request_retention_days: int = 90
+
+    def new_id(self, now: int) -> UUID:
+        return make_id(now, self.entropy)

@@ -1,0 +1,134 @@
+"""Defining slots: by their own call, or along with a key."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from keyturn.domain.activity import Category
+from keyturn.domain.error import VersionMoved, WorkspaceUnknown
+from keyturn.domain.permission import Permission
+from keyturn.domain.slot import Slot, SlotName, SlotNotes
+from keyturn.services.context import Context
+from keyturn.services.identify import reaffirm
+from keyturn.services.journal import Act, Subject, note
+from keyturn.storage.log import Change
+from keyturn.storage.records import slot_ref
+from keyturn.storage.transaction import Writing
+
+
+@dataclass(frozen=True, slots=True)
+class DefinedSlot:
+    slot: Slot
+    is_new: bool
+
+
+def require_version(version: int, expected: frozenset[int] | None) -> None:
+    """Raises `VersionMoved` where the caller has seen none of the present versions."""
+    if expected is not None and version not in expected:
+        raise VersionMoved("This was changed since you read it; read it again and repeat.")
+
+
+def define_slot(
+    context: Context,
+    act: Act,
+    workspace_id: UUID,
+    name: SlotName,
+    notes: SlotNotes,
+    *,
+    expected: frozenset[int] | None = None,
+) -> DefinedSlot:
+    """Makes the slot, or gives it exactly these notes."""
+    notes = notes.checked()
+    now = context.clock.now()
+    with context.store.change() as transaction:
+        rights = reaffirm(transaction, act.caller, now)
+        rights.require(Permission.KEYS_WRITE, name)
+        if transaction.workspaces.find(workspace_id) is None:
+            raise WorkspaceUnknown("There is no workspace with this id.")
+        slot = transaction.slots.find(workspace_id, name)
+        if slot is None:
+            require_version(0, expected)
+            return DefinedSlot(
+                _create(context, transaction, act, workspace_id, name, notes, now), is_new=True
+            )
+        require_version(slot.version, expected)
+        following = slot.replaced(notes, now)
+        _store(context, transaction, act, slot, following, now)
+        return DefinedSlot(following, is_new=False)
+
+
+def note_slot(
+    context: Context,
+    transaction: Writing,
+    act: Act,
+    workspace_id: UUID,
+    name: SlotName,
+    notes: SlotNotes,
+    now: int,
+) -> Slot:
+    """The slot, made if there was none, with `notes` laid over those that it has."""
+    slot = transaction.slots.find(workspace_id, name)
+    if slot is None:
+        return _create(context, transaction, act, workspace_id, name, notes, now)
+    following = slot.noted(notes, now)
+    _store(context, transaction, act, slot, following, now)
+    return following
+
+
+def _create(
+    context: Context,
+    transaction: Writing,
+    act: Act,
+    workspace_id: UUID,
+    name: SlotName,
+    notes: SlotNotes,
+    now: int,
+) -> Slot:
+    slot = Slot(
+        workspace_id=workspace_id,
+        name=name,
+        notes=notes,
+        created_at=now,
+        updated_at=now,
+        version=1,
+    )
+    transaction.slots.add(slot)
+    _note(context, transaction, act, slot, "slot.created", f"Slot {name} was made.", now)
+    return slot
+
+
+def _store(
+    context: Context, transaction: Writing, act: Act, slot: Slot, following: Slot, now: int
+) -> None:
+    if following is slot:
+        return
+    transaction.slots.replace(following, slot.version)
+    message = f"Slot {slot.name} was changed."
+    _note(context, transaction, act, following, "slot.updated", message, now)
+
+
+def _note(
+    context: Context,
+    transaction: Writing,
+    act: Act,
+    slot: Slot,
+    action: str,
+    message: str,
+    now: int,
+) -> None:
+    ref = slot_ref(slot.workspace_id, slot.name)
+    note(
+        context,
+        transaction,
+        actor=act.caller.actor,
+        request_id=act.request_id,
+        action=action,
+        category=Category.CONFIGURATION,
+        subject=Subject(
+            workspace_id=slot.workspace_id,
+            type="slot",
+            id=str(slot.name),
+            change=Change(kind="slot", ref=ref, version=slot.version),
+        ),
+        message=message,
+        now=now,
+    )

@@ -1,0 +1,1 @@
+"""Keeping nouns: the tables, their seals and the two engines. It knows no verbs."""

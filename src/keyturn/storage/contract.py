@@ -1,0 +1,92 @@
+"""What the rest of Keyturn may ask of storage. `keyturn.testing.storage` is its exported suite.
+
+1. `change` runs one change at a time over the whole installation, and commits durably before it
+   returns; when its block raises, nothing of it remains.
+2. `read` gives one consistent view, and cannot write.
+3. `record` keeps what may be kept a moment later than it happened (requests, purges); it never
+   waits for a change to be durable, and no verdict depends on it.
+4. `credentials` answers from the database each time, never from an earlier answer.
+5. A row that fails its seal is reported to `on_damage` once its transaction is over.
+6. What the engine raises becomes `StorageUnavailable`, with the cause behind it.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+from keyturn.domain.key import Key
+from keyturn.domain.operator import Operator
+from keyturn.domain.workspace import Workspace
+from keyturn.storage.sealed import Damage
+from keyturn.storage.transaction import Reading, Writing
+
+OnDamage = Callable[[Damage], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyCredential:
+    """A key as a verdict needs it."""
+
+    key: Key
+    workspace: Workspace
+    owner: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorCredential:
+    operator: Operator
+
+
+Credential = KeyCredential | OperatorCredential
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """What a token names: an operator's id or a key's."""
+
+    id: UUID
+    is_operators: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialReading:
+    """The credentials found, by id, and a log position that they are at least as new as.
+
+    A damaged row is not among them.
+    """
+
+    found: Mapping[UUID, Credential]
+    position: int
+
+
+class CredentialReader(Protocol):
+    """Looks up what tokens name. `is_instant` readers may be called on an event loop."""
+
+    is_instant: bool
+
+    def read(self, references: Iterable[Reference]) -> CredentialReading: ...
+
+
+class Store(Protocol):
+    """One database."""
+
+    engine: str
+    credentials: CredentialReader
+
+    def read(self) -> AbstractContextManager[Reading]: ...
+
+    def change(self) -> AbstractContextManager[Writing]: ...
+
+    def record(self) -> AbstractContextManager[Reading]: ...
+
+    def create(self) -> AbstractContextManager[Reading]:
+        """A transaction that may write while there is no change head yet: for `init` alone."""
+        ...
+
+    def ping(self) -> int:
+        """The database's own clock, in microseconds. Raises `StorageUnavailable`."""
+        ...
+
+    def close(self) -> None: ...

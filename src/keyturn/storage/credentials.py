@@ -1,0 +1,114 @@
+"""Credentials for the hot path: one raw statement a key, checked like every other read.
+
+The answer comes from the database each time. What is remembered is only that a row of exactly
+these cells was found good and what it decodes to, which cannot go stale: other cells are another
+row. So an edit from outside is seen at the very next verification.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, and_, bindparam, select
+from sqlalchemy.engine import Dialect
+
+from keyturn.domain.seal import Cell, Sealer
+from keyturn.storage.contract import KeyCredential, OnDamage, OperatorCredential
+from keyturn.storage.records import (
+    KEYS,
+    OPERATORS,
+    SLOTS,
+    WORKSPACES,
+    key_of,
+    operator_of,
+    slot_of,
+    slot_ref,
+    workspace_of,
+)
+from keyturn.storage.schema import keys, operators, slots, workspaces
+from keyturn.storage.sealed import Damage
+
+REMEMBERED = 10_000
+
+_WORKSPACE_AT = KEYS.width
+_SLOT_AT = KEYS.width + WORKSPACES.width
+
+
+def key_statement(dialect: Dialect) -> str:
+    """The statement that reads a key by its id, with its workspace and its slot."""
+    query = (
+        select(*KEYS.selection(), *WORKSPACES.selection(), *SLOTS.selection())
+        .select_from(
+            keys.join(workspaces, workspaces.c.id == keys.c.workspace_id).outerjoin(
+                slots,
+                and_(
+                    slots.c.workspace_id == keys.c.workspace_id,
+                    slots.c.service == keys.c.service,
+                    slots.c.environment == keys.c.environment,
+                ),
+            )
+        )
+        .where(keys.c.id == bindparam("id"))
+    )
+    return _compiled(query, dialect)
+
+
+def operator_statement(dialect: Dialect) -> str:
+    """The statement that reads an operator by its id."""
+    return _compiled(
+        select(*OPERATORS.selection()).where(operators.c.id == bindparam("id")), dialect
+    )
+
+
+POSITION_STATEMENT = "SELECT position FROM change_head"
+
+
+def _compiled(query: Select[*tuple[Any, ...]], dialect: Dialect) -> str:
+    return str(query.compile(dialect=dialect, compile_kwargs={"render_postcompile": True}))
+
+
+class CredentialDecoder:
+    """Checks raw rows and decodes them, remembering the rows that it has found good."""
+
+    def __init__(self, sealer: Sealer, on_damage: OnDamage) -> None:
+        self._sealer = sealer
+        self._on_damage = on_damage
+        self._keys: dict[UUID, tuple[Sequence[Cell], KeyCredential]] = {}
+
+    def key(self, id_: UUID, cells: Sequence[Cell]) -> KeyCredential | None:
+        remembered = self._keys.get(id_)
+        if remembered is not None and remembered[0] == cells:
+            return remembered[1]
+        credential = self._decode_key(id_, cells)
+        if credential is not None:
+            if len(self._keys) >= REMEMBERED:
+                self._keys.pop(next(iter(self._keys)), None)
+            self._keys[id_] = (cells, credential)
+        return credential
+
+    def operator(self, id_: UUID, cells: Sequence[Cell]) -> OperatorCredential | None:
+        row = OPERATORS.open(self._sealer, cells)
+        if row is None:
+            self._on_damage(Damage(OPERATORS.kind, str(id_)))
+            return None
+        return OperatorCredential(operator=operator_of(row))
+
+    def _decode_key(self, id_: UUID, cells: Sequence[Cell]) -> KeyCredential | None:
+        row = KEYS.open(self._sealer, cells[:_WORKSPACE_AT])
+        if row is None:
+            self._on_damage(Damage(KEYS.kind, str(id_)))
+            return None
+        key = key_of(row)
+        tenant = WORKSPACES.open(self._sealer, cells[_WORKSPACE_AT:_SLOT_AT])
+        if tenant is None:
+            self._on_damage(Damage(WORKSPACES.kind, str(key.workspace_id)))
+            return None
+        owner = None
+        if cells[_SLOT_AT] is not None:
+            slot = SLOTS.open(self._sealer, cells[_SLOT_AT:])
+            if slot is None:
+                # A slot decides nothing; what it says is left out, and the key works.
+                self._on_damage(Damage(SLOTS.kind, slot_ref(key.workspace_id, key.slot)))
+            else:
+                owner = slot_of(slot).notes.owner
+        return KeyCredential(key=key, workspace=workspace_of(tenant), owner=owner)

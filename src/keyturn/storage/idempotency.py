@@ -1,0 +1,86 @@
+"""Keeping the first answer to a request that a client may send again. Never a token."""
+
+import json
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, delete, insert, select
+
+from keyturn.storage.schema import idempotency
+from keyturn.storage.session import Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdempotencyScope:
+    """Whose key it is, and where: one idempotency key means one thing per caller, workspace, route."""
+
+    caller_id: UUID
+    workspace_id: UUID
+    route: str
+    idempotency_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredAnswer:
+    """The first answer, its token already replaced by null, and the hash of the body it answered."""
+
+    body_hash: bytes
+    status: int
+    headers: dict[str, str]
+    body: str
+
+
+class Idempotency:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def find(self, scope: IdempotencyScope, *, since: int) -> StoredAnswer | None:
+        """The answer kept under `scope`, unless it is older than `since`."""
+        row = (
+            self._session.connection.execute(
+                select(idempotency).where(*_within(scope), idempotency.c.created_at >= since)
+            )
+            .mappings()
+            .first()
+        )
+        if row is None:
+            return None
+        return StoredAnswer(
+            body_hash=row["body_hash"],
+            status=row["status"],
+            headers=json.loads(row["headers"]),
+            body=row["body"],
+        )
+
+    def keep(self, scope: IdempotencyScope, answer: StoredAnswer, now: int) -> None:
+        """Keeps the answer, in the transaction of the change that it tells of."""
+        connection = self._session.connection
+        connection.execute(delete(idempotency).where(*_within(scope)))
+        connection.execute(
+            insert(idempotency).values(
+                caller_id=str(scope.caller_id),
+                workspace_id=str(scope.workspace_id),
+                route=scope.route,
+                idempotency_key=scope.idempotency_key,
+                body_hash=answer.body_hash,
+                status=answer.status,
+                headers=json.dumps(answer.headers),
+                body=answer.body,
+                created_at=now,
+            )
+        )
+
+    def purge(self, before: int) -> int:
+        """Deletes the answers older than `before`; says how many."""
+        return self._session.connection.execute(
+            delete(idempotency).where(idempotency.c.created_at < before)
+        ).rowcount
+
+
+def _within(scope: IdempotencyScope) -> tuple[ColumnElement[bool], ...]:
+    return (
+        idempotency.c.caller_id == str(scope.caller_id),
+        idempotency.c.workspace_id == str(scope.workspace_id),
+        idempotency.c.route == scope.route,
+        idempotency.c.idempotency_key == scope.idempotency_key,
+    )

@@ -1,0 +1,169 @@
+"""Keeping keys. Every look-up is by workspace and id: a foreign id behaves as one that is none."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Join, Select, and_, false, func, or_, select, true
+
+from keyturn.domain.key import Key, KeyState, KeyStatus
+from keyturn.domain.slot import Slot
+from keyturn.storage.records import KEYS, SLOTS, key_of, key_row, slot_of
+from keyturn.storage.schema import key_usage, keys, slots
+from keyturn.storage.sealed import cells_of
+from keyturn.storage.session import Session
+from keyturn.storage.slots import name_matches
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyView:
+    """A key with what stands beside it: its slot, and when it was last used."""
+
+    key: Key
+    slot: Slot | None
+    last_used_at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyFilter:
+    """Which keys to list. None asks for any; `slots` are patterns, `("*",)` for all."""
+
+    status: KeyStatus | None
+    now: int
+    slots: tuple[str, ...] = ("*",)
+    service: str | None = None
+    environment: str | None = None
+    owner: str | None = None
+    created_by: UUID | None = None
+
+
+class Keys:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add(self, key: Key) -> None:
+        KEYS.insert(self._session.connection, self._session.sealer, key_row(key))
+
+    def replace(self, key: Key, expected: int) -> None:
+        """Writes `key` over version `expected`. Raises `VersionMoved` where another stands."""
+        KEYS.replace(self._session.connection, self._session.sealer, key_row(key), expected)
+
+    def find(self, workspace_id: UUID, id: UUID) -> Key | None:  # noqa: A002
+        """The key, or None. Raises `IntegrityFailed` where its row is damaged."""
+        row = self._session.connection.execute(
+            select(*KEYS.selection()).where(
+                keys.c.workspace_id == str(workspace_id), keys.c.id == str(id)
+            )
+        ).first()
+        return None if row is None else self._session.require(KEYS, tuple(row), key_of, str(id))
+
+    def view(self, workspace_id: UUID, id: UUID) -> KeyView | None:  # noqa: A002
+        """The key with its slot and last use, or None. Raises `IntegrityFailed` as `find`."""
+        row = self._session.connection.execute(
+            _views().where(keys.c.workspace_id == str(workspace_id), keys.c.id == str(id))
+        ).first()
+        if row is None:
+            return None
+        key = self._session.require(KEYS, cells_of(row, 0, KEYS.width), key_of, str(id))
+        return self._viewed(key, row)
+
+    def workspace_of(self, id: UUID) -> UUID | None:  # noqa: A002
+        """The workspace that a key says it is in, for an operator who names a key alone."""
+        found = self._session.connection.execute(
+            select(keys.c.workspace_id).where(keys.c.id == str(id))
+        ).scalar()
+        return UUID(found) if isinstance(found, str) else None
+
+    def list(
+        self, workspace_id: UUID, wanted: KeyFilter, *, limit: int, before: UUID | None
+    ) -> Sequence[KeyView]:
+        """At most `limit` keys, newest first, from `before` on. Damaged rows are left out."""
+        query = (
+            _views().where(_wanted(workspace_id, wanted)).order_by(keys.c.id.desc()).limit(limit)
+        )
+        if before is not None:
+            query = query.where(keys.c.id < str(before))
+        views = []
+        for row in self._session.connection.execute(query):
+            cells = cells_of(row, 0, KEYS.width)
+            key = self._session.open(KEYS, cells, key_of, str(cells[0]))
+            if key is not None:
+                views.append(self._viewed(key, row))
+        return views
+
+    def count(self, workspace_id: UUID, wanted: KeyFilter) -> int:
+        query = select(func.count()).select_from(_joined()).where(_wanted(workspace_id, wanted))
+        return int(self._session.connection.execute(query).scalar_one())
+
+    def _viewed(self, key: Key, row: Sequence[Any]) -> KeyView:
+        slot = None
+        if row[KEYS.width] is not None:
+            cells = tuple(row[KEYS.width : KEYS.width + SLOTS.width])
+            ref = f"{key.workspace_id}/{key.slot}"
+            slot = self._session.open(SLOTS, cells, slot_of, ref)
+        last_used_at = row[-1]
+        return KeyView(
+            key=key,
+            slot=slot,
+            last_used_at=last_used_at if isinstance(last_used_at, int) else None,
+        )
+
+
+def _joined() -> Join:
+    return keys.outerjoin(
+        slots,
+        and_(
+            slots.c.workspace_id == keys.c.workspace_id,
+            slots.c.service == keys.c.service,
+            slots.c.environment == keys.c.environment,
+        ),
+    ).outerjoin(key_usage, key_usage.c.key_id == keys.c.id)
+
+
+def _views() -> Select[*tuple[Any, ...]]:
+    return select(*KEYS.selection(), *SLOTS.selection(), key_usage.c.last_used_at).select_from(
+        _joined()
+    )
+
+
+def _wanted(workspace_id: UUID, wanted: KeyFilter) -> ColumnElement[bool]:
+    terms: list[ColumnElement[bool]] = [
+        keys.c.workspace_id == str(workspace_id),
+        _in_status(wanted.status, wanted.now),
+        in_slots(wanted.slots),
+    ]
+    if wanted.service is not None:
+        terms.append(keys.c.service == wanted.service)
+    if wanted.environment is not None:
+        terms.append(keys.c.environment == wanted.environment)
+    if wanted.owner is not None:
+        terms.append(slots.c.owner == wanted.owner)
+    if wanted.created_by is not None:
+        terms.append(keys.c.created_by == str(wanted.created_by))
+    return and_(*terms)
+
+
+def _in_status(status: KeyStatus | None, now: int) -> ColumnElement[bool]:
+    expired = and_(keys.c.expires_at.is_not(None), keys.c.expires_at <= now)
+    match status:
+        case None:
+            return true()
+        case KeyStatus.REVOKED:
+            return keys.c.status == KeyState.REVOKED.value
+        case KeyStatus.EXPIRED:
+            return and_(keys.c.status != KeyState.REVOKED.value, expired)
+        case KeyStatus.ACTIVE | KeyStatus.SUSPENDED:
+            return and_(
+                keys.c.status == status.value,
+                or_(keys.c.expires_at.is_(None), keys.c.expires_at > now),
+            )
+
+
+def in_slots(patterns: tuple[str, ...]) -> ColumnElement[bool]:
+    """Whether a key's slot is among the patterns that a narrowed permission reaches."""
+    if "*" in patterns:
+        return true()
+    return or_(
+        false(), *(name_matches(keys.c.service, keys.c.environment, one) for one in patterns)
+    )

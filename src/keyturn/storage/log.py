@@ -1,0 +1,158 @@
+"""The change log: one head row, raised in the same transaction as every change.
+
+1. A writing transaction locks the head first, so that all changes of an installation stand in one
+   order, and commit order is position order. A rolled-back change rolls its position back: there
+   are no gaps. (A sequence would hand out numbers before commit; a reader that has seen 7 never
+   goes back for a 6 that commits later, and loses a revocation.)
+2. Each entry of the activity log is written here, in the transaction of the change it tells of: a
+   change that cannot be logged does not happen.
+3. A change that can alter a verdict also gets a row in `changes` with the object's new version.
+4. The head is sealed: set back or forward behind our back, it stops all changes.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from sqlalchemy import insert, select, update
+
+from keyturn.domain.activity import GENESIS, Entry, chain
+from keyturn.domain.error import IntegrityFailed
+from keyturn.domain.seal import Cell
+from keyturn.storage.schema import activity, change_head, changes
+from keyturn.storage.sealed import MAC
+from keyturn.storage.session import Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What a change touched: the kind of object, its reference, and its version from now on."""
+
+    kind: str
+    ref: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The end of the log: how many changes there were, and the last link of the activity chain."""
+
+    epoch: str
+    position: int
+    activity_number: int
+    activity_hash: bytes
+
+    def row(self) -> dict[str, Cell]:
+        return {
+            "id": 1,
+            "epoch": self.epoch,
+            "position": self.position,
+            "activity_number": self.activity_number,
+            "activity_hash": self.activity_hash,
+        }
+
+
+def create_head(session: Session, epoch: UUID) -> None:
+    """The head of a new installation, before the first entry."""
+    head = Head(epoch=str(epoch), position=0, activity_number=0, activity_hash=GENESIS)
+    row = head.row()
+    session.connection.execute(
+        insert(change_head).values(**row, mac=session.sealer.seal(change_head.name, row))
+    )
+
+
+def read_head(session: Session, *, lock: bool = False) -> Head:
+    """The head as it stands. Raises `IntegrityFailed` where its seal does not fit."""
+    query = select(change_head).where(change_head.c.id == 1)
+    found = (
+        session.connection.execute(query.with_for_update() if lock else query).mappings().first()
+    )
+    if found is None:
+        raise IntegrityFailed("The change log has no head; restore the database from a backup.")
+    row = {name: cell for name, cell in found.items() if name != MAC}
+    if not session.sealer.holds(change_head.name, row, found[MAC]):
+        raise IntegrityFailed(
+            "The head of the change log was changed from outside; run `keyturn activity verify`."
+        )
+    return Head(
+        epoch=row["epoch"],
+        position=row["position"],
+        activity_number=row["activity_number"],
+        activity_hash=row["activity_hash"],
+    )
+
+
+class ChangeLog:
+    """The log as one writing transaction sees it: the head is locked from beginning to end."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._begun = read_head(session, lock=True)
+        self.head = self._begun
+
+    def append(self, entry: Entry, change: Change | None = None) -> int:
+        """Writes the entry, and the change if there is one. Returns the position after it."""
+        connection = self._session.connection
+        position = self.head.position + (change is not None)
+        entry = replace(entry, position=None if change is None else position)
+        number = self.head.activity_number + 1
+        content_hash = entry.content_hash()
+        link = chain(self.head.activity_hash, number, entry.expires_at, content_hash)
+        if change is not None:
+            connection.execute(
+                insert(changes).values(
+                    position=position,
+                    kind=change.kind,
+                    ref=change.ref,
+                    version=change.version,
+                    workspace_id=None if entry.workspace_id is None else str(entry.workspace_id),
+                    at=entry.created_at,
+                )
+            )
+        connection.execute(
+            insert(activity).values(
+                number=number,
+                content_hash=content_hash,
+                hash=link,
+                **entry_row(entry),
+            )
+        )
+        self.head = replace(
+            self.head, position=position, activity_number=number, activity_hash=link
+        )
+        return position
+
+    def finish(self) -> None:
+        """Writes the head, at the end of the transaction."""
+        if self.head == self._begun:
+            return
+        row = self.head.row()
+        self._session.connection.execute(
+            update(change_head)
+            .where(change_head.c.id == 1, change_head.c.position == self._begun.position)
+            .values(**row, mac=self._session.sealer.seal(change_head.name, row))
+        )
+
+
+def entry_row(entry: Entry) -> dict[str, Cell]:
+    """The entry's columns; its content can be rebuilt from them to the letter."""
+    return {
+        "id": str(entry.id),
+        "workspace_id": None if entry.workspace_id is None else str(entry.workspace_id),
+        "actor_type": entry.actor.type.value,
+        "actor_id": None if entry.actor.id is None else str(entry.actor.id),
+        "actor_label": entry.actor.label,
+        "action": entry.action,
+        "category": entry.category.value,
+        "resource_type": entry.resource_type,
+        "resource_id": entry.resource_id,
+        "resource_version": entry.resource_version,
+        "status": entry.status.value,
+        "message": entry.message,
+        "metadata": json.dumps(entry.metadata, sort_keys=True, separators=(",", ":")),
+        "request_id": entry.request_id,
+        "retention_days": entry.retention_days,
+        "created_at": entry.created_at,
+        "expires_at": entry.expires_at,
+        "position": entry.position,
+    }

@@ -1,0 +1,46 @@
+"""Migrations by Alembic, the same head on both engines."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine
+
+_SCRIPTS = Path(__file__).with_name("migrations")
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
+    return config
+
+
+def newest_revision() -> str:
+    """The revision that this version of Keyturn needs."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    if head is None:
+        raise LookupError("there are no migrations in this package")
+    return head
+
+
+def known_revisions() -> frozenset[str]:
+    """Every revision that this version of Keyturn knows."""
+    return frozenset(
+        one.revision for one in ScriptDirectory.from_config(_config()).walk_revisions()
+    )
+
+
+def present_revision(engine: Engine) -> str | None:
+    """The revision that the database is at, None for an empty one."""
+    with engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def migrate(engine: Engine) -> None:
+    """Brings the database to the newest revision, all of it or, where it fails, none of it."""
+    with engine.begin() as connection:
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

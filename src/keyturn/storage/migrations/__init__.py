@@ -1,0 +1,1 @@
+"""The migrations: one file a revision, applied in one transaction."""

@@ -1,0 +1,203 @@
+"""Records to rows and back. A row comes here only after its seal was found good."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, cast
+from uuid import UUID
+
+from sqlalchemy import literal_column
+
+from keyturn.domain.key import Key, KeyState, RevocationReason
+from keyturn.domain.operator import Operator, OperatorKind
+from keyturn.domain.runtime import NamedNetwork
+from keyturn.domain.seal import Cell
+from keyturn.domain.slot import ExpectedRuntime, Slot, SlotName, SlotNotes
+from keyturn.domain.workspace import Workspace, WorkspaceStatus
+from keyturn.storage import schema
+from keyturn.storage.sealed import SealedTable
+
+KEYS = SealedTable(schema.keys, "key", schema.keys.c.id)
+WORKSPACES = SealedTable(schema.workspaces, "workspace", schema.workspaces.c.id)
+OPERATORS = SealedTable(schema.operators, "operator", schema.operators.c.id)
+SLOTS = SealedTable(
+    schema.slots,
+    "slot",
+    schema.slots.c.workspace_id
+    + literal_column("'/'")
+    + schema.slots.c.service
+    + literal_column("'-'")
+    + schema.slots.c.environment,
+)
+
+
+def slot_ref(workspace_id: UUID, name: SlotName) -> str:
+    """How the change log names a slot."""
+    return f"{workspace_id}/{name}"
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def _texts(cell: Cell) -> tuple[str, ...]:
+    return tuple(json.loads(cast(str, cell)))
+
+
+def _id(cell: Cell) -> UUID | None:
+    return None if cell is None else UUID(cast(str, cell))
+
+
+def key_row(key: Key) -> dict[str, Cell]:
+    return {
+        "id": str(key.id),
+        "workspace_id": str(key.workspace_id),
+        "service": key.slot.service,
+        "environment": key.slot.environment,
+        "brand": key.brand,
+        "name": key.name,
+        "scopes": _json(key.scopes),
+        "permissions": _json(key.permissions),
+        "allowed_cidrs": _json(key.allowed_cidrs),
+        "metadata": key.metadata,
+        "status": key.state.value,
+        "compromised": int(key.compromised),
+        "digest": key.digest,
+        "peppers": key.peppers,
+        "created_at": key.created_at,
+        "created_by": None if key.created_by is None else str(key.created_by),
+        "not_before": key.not_before,
+        "expires_at": key.expires_at,
+        "last_rotated_at": key.last_rotated_at,
+        "updated_at": key.updated_at,
+        "revoked_at": key.revoked_at,
+        "revocation_reason": None if key.revocation_reason is None else key.revocation_reason.value,
+        "version": key.version,
+    }
+
+
+def key_of(row: Mapping[str, Any]) -> Key:
+    reason = row["revocation_reason"]
+    return Key(
+        id=UUID(row["id"]),
+        workspace_id=UUID(row["workspace_id"]),
+        slot=SlotName(service=row["service"], environment=row["environment"]),
+        brand=row["brand"],
+        name=row["name"],
+        scopes=_texts(row["scopes"]),
+        permissions=_texts(row["permissions"]),
+        allowed_cidrs=_texts(row["allowed_cidrs"]),
+        metadata=row["metadata"],
+        state=KeyState(row["status"]),
+        compromised=bool(row["compromised"]),
+        digest=row["digest"],
+        peppers=row["peppers"],
+        created_at=row["created_at"],
+        created_by=_id(row["created_by"]),
+        not_before=row["not_before"],
+        expires_at=row["expires_at"],
+        last_rotated_at=row["last_rotated_at"],
+        updated_at=row["updated_at"],
+        revoked_at=row["revoked_at"],
+        revocation_reason=None if reason is None else RevocationReason(reason),
+        version=row["version"],
+    )
+
+
+def workspace_row(workspace: Workspace) -> dict[str, Cell]:
+    return {
+        "id": str(workspace.id),
+        "name": workspace.name,
+        "status": workspace.status.value,
+        "networks": _json([[one.name, list(one.cidrs)] for one in workspace.networks]),
+        "created_at": workspace.created_at,
+        "updated_at": workspace.updated_at,
+        "version": workspace.version,
+    }
+
+
+def workspace_of(row: Mapping[str, Any]) -> Workspace:
+    return Workspace(
+        id=UUID(row["id"]),
+        name=row["name"],
+        status=WorkspaceStatus(row["status"]),
+        networks=tuple(
+            NamedNetwork(name=name, cidrs=tuple(cidrs))
+            for name, cidrs in json.loads(row["networks"])
+        ),
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        version=row["version"],
+    )
+
+
+def operator_row(operator: Operator) -> dict[str, Cell]:
+    return {
+        "id": str(operator.id),
+        "name": operator.name,
+        "kind": operator.kind.value,
+        "digest": operator.digest,
+        "peppers": operator.peppers,
+        "created_at": operator.created_at,
+        "expires_at": operator.expires_at,
+        "revoked_at": operator.revoked_at,
+        "updated_at": operator.updated_at,
+        "version": operator.version,
+    }
+
+
+def operator_of(row: Mapping[str, Any]) -> Operator:
+    return Operator(
+        id=UUID(row["id"]),
+        name=row["name"],
+        kind=OperatorKind(row["kind"]),
+        digest=row["digest"],
+        peppers=row["peppers"],
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        revoked_at=row["revoked_at"],
+        updated_at=row["updated_at"],
+        version=row["version"],
+    )
+
+
+def slot_row(slot: Slot) -> dict[str, Cell]:
+    notes = slot.notes
+    runtimes = notes.runtimes
+    return {
+        "workspace_id": str(slot.workspace_id),
+        "service": slot.name.service,
+        "environment": slot.name.environment,
+        "owner": notes.owner,
+        "purpose": notes.purpose,
+        "runbook_url": notes.runbook_url,
+        "rotation_period_days": notes.rotation_period_days,
+        "runtimes": None
+        if runtimes is None
+        else _json([[one.name, one.max_call_interval_seconds] for one in runtimes]),
+        "created_at": slot.created_at,
+        "updated_at": slot.updated_at,
+        "version": slot.version,
+    }
+
+
+def slot_of(row: Mapping[str, Any]) -> Slot:
+    runtimes = row["runtimes"]
+    return Slot(
+        workspace_id=UUID(row["workspace_id"]),
+        name=SlotName(service=row["service"], environment=row["environment"]),
+        notes=SlotNotes(
+            owner=row["owner"],
+            purpose=row["purpose"],
+            runbook_url=row["runbook_url"],
+            rotation_period_days=row["rotation_period_days"],
+            runtimes=None
+            if runtimes is None
+            else tuple(
+                ExpectedRuntime(name=name, max_call_interval_seconds=seconds)
+                for name, seconds in json.loads(runtimes)
+            ),
+        ),
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        version=row["version"],
+    )

@@ -1,0 +1,292 @@
+"""Keeping requests, and the counts that follow from them: last use, and the table of runtimes."""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, delete, func, insert, select, text, true, tuple_
+
+from keyturn.domain.network import Network, sort_key, sort_range
+from keyturn.domain.request import (
+    LONGEST_ENVIRONMENT,
+    LONGEST_METHOD,
+    LONGEST_USER_AGENT,
+    Request,
+    recordable,
+    recordable_path,
+)
+from keyturn.domain.runtime import MOST_RUNTIMES_OF_A_KEY, OTHER
+from keyturn.domain.seal import Cell
+from keyturn.storage.keys import in_slots
+from keyturn.storage.schema import keys, requests, runtimes
+from keyturn.storage.session import Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedRequest:
+    """A request as it was kept. `ip` is text, `at` microseconds."""
+
+    id: str
+    request_id: str
+    at: int
+    key_id: str | None
+    valid: bool
+    code: str
+    runtime: str
+    declared: bool
+    ip: str | None
+    user_agent: str | None
+    method: str | None
+    path: str | None
+    scopes: tuple[str, ...]
+    environment: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestFilter:
+    """Which requests to list; None asks for any. `path` is a prefix, `slots` are patterns."""
+
+    slots: tuple[str, ...] = ("*",)
+    key_id: UUID | None = None
+    request_id: str | None = None
+    runtime: str | None = None
+    network: Network | None = None
+    path: str | None = None
+    valid: bool | None = None
+    code: str | None = None
+    since: int | None = None
+    until: int | None = None
+
+
+@dataclass(slots=True)
+class _Count:
+    first: int | None = None
+    last: int | None = None
+    allowed: int = 0
+    denied: int = 0
+
+    def add(self, request: Request) -> None:
+        if not request.is_valid:
+            self.denied += 1
+            return
+        self.allowed += 1
+        self.first = request.at if self.first is None else min(self.first, request.at)
+        self.last = request.at if self.last is None else max(self.last, request.at)
+
+    def merge(self, other: "_Count") -> None:
+        self.allowed += other.allowed
+        self.denied += other.denied
+        if other.first is not None and other.last is not None:
+            self.first = other.first if self.first is None else min(self.first, other.first)
+            self.last = other.last if self.last is None else max(self.last, other.last)
+
+    def cells(self) -> dict[str, Cell]:
+        return {
+            "first": self.first,
+            "last": self.last,
+            "allowed": self.allowed,
+            "denied": self.denied,
+        }
+
+
+@dataclass(slots=True)
+class _Tally:
+    keys: dict[str, _Count] = field(default_factory=lambda: defaultdict(_Count))
+    runtimes: dict[tuple[str, str, int], _Count] = field(
+        default_factory=lambda: defaultdict(_Count)
+    )
+
+
+_COUNT_KEY = text(
+    "INSERT INTO key_usage (key_id, last_used_at, allowed, denied)"
+    " VALUES (:key_id, :last, :allowed, :denied)"
+    " ON CONFLICT (key_id) DO UPDATE SET"
+    " last_used_at = CASE WHEN excluded.last_used_at > coalesce(key_usage.last_used_at, 0)"
+    " THEN excluded.last_used_at ELSE key_usage.last_used_at END,"
+    " allowed = key_usage.allowed + excluded.allowed,"
+    " denied = key_usage.denied + excluded.denied"
+)
+_COUNT_RUNTIME = text(
+    "INSERT INTO runtimes"
+    " (key_id, runtime, declared, first_seen_at, last_seen_at, allowed, denied)"
+    " VALUES (:key_id, :runtime, :declared, :first, :last, :allowed, :denied)"
+    " ON CONFLICT (key_id, runtime, declared) DO UPDATE SET"
+    " first_seen_at = CASE WHEN runtimes.first_seen_at IS NULL"
+    " OR excluded.first_seen_at < runtimes.first_seen_at"
+    " THEN coalesce(excluded.first_seen_at, runtimes.first_seen_at)"
+    " ELSE runtimes.first_seen_at END,"
+    " last_seen_at = CASE WHEN excluded.last_seen_at > coalesce(runtimes.last_seen_at, 0)"
+    " THEN excluded.last_seen_at ELSE runtimes.last_seen_at END,"
+    " allowed = runtimes.allowed + excluded.allowed,"
+    " denied = runtimes.denied + excluded.denied"
+)
+
+
+class Requests:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def record(self, batch: Sequence[tuple[str, Request]]) -> None:
+        """Keeps a batch of requests with their ids, and raises the counts that follow from them.
+
+        A batch whose commit was answered by a broken connection may come again: when its first id
+        is there already, all of it is, and nothing is counted twice.
+        """
+        if not batch:
+            return
+        connection = self._session.connection
+        if connection.execute(select(requests.c.id).where(requests.c.id == batch[0][0])).first():
+            return
+        connection.execute(insert(requests), [_row(id_, request) for id_, request in batch])
+        tally = _Tally()
+        for _, request in batch:
+            if request.key_id is not None:
+                key_id = str(request.key_id)
+                tally.keys[key_id].add(request)
+                runtime = (key_id, request.runtime.name, int(request.runtime.declared))
+                tally.runtimes[runtime].add(request)
+        # In one order always, so that two nodes counting at once cannot wait for each other.
+        if tally.keys:
+            connection.execute(
+                _COUNT_KEY,
+                [
+                    {"key_id": key_id, **count.cells()}
+                    for key_id, count in sorted(tally.keys.items())
+                ],
+            )
+            self._count_runtimes(tally.runtimes)
+
+    def _count_runtimes(self, counts: dict[tuple[str, str, int], _Count]) -> None:
+        known = self._known_runtimes({key for key, _, _ in counts})
+        merged: dict[tuple[str, str, int], _Count] = defaultdict(_Count)
+        for (key_id, name, declared), count in sorted(counts.items()):
+            mine = known[key_id]
+            if (name, declared) not in mine and len(mine) >= MOST_RUNTIMES_OF_A_KEY:
+                merged[key_id, OTHER, 0].merge(count)
+            else:
+                mine.add((name, declared))
+                merged[key_id, name, declared].merge(count)
+        self._session.connection.execute(
+            _COUNT_RUNTIME,
+            [
+                {"key_id": key_id, "runtime": name, "declared": declared, **count.cells()}
+                for (key_id, name, declared), count in sorted(merged.items())
+            ],
+        )
+
+    def _known_runtimes(self, key_ids: set[str]) -> dict[str, set[tuple[str, int]]]:
+        known: dict[str, set[tuple[str, int]]] = {key_id: set() for key_id in key_ids}
+        found = self._session.connection.execute(
+            select(runtimes.c.key_id, runtimes.c.runtime, runtimes.c.declared).where(
+                runtimes.c.key_id.in_(sorted(key_ids)), runtimes.c.runtime != OTHER
+            )
+        )
+        for key_id, name, declared in found:
+            known[key_id].add((name, declared))
+        return known
+
+    def list(
+        self,
+        workspace_id: UUID,
+        wanted: RequestFilter,
+        *,
+        limit: int,
+        before: tuple[int, str] | None,
+    ) -> Sequence[RecordedRequest]:
+        """At most `limit` requests, newest first, after the (time, id) given."""
+        order = (requests.c.at, requests.c.id)
+        query = (
+            select(requests)
+            .where(_wanted(workspace_id, wanted))
+            .order_by(*(column.desc() for column in order))
+            .limit(limit)
+        )
+        if before is not None:
+            query = query.where(tuple_(*order) < tuple_(*before))
+        rows = self._session.connection.execute(query).mappings()
+        return [
+            RecordedRequest(
+                id=row["id"],
+                request_id=row["request_id"],
+                at=row["at"],
+                key_id=row["key_id"],
+                valid=bool(row["valid"]),
+                code=row["code"],
+                runtime=row["runtime"],
+                declared=bool(row["declared"]),
+                ip=row["ip"],
+                user_agent=row["user_agent"],
+                method=row["method"],
+                path=row["path"],
+                scopes=tuple(json.loads(row["scopes"])),
+                environment=row["environment"],
+            )
+            for row in rows
+        ]
+
+    def count(self, workspace_id: UUID, wanted: RequestFilter) -> int:
+        query = select(func.count()).select_from(requests).where(_wanted(workspace_id, wanted))
+        return int(self._session.connection.execute(query).scalar_one())
+
+    def purge(self, before: int, *, limit: int) -> int:
+        """Deletes at most `limit` requests older than `before`; says how many."""
+        old = select(requests.c.id).where(requests.c.at < before).limit(limit)
+        return self._session.connection.execute(
+            delete(requests).where(requests.c.id.in_(old.scalar_subquery()))
+        ).rowcount
+
+
+def _row(id_: str, request: Request) -> dict[str, Cell]:
+    address = request.address
+    return {
+        "id": id_,
+        "request_id": request.request_id,
+        "at": request.at,
+        "workspace_id": None if request.workspace_id is None else str(request.workspace_id),
+        "key_id": None if request.key_id is None else str(request.key_id),
+        "valid": int(request.is_valid),
+        "code": request.code,
+        "runtime": request.runtime.name,
+        "declared": int(request.runtime.declared),
+        "ip": None if address is None else str(address),
+        "ip_order": None if address is None else sort_key(address),
+        "user_agent": recordable(request.user_agent, LONGEST_USER_AGENT),
+        "method": recordable(request.method, LONGEST_METHOD),
+        "path": recordable_path(request.path),
+        "scopes": json.dumps(request.scopes, separators=(",", ":")),
+        "environment": recordable(request.environment, LONGEST_ENVIRONMENT),
+    }
+
+
+def _wanted(workspace_id: UUID, wanted: RequestFilter) -> ColumnElement[bool]:
+    terms: list[ColumnElement[bool]] = [
+        requests.c.workspace_id == str(workspace_id),
+        _of_slots(workspace_id, wanted.slots),
+    ]
+    if wanted.key_id is not None:
+        terms.append(requests.c.key_id == str(wanted.key_id))
+    for name in ("request_id", "runtime", "code"):
+        word = getattr(wanted, name)
+        if word is not None:
+            terms.append(requests.c[name] == word)
+    if wanted.network is not None:
+        terms.append(requests.c.ip_order.between(*sort_range(wanted.network)))
+    if wanted.path is not None:
+        terms.append(func.substr(requests.c.path, 1, len(wanted.path)) == wanted.path)
+    if wanted.valid is not None:
+        terms.append(requests.c.valid == int(wanted.valid))
+    if wanted.since is not None:
+        terms.append(requests.c.at >= wanted.since)
+    if wanted.until is not None:
+        terms.append(requests.c.at < wanted.until)
+    return and_(*terms)
+
+
+def _of_slots(workspace_id: UUID, patterns: tuple[str, ...]) -> ColumnElement[bool]:
+    """Requests of keys in these slots. Who reads some slots only sees no request without a key."""
+    if "*" in patterns:
+        return true()
+    mine = select(keys.c.id).where(keys.c.workspace_id == str(workspace_id), in_slots(patterns))
+    return requests.c.key_id.in_(mine)

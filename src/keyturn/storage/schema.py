@@ -1,0 +1,285 @@
+"""The tables, one text for both engines.
+
+Columns carry the wire's names. Times are microseconds since the epoch, ids canonical UUID text,
+lists and objects canonical JSON text, and texts compare bytewise. Truth values are 0 and 1. The
+types convert nothing on the way out: whatever a hostile hand left in a row must reach the seal's
+check as it is, and harm nobody else.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Dialect,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+)
+
+from keyturn.domain.key import KeyState, RevocationReason
+from keyturn.domain.operator import OperatorKind
+from keyturn.domain.workspace import WorkspaceStatus
+
+
+class Blob(LargeBinary):
+    """Bytes as they are. (The stock type calls `bytes()` on what it reads: of a number planted in
+    the column that would allocate so many bytes.)"""
+
+    cache_ok = True
+
+    def bind_processor(self, dialect: Dialect) -> None:
+        return None
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
+        return None
+
+
+def _one_of(column: str, words: Iterable[str]) -> str:
+    spelled = ", ".join(f"'{word}'" for word in words)
+    return f"{column} IN ({spelled})"
+
+
+TEXT = Text().with_variant(Text(collation="C"), "postgresql")
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _text(name: str, *, optional: bool = False) -> Column[str]:
+    return Column(name, TEXT, nullable=optional)
+
+
+def _number(name: str, *, optional: bool = False) -> Column[int]:
+    return Column(name, BigInteger, nullable=optional)
+
+
+installation = Table(
+    "installation",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    _text("installation_id"),
+    _text("brand"),
+    _text("root_fingerprint"),
+    _text("pepper_fingerprints"),
+    _number("created_at"),
+    CheckConstraint("id = 1", name="single"),
+)
+
+change_head = Table(
+    "change_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    _text("epoch"),
+    _number("position"),
+    _number("activity_number"),
+    Column("activity_hash", Blob, nullable=False),
+    Column("mac", Blob, nullable=False),
+    CheckConstraint("id = 1", name="single"),
+    postgresql_with={"fillfactor": 50},
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    _text("kind"),
+    _text("ref"),
+    _number("version"),
+    _text("workspace_id", optional=True),
+    _number("at"),
+    Index("ix_changes_kind_ref_position", "kind", "ref", "position"),
+)
+
+workspaces = Table(
+    "workspaces",
+    metadata,
+    Column("id", TEXT, primary_key=True),
+    _text("name"),
+    _text("status"),
+    _text("networks"),
+    _number("created_at"),
+    _number("updated_at"),
+    _number("version"),
+    Column("mac", Blob, nullable=False),
+    CheckConstraint(_one_of("status", WorkspaceStatus), name="status"),
+)
+
+operators = Table(
+    "operators",
+    metadata,
+    Column("id", TEXT, primary_key=True),
+    _text("name"),
+    _text("kind"),
+    Column("digest", Blob, nullable=False),
+    _text("peppers"),
+    _number("created_at"),
+    _number("expires_at", optional=True),
+    _number("revoked_at", optional=True),
+    _number("updated_at"),
+    _number("version"),
+    Column("mac", Blob, nullable=False),
+    CheckConstraint(_one_of("kind", OperatorKind), name="kind"),
+)
+
+slots = Table(
+    "slots",
+    metadata,
+    _text("workspace_id"),
+    _text("service"),
+    _text("environment"),
+    _text("owner", optional=True),
+    _text("purpose", optional=True),
+    _text("runbook_url", optional=True),
+    _number("rotation_period_days", optional=True),
+    _text("runtimes", optional=True),
+    _number("created_at"),
+    _number("updated_at"),
+    _number("version"),
+    Column("mac", Blob, nullable=False),
+    PrimaryKeyConstraint("workspace_id", "service", "environment"),
+    Index("ix_slots_workspace_id_owner", "workspace_id", "owner"),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", TEXT, primary_key=True),
+    _text("workspace_id"),
+    _text("service"),
+    _text("environment"),
+    _text("brand"),
+    _text("name"),
+    _text("scopes"),
+    _text("permissions"),
+    _text("allowed_cidrs"),
+    _text("metadata"),
+    _text("status"),
+    Column("compromised", Integer, nullable=False),
+    Column("digest", Blob, nullable=False),
+    _text("peppers"),
+    _number("created_at"),
+    _text("created_by", optional=True),
+    _number("not_before", optional=True),
+    _number("expires_at", optional=True),
+    _number("last_rotated_at", optional=True),
+    _number("updated_at"),
+    _number("revoked_at", optional=True),
+    _text("revocation_reason", optional=True),
+    _number("version"),
+    Column("mac", Blob, nullable=False),
+    CheckConstraint(_one_of("status", KeyState), name="status"),
+    CheckConstraint(_one_of("revocation_reason", RevocationReason), name="revocation_reason"),
+    CheckConstraint("(status = 'revoked') = (revoked_at IS NOT NULL)", name="revoked_at"),
+    Index("ix_keys_workspace_id_id", "workspace_id", "id"),
+    Index("ix_keys_workspace_id_status_id", "workspace_id", "status", "id"),
+    Index("ix_keys_slot", "workspace_id", "service", "environment", "id"),
+    Index("ix_keys_workspace_id_created_by", "workspace_id", "created_by", "id"),
+)
+
+key_usage = Table(
+    "key_usage",
+    metadata,
+    Column("key_id", TEXT, primary_key=True),
+    _number("last_used_at", optional=True),
+    _number("allowed"),
+    _number("denied"),
+    postgresql_with={"fillfactor": 70},
+)
+
+runtimes = Table(
+    "runtimes",
+    metadata,
+    _text("key_id"),
+    _text("runtime"),
+    Column("declared", Integer, nullable=False),
+    _number("first_seen_at", optional=True),
+    _number("last_seen_at", optional=True),
+    _number("allowed"),
+    _number("denied"),
+    PrimaryKeyConstraint("key_id", "runtime", "declared"),
+    postgresql_with={"fillfactor": 70},
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("id", TEXT, primary_key=True),
+    _text("request_id"),
+    _number("at"),
+    _text("workspace_id", optional=True),
+    _text("key_id", optional=True),
+    Column("valid", Integer, nullable=False),
+    _text("code"),
+    _text("runtime"),
+    Column("declared", Integer, nullable=False),
+    _text("ip", optional=True),
+    _text("ip_order", optional=True),
+    _text("user_agent", optional=True),
+    _text("method", optional=True),
+    _text("path", optional=True),
+    _text("scopes"),
+    _text("environment", optional=True),
+    Index("ix_requests_workspace_id_at_id", "workspace_id", "at", "id"),
+    Index("ix_requests_key_id_at_id", "key_id", "at", "id"),
+    Index("ix_requests_workspace_id_request_id", "workspace_id", "request_id"),
+    Index("ix_requests_at", "at"),
+)
+
+activity = Table(
+    "activity",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    _text("id"),
+    _text("workspace_id", optional=True),
+    _text("actor_type", optional=True),
+    _text("actor_id", optional=True),
+    _text("actor_label", optional=True),
+    _text("action", optional=True),
+    _text("category", optional=True),
+    _text("resource_type", optional=True),
+    _text("resource_id", optional=True),
+    _number("resource_version", optional=True),
+    _text("status", optional=True),
+    _text("message", optional=True),
+    _text("metadata", optional=True),
+    _text("request_id", optional=True),
+    _number("retention_days"),
+    _number("created_at"),
+    _number("expires_at"),
+    _number("position", optional=True),
+    Column("content_hash", Blob, nullable=False),
+    Column("hash", Blob, nullable=False),
+    Index("ix_activity_workspace_id_number", "workspace_id", "number"),
+    Index("ix_activity_resource", "workspace_id", "resource_type", "resource_id", "number"),
+    Index("ix_activity_workspace_id_request_id", "workspace_id", "request_id"),
+    Index("ix_activity_expires_at", "expires_at"),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    _text("caller_id"),
+    _text("workspace_id"),
+    _text("route"),
+    _text("idempotency_key"),
+    Column("body_hash", Blob, nullable=False),
+    Column("status", Integer, nullable=False),
+    _text("headers"),
+    _text("body"),
+    _number("created_at"),
+    PrimaryKeyConstraint("caller_id", "workspace_id", "route", "idempotency_key"),
+    Index("ix_idempotency_created_at", "created_at"),
+)

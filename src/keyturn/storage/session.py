@@ -1,0 +1,52 @@
+"""What each module that keeps a noun works with: a connection, the sealer, what was damaged."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
+
+from keyturn.domain.error import IntegrityFailed
+from keyturn.domain.seal import Cell, Sealer
+from keyturn.storage.sealed import Damage, SealedTable
+
+Record = TypeVar("Record")
+
+
+@dataclass(slots=True)
+class Session:
+    """One transaction's tools. `damage` gathers what was found, for the store to report."""
+
+    connection: Connection
+    sealer: Sealer
+    damage: list[Damage] = field(default_factory=list)
+
+    def open(
+        self,
+        table: SealedTable,
+        cells: Sequence[Cell],
+        decode: Callable[[Mapping[str, Any]], Record],
+        ref: str,
+    ) -> Record | None:
+        """The record in a row, or None (and a report) where the row is damaged."""
+        row = table.open(self.sealer, cells)
+        if row is None:
+            self.damage.append(Damage(table.kind, ref))
+            return None
+        return decode(row)
+
+    def require(
+        self,
+        table: SealedTable,
+        cells: Sequence[Cell],
+        decode: Callable[[Mapping[str, Any]], Record],
+        ref: str,
+    ) -> Record:
+        """As `open`, but raises `IntegrityFailed` where the row is damaged."""
+        record = self.open(table, cells, decode, ref)
+        if record is None:
+            raise IntegrityFailed(
+                f"The stored record of this {table.kind} was changed from outside; it is denied "
+                "everywhere and can no longer be changed. Replace it, and see the activity log."
+            )
+        return record

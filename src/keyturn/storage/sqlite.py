@@ -1,0 +1,170 @@
+"""SQLite: one file, one process, durable changes, and credentials read on the spot.
+
+Facts that this module leans on (https://sqlite.org/wal.html, /pragma.html#pragma_synchronous):
+in WAL mode readers never wait for the writer; `synchronous=FULL` syncs the log at each commit, so
+an answered change survives a power cut; `NORMAL` does not, and is for requests only. A
+transaction that reads first and writes later must begin IMMEDIATE, or two of them interleave.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from uuid import UUID
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool, QueuePool
+
+from keyturn.domain.error import InstallationFault, StorageUnavailable
+from keyturn.domain.seal import Sealer
+from keyturn.storage.contract import Credential, CredentialReading, OnDamage, Reference
+from keyturn.storage.credentials import (
+    POSITION_STATEMENT,
+    CredentialDecoder,
+    key_statement,
+    operator_statement,
+)
+from keyturn.storage.engine import Transactions
+
+BUSY_TIMEOUT_MS = 5_000
+READERS = 40
+
+# What a hostile editor left need not be valid text; it must reach the seal's check all the same.
+_CLOCK = "SELECT julianday('now'), (SELECT count(*) FROM change_head)"
+_EPOCH_JULIAN = 2_440_587.5
+
+_as_text = partial(str, encoding="utf-8", errors="surrogateescape")
+
+
+class SqliteStore(Transactions):
+    """The database in one file. Raises `InstallationFault` where the file is no database."""
+
+    engine = "sqlite"
+
+    def __init__(self, path: Path, sealer: Sealer, on_damage: OnDamage) -> None:
+        self._path = path
+        super().__init__(
+            reader=_engine(path, begin="BEGIN", pragmas=("query_only=ON",), size=READERS),
+            changer=_engine(path, begin="BEGIN IMMEDIATE", pragmas=("synchronous=FULL",), size=1),
+            recorder=_engine(
+                path, begin="BEGIN IMMEDIATE", pragmas=("synchronous=NORMAL",), size=1
+            ),
+            sealer=sealer,
+            on_damage=on_damage,
+            turn=threading.Lock(),
+        )
+        try:
+            self.credentials = SqliteCredentials(path, sealer, on_damage)
+        except sqlite3.DatabaseError as error:
+            raise InstallationFault(
+                f"The file {path} cannot be used as a database: {error}.",
+                remedy="Name another file in KEYTURN_DATABASE_URL, or restore a backup.",
+            ) from error
+
+    def ping(self) -> int:
+        return self.credentials.clock()
+
+    def close(self) -> None:
+        super().close()
+        self.credentials.close()
+
+
+class SqliteCredentials:
+    """Reads credentials in a few microseconds, so inline on the event loop."""
+
+    is_instant = True
+
+    def __init__(self, path: Path, sealer: Sealer, on_damage: OnDamage) -> None:
+        self._connection = _connect(path, pragmas=("query_only=ON",))
+        self._decoder = CredentialDecoder(sealer, on_damage)
+        dialect = SQLiteDialect_pysqlite(paramstyle="named")
+        self._key = key_statement(dialect)
+        self._operator = operator_statement(dialect)
+        self._lock = threading.Lock()
+
+    def read(self, references: Iterable[Reference]) -> CredentialReading:
+        found: dict[UUID, Credential] = {}
+        try:
+            with self._lock:
+                # The position first: what is read after it is at least as new.
+                position = self._connection.execute(POSITION_STATEMENT).fetchone()
+                rows = [(one, self._row(one)) for one in references]
+        except sqlite3.Error as error:
+            raise StorageUnavailable("The database cannot be read now; try again.") from error
+        for reference, cells in rows:
+            if cells is None:
+                continue
+            credential: Credential | None = (
+                self._decoder.operator(reference.id, cells)
+                if reference.is_operators
+                else self._decoder.key(reference.id, cells)
+            )
+            if credential is not None:
+                found[reference.id] = credential
+        return CredentialReading(found=found, position=0 if position is None else position[0])
+
+    def _row(self, reference: Reference) -> tuple[str | int | float | bytes | None, ...] | None:
+        statement = self._operator if reference.is_operators else self._key
+        row = self._connection.execute(statement, {"id": str(reference.id)}).fetchone()
+        return None if row is None else tuple(row)
+
+    def clock(self) -> int:
+        try:
+            with self._lock:
+                days = self._connection.execute(_CLOCK).fetchone()[0]
+        except sqlite3.Error as error:
+            raise StorageUnavailable("The database cannot be read now; try again.") from error
+        return int((days - _EPOCH_JULIAN) * 86_400_000_000)
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+
+def _connect(path: Path, pragmas: tuple[str, ...]) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_MS / 1_000
+    )
+    _prepare(connection, pragmas)
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, pragmas: tuple[str, ...]) -> None:
+    connection.isolation_level = None
+    connection.text_factory = _as_text
+    connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    connection.execute("PRAGMA journal_mode=WAL")
+    for pragma in pragmas:
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def sqlite_engine(path: Path) -> Engine:
+    """An engine for migrations and checks: durable, one connection at a time."""
+    return _engine(path, begin="BEGIN IMMEDIATE", pragmas=("synchronous=FULL",), size=0)
+
+
+def _engine(path: Path, *, begin: str, pragmas: tuple[str, ...], size: int) -> Engine:
+    engine = (
+        create_engine(f"sqlite:///{path}", poolclass=NullPool)
+        if size == 0
+        else create_engine(
+            f"sqlite:///{path}",
+            poolclass=QueuePool,
+            pool_size=size,
+            max_overflow=0,
+            pool_timeout=5,
+            connect_args={"check_same_thread": False},
+        )
+    )
+
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
+        _prepare(connection, pragmas)
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: object) -> None:
+        connection.exec_driver_sql(begin)  # type: ignore[attr-defined]
+
+    return engine

@@ -1,0 +1,56 @@
+"""Keeping workspaces."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import func, select
+
+from keyturn.domain.workspace import Workspace
+from keyturn.storage.records import WORKSPACES, workspace_of, workspace_row
+from keyturn.storage.schema import workspaces
+from keyturn.storage.session import Session
+
+
+class Workspaces:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add(self, workspace: Workspace) -> None:
+        WORKSPACES.insert(self._session.connection, self._session.sealer, workspace_row(workspace))
+
+    def replace(self, workspace: Workspace, expected: int) -> None:
+        """Writes over version `expected`. Raises `VersionMoved` where another stands."""
+        WORKSPACES.replace(
+            self._session.connection, self._session.sealer, workspace_row(workspace), expected
+        )
+
+    def find(self, id: UUID) -> Workspace | None:  # noqa: A002
+        """The workspace, or None. Raises `IntegrityFailed` where its row is damaged."""
+        row = self._session.connection.execute(
+            select(*WORKSPACES.selection()).where(workspaces.c.id == str(id))
+        ).first()
+        if row is None:
+            return None
+        return self._session.require(WORKSPACES, tuple(row), workspace_of, str(id))
+
+    def list(self, *, limit: int, before: UUID | None) -> Sequence[Workspace]:
+        """At most `limit` workspaces, newest first. Damaged rows are left out."""
+        query = select(*WORKSPACES.selection()).order_by(workspaces.c.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(workspaces.c.id < str(before))
+        found = []
+        for row in self._session.connection.execute(query):
+            cells = tuple(row)
+            workspace = self._session.open(WORKSPACES, cells, workspace_of, str(cells[0]))
+            if workspace is not None:
+                found.append(workspace)
+        return found
+
+    def count(self) -> int:
+        query = select(func.count()).select_from(workspaces)
+        return int(self._session.connection.execute(query).scalar_one())
+
+    def only(self) -> UUID | None:
+        """The id of the one workspace, or None where there are several."""
+        found = self._session.connection.execute(select(workspaces.c.id).limit(2)).scalars().all()
+        return UUID(found[0]) if len(found) == 1 else None
