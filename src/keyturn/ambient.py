@@ -2,25 +2,6 @@
 
 import os
 import time
-from typing import Protocol
-
-
-class Clock(Protocol):
-    """Tells the time. Production has `SystemClock`; tests have `keyturn.testing.FakeClock`."""
-
-    def now(self) -> int:
-        """Wall-clock time, in microseconds since the epoch, UTC."""
-        ...
-
-    def elapsed(self) -> float:
-        """Seconds of a clock that never runs backwards; only differences mean something."""
-        ...
-
-
-class Entropy(Protocol):
-    """Gives unpredictable bytes."""
-
-    def take(self, size_bytes: int) -> bytes: ...
 
 
 class SystemClock:

@@ -1,18 +1,14 @@
 """Ids: UUID version 7 (RFC 9562), and the two spellings that paths and filters accept."""
 
 import re
-from typing import Protocol
 from uuid import UUID
 
+from keyturn.domain.ambience import Entropy
 from keyturn.domain.base62 import decode_uuid
 
 NIL = UUID(int=0)
 
 _CANONICAL = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
-
-
-class Entropy(Protocol):
-    def take(self, size_bytes: int) -> bytes: ...
 
 
 def make_id(now: int, entropy: Entropy) -> UUID:

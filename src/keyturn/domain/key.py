@@ -104,7 +104,7 @@ class Key:
         return KeyStatus(self.state)
 
     def after(self, act: KeyAct, now: int) -> KeyState:
-        """The state that `act` leads to. Raises `KeyTerminal` where the machine has no such step."""
+        """The state that `act` leads to. Raises `KeyTerminal` where there is no such step."""
         following = TRANSITIONS.get((self.state, act))
         if following is None or (self.is_expired(now) and act not in _ACTS_AFTER_EXPIRY):
             raise KeyTerminal(

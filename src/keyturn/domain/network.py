@@ -54,7 +54,7 @@ def parse_network(text: str) -> Network | None:
 
 
 def check_networks(values: Iterable[str], pointer: str = "/allowed_cidrs") -> tuple[str, ...]:
-    """The blocks in their one spelling, sorted. Raises `RequestInvalid` naming each that is none."""
+    """The blocks in their one spelling, sorted. Raises `RequestInvalid` naming each other one."""
     texts = list(values)
     networks = [parse_network(text) for text in texts]
     faults = tuple(
@@ -79,7 +79,7 @@ def _networks(texts: tuple[str, ...]) -> tuple[Network, ...]:
 
 
 def holds_address(cidrs: tuple[str, ...], address: Address | None) -> bool:
-    """Whether `address` lies in one of the blocks. No blocks hold everything; no address, nothing."""
+    """Whether `address` is in a block. No blocks hold everything; an unknown address is in none."""
     if not cidrs:
         return True
     return address is not None and any(address in network for network in _networks(cidrs))

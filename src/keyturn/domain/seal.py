@@ -37,7 +37,7 @@ class Sealer:
         return _SCHEME + hmac.digest(self._key, encoded, "sha256")
 
     def holds(self, table: str, row: Mapping[str, Cell], seal: object) -> bool:
-        """Whether `seal` is the seal of exactly this row. A value of any type may be asked about."""
+        """Whether `seal`, a value of any type, is the seal of exactly this row."""
         return isinstance(seal, bytes) and hmac.compare_digest(self.seal(table, row), seal)
 
 

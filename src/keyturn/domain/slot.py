@@ -55,7 +55,7 @@ class SlotName:
 
 
 def make_slot_name(service: str, environment: str) -> SlotName:
-    """The slot of a service and an environment. Raises `RequestInvalid` where one is no such name."""
+    """The slot of a service and an environment. Raises `RequestInvalid` where one is no name."""
     if _SERVICE.fullmatch(service) is None:
         raise RequestInvalid.at(
             "/service",
@@ -124,7 +124,10 @@ class SlotNotes:
 
     @property
     def is_empty(self) -> bool:
-        return self == SlotNotes()
+        return self == NOTHING_NOTED
+
+
+NOTHING_NOTED = SlotNotes()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +142,7 @@ class Slot:
     version: int
 
     def noted(self, notes: SlotNotes, now: int) -> "Slot":
-        """This slot with the given notes laid over its own; those that are None leave it as it is."""
+        """This slot with the given notes laid over its own; None leaves a note as it is."""
         mine = self.notes
         merged = SlotNotes(
             owner=mine.owner if notes.owner is None else notes.owner,

@@ -10,7 +10,7 @@ from keyturn.domain.key import Key, KeyAct
 from keyturn.domain.network import check_networks
 from keyturn.domain.permission import Permission, check_permissions
 from keyturn.domain.scope import check_scopes
-from keyturn.domain.slot import SlotNotes
+from keyturn.domain.slot import NOTHING_NOTED, SlotNotes
 from keyturn.domain.text import check_text
 from keyturn.services.context import Context
 from keyturn.services.define import note_slot, require_version
@@ -31,7 +31,7 @@ class KeyAmendment:
     allowed_cidrs: tuple[str, ...] | None = None
     metadata: str | None = None
     expires_at: int | None = None
-    notes: SlotNotes = SlotNotes()
+    notes: SlotNotes = NOTHING_NOTED
 
     def checked(self, now: int) -> "KeyAmendment":
         """This amendment in its one spelling. Raises `RequestInvalid`, also where it is empty."""

@@ -109,7 +109,7 @@ def attest(
     context: Context,
     notary: Notary,
     head_lines: Iterable[str],
-    progress: Progress = lambda done, total: None,
+    progress: Progress | None = None,
 ) -> Attestation:
     """Walks the whole log: the chain, the change log, the head row, and the signed heads."""
     faults: list[str] = []
@@ -125,7 +125,8 @@ def attest(
         while links := transaction.activity.links(after=walk.number, limit=_STEP):
             for link in links:
                 walk.step(link)
-            progress(walk.number, head.activity_number)
+            if progress is not None:
+                progress(walk.number, head.activity_number)
         faults += walk.faults
         if (walk.number, walk.hash) != (head.activity_number, head.activity_hash):
             faults.append(

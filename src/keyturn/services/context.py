@@ -1,9 +1,9 @@
-"""What every verb is given: the store, the secrets' ring, time, chance, and the house's settings."""
+"""What every verb is given: the store, the pepper ring, time, chance, and a few settings."""
 
 from dataclasses import dataclass
 from uuid import UUID
 
-from keyturn.ambient import Clock, Entropy
+from keyturn.domain.ambience import Clock, Entropy
 from keyturn.domain.digest import PepperRing
 from keyturn.domain.identity import make_id
 from keyturn.domain.slot import KNOWN_ENVIRONMENTS

@@ -11,7 +11,7 @@ from keyturn.domain.key import Key, KeyState
 from keyturn.domain.network import check_networks
 from keyturn.domain.permission import Permission, check_permissions
 from keyturn.domain.scope import check_scopes
-from keyturn.domain.slot import SlotName, SlotNotes, infer_slot_name
+from keyturn.domain.slot import NOTHING_NOTED, SlotName, SlotNotes, infer_slot_name
 from keyturn.domain.text import check_text
 from keyturn.domain.token import SECRET_BYTES, Token, make_token
 from keyturn.services.context import Context
@@ -35,7 +35,7 @@ class KeyDraft:
     metadata: str = "{}"
     not_before: int | None = None
     expires_at: int | None = None
-    notes: SlotNotes = SlotNotes()
+    notes: SlotNotes = NOTHING_NOTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,7 +62,7 @@ class Meter:
         return self.waiting
 
     def _take(self) -> list[tuple[str, Request]]:
-        batch = []
+        batch: list[tuple[str, Request]] = []
         while self._noted and len(batch) < BATCH:
             request = self._noted.popleft()
             batch.append((str(self._context.new_id(request.at)), request))

@@ -12,7 +12,7 @@ from keyturn.storage.session import Session
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdempotencyScope:
-    """Whose key it is, and where: one idempotency key means one thing per caller, workspace, route."""
+    """Whose key it is, and where: it means one thing per caller, workspace and route."""
 
     caller_id: UUID
     workspace_id: UUID
@@ -22,7 +22,7 @@ class IdempotencyScope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredAnswer:
-    """The first answer, its token already replaced by null, and the hash of the body it answered."""
+    """The first answer, its token replaced by null, and the hash of the body that it answered."""
 
     body_hash: bytes
     status: int

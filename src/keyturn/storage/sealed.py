@@ -14,6 +14,7 @@ from sqlalchemy import (
     ScalarSelect,
     Table,
     and_,
+    func,
     insert,
     literal,
     literal_column,
@@ -49,11 +50,17 @@ class SealedTable:
 
     def last_logged_version(self) -> ScalarSelect[int]:
         """The version that the change log has last for the row, as a subquery."""
+        kind: ColumnElement[str] = literal_column(f"'{self.kind}'")
+        mine = changes.alias()
+        last = (
+            select(func.max(mine.c.position))
+            .where(mine.c.kind == kind, mine.c.ref == self.ref)
+            .correlate(self.table)
+        )
         return (
             select(changes.c.version)
-            .where(changes.c.kind == literal_column(f"'{self.kind}'"), changes.c.ref == self.ref)
-            .order_by(changes.c.position.desc())
-            .limit(literal_column("1"))
+            .where(changes.c.position == last.scalar_subquery())
+            .correlate(self.table)
             .scalar_subquery()
         )
 

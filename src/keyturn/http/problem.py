@@ -1,0 +1,110 @@
+"""Errors as `application/problem+json` (RFC 9457): the one map from our errors to HTTP."""
+
+import json
+
+from keyturn.domain.error import (
+    BodyTimeout,
+    BodyTooLarge,
+    CredentialAmbiguous,
+    CredentialInUrl,
+    CredentialInvalid,
+    CredentialMissing,
+    Fault,
+    GrantExceeded,
+    IdempotencyMismatch,
+    IdempotencyRunning,
+    IntegrityFailed,
+    KeyTerminal,
+    KeyturnError,
+    MediaTypeUnsupported,
+    MethodNotAllowed,
+    NetworkDenied,
+    NotFound,
+    PermissionMissing,
+    RecordingSaturated,
+    RequestInvalid,
+    RequestMalformed,
+    RouteUnknown,
+    StorageUnavailable,
+    VersionMoved,
+    WorkspaceDenied,
+    WorkspaceRequired,
+)
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:keyturn:error:"
+
+STATUS: dict[type[KeyturnError], int] = {
+    RequestMalformed: 400,
+    CredentialAmbiguous: 400,
+    CredentialInUrl: 400,
+    WorkspaceRequired: 400,
+    CredentialMissing: 401,
+    CredentialInvalid: 401,
+    PermissionMissing: 403,
+    GrantExceeded: 403,
+    NetworkDenied: 403,
+    WorkspaceDenied: 403,
+    RouteUnknown: 404,
+    NotFound: 404,
+    MethodNotAllowed: 405,
+    BodyTimeout: 408,
+    KeyTerminal: 409,
+    IntegrityFailed: 409,
+    IdempotencyRunning: 409,
+    VersionMoved: 412,
+    BodyTooLarge: 413,
+    MediaTypeUnsupported: 415,
+    RequestInvalid: 422,
+    IdempotencyMismatch: 422,
+    StorageUnavailable: 503,
+    RecordingSaturated: 503,
+}
+
+_CHALLENGE = 'Bearer realm="keyturn"'
+_RETRY_AFTER_SECONDS = "1"
+
+
+def status_of(error: KeyturnError) -> int:
+    """The HTTP status of an error: its own class's, else that of the nearest base; 500 for none."""
+    for base in type(error).__mro__:
+        if base in STATUS:
+            return STATUS[base]
+    return 500
+
+
+def headers_of(error: KeyturnError) -> dict[str, str]:
+    """The headers that belong to an error."""
+    match error:
+        case CredentialMissing():
+            return {"WWW-Authenticate": _CHALLENGE}
+        case CredentialInvalid():
+            return {"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'}
+        case StorageUnavailable() | RecordingSaturated() | IdempotencyRunning():
+            return {"Retry-After": _RETRY_AFTER_SECONDS}
+        case BodyTimeout() | BodyTooLarge():
+            # The rest of the body would be read as the next request.
+            return {"Connection": "close"}
+        case _:
+            return {}
+
+
+def problem(error: KeyturnError, request_id: str) -> bytes:
+    """The body of an error's answer."""
+    members: dict[str, object] = {
+        "type": TYPE_PREFIX + error.code,
+        "title": error.title,
+        "status": status_of(error),
+        "detail": error.detail,
+        "code": error.code,
+        "request_id": request_id,
+    }
+    if isinstance(error, RequestInvalid):
+        members["errors"] = [_spelled(fault) for fault in error.faults]
+    if isinstance(error, IdempotencyMismatch):
+        members["errors"] = [{"pointer": "", "detail": error.detail}]
+    return json.dumps(members).encode()
+
+
+def _spelled(fault: Fault) -> dict[str, str]:
+    return {"pointer": fault.pointer, "detail": fault.detail}

@@ -1,0 +1,49 @@
+"""Locating: which workspace a call is about, and the object in it that it names."""
+
+from uuid import UUID
+
+from keyturn.domain.error import (
+    KeyUnknown,
+    WorkspaceDenied,
+    WorkspaceRequired,
+    WorkspaceUnknown,
+)
+from keyturn.services.context import Context
+from keyturn.services.identify import Caller
+
+
+def require_own(caller: Caller, named: UUID | None, *, is_named: bool) -> None:
+    """Raises `WorkspaceDenied` where a key names another workspace than its own, real or not."""
+    if is_named and not caller.is_operator and named != caller.workspace_id:
+        raise WorkspaceDenied("Keyturn-Workspace must name the token's own workspace.")
+
+
+def locate_workspace(context: Context, caller: Caller, named: UUID | None) -> UUID:
+    """The workspace of a call that creates or lists: the caller's own, the one named, or the only
+    one. Raises `WorkspaceRequired` or `WorkspaceUnknown` for operators."""
+    if caller.workspace_id is not None:
+        return caller.workspace_id
+    with context.store.read() as transaction:
+        if named is None:
+            only = transaction.workspaces.only()
+            if only is None:
+                raise WorkspaceRequired(
+                    "There are several workspaces; name one with the header Keyturn-Workspace."
+                )
+            return only
+        if transaction.workspaces.find(named) is None:
+            raise WorkspaceUnknown("There is no workspace with this id.")
+        return named
+
+
+def locate_key(context: Context, caller: Caller, named: UUID | None, id_: UUID | None) -> UUID:
+    """The workspace of a call that names a key. Raises `KeyUnknown`."""
+    if id_ is None:
+        raise KeyUnknown("There is no key with this id.")
+    if caller.workspace_id is not None:
+        return caller.workspace_id
+    with context.store.read() as transaction:
+        found = transaction.keys.workspace_of(id_)
+    if found is None or (named is not None and named != found):
+        raise KeyUnknown("There is no key with this id.")
+    return found
