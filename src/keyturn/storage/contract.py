@@ -72,8 +72,11 @@ class CredentialReader(Protocol):
 class Store(Protocol):
     """One database."""
 
-    engine: str
-    credentials: CredentialReader
+    @property
+    def engine(self) -> str: ...
+
+    @property
+    def credentials(self) -> CredentialReader: ...
 
     def read(self) -> AbstractContextManager[Reading]: ...
 
