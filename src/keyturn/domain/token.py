@@ -10,8 +10,8 @@ Rules, from the wire contract (section 2), with vectors in `vectors/token.json`:
 4. The parse is anchored and linear, and looks at no more than 128 bytes.
 5. The checksum is no security. It lets noise be refused without a look-up.
 
-A `Token` never shows its secret by accident: printing, formatting, logging or comparing it gives
-the hint, and it cannot be pickled. `reveal()` is the one way out.
+A `Token` never shows its secret by accident: printing, formatting or logging it gives the hint, and
+it cannot be pickled or copied. `reveal()` is the one way out.
 """
 
 import re
@@ -21,11 +21,11 @@ from uuid import UUID
 
 from keyturn.domain.base62 import (
     CHECKSUM_WIDTH,
-    GREATEST_CHECKSUM,
     GREATEST_SECRET,
     SECRET_WIDTH,
     decode_uuid,
     encode,
+    encode_checksum,
     encode_uuid,
 )
 
@@ -82,7 +82,7 @@ class Token:
 
 def checksum(body: str) -> str:
     """Six characters of CRC-32 over everything that stands before them."""
-    return encode(zlib.crc32(body.encode("ascii")), CHECKSUM_WIDTH)
+    return encode_checksum(zlib.crc32(body.encode("ascii")))
 
 
 def make_token(*, brand: str, environment: str, id: UUID, secret: bytes) -> Token:  # noqa: A002
@@ -105,7 +105,8 @@ def parse_token(text: str, *, brand: str | None = None) -> Token | None:
     found_brand, environment, spelled_id, secret, sum_ = match.groups()
     if brand is not None and found_brand != brand:
         return None
-    if secret > GREATEST_SECRET or sum_ > GREATEST_CHECKSUM or sum_ != checksum(text[:-6]):
+    # A sum of 2^32 or more has a spelling that `checksum` never gives.
+    if sum_ != checksum(text[:-CHECKSUM_WIDTH]) or secret > GREATEST_SECRET:
         return None
     id_ = decode_uuid(spelled_id)
     if id_ is None:
