@@ -11,6 +11,7 @@
 
 import hmac
 from collections.abc import Mapping
+from typing import NoReturn
 from uuid import UUID
 
 _DIGEST = b"keyturn/digest/v1\x00"
@@ -32,6 +33,9 @@ class PepperRing:
 
     def __repr__(self) -> str:
         return f"<PepperRing versions={sorted(self._peppers)} current={self.current}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("peppers cannot be pickled or copied")
 
     def make(self, *, workspace_id: UUID, id: UUID, secret: bytes) -> tuple[bytes, str]:  # noqa: A002
         """The digest of a new secret, and the `peppers` to store beside it."""

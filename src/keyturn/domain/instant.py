@@ -7,21 +7,29 @@ SECOND = 1_000_000
 DAY = 86_400 * SECOND
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+_EARLIEST = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+
+# Python lets an offset of `+00:99` pass, and newer ones an hour of 24; RFC 3339 has neither.
+_HOUR_AND_MINUTE = r"(?:[01]\d|2[0-3]):[0-5]\d"
 _RFC3339 = re.compile(
-    r"(\d{4}-\d{2}-\d{2})[Tt](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
+    rf"(\d{{4}}-\d{{2}}-\d{{2}})[Tt]({_HOUR_AND_MINUTE}:\d{{2}})(?:\.(\d{{1,9}}))?"
+    rf"([Zz]|[+-]{_HOUR_AND_MINUTE})",
+    re.ASCII,
 )
 
 
 def format_instant(micros: int) -> str:
     """`1763822101123456` as `2025-11-22T14:35:01.123456Z`: fixed width, so texts sort as times."""
-    moment = _EPOCH + timedelta(microseconds=micros)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond:06d}Z"
+    moment = _EPOCH.replace(tzinfo=None) + timedelta(microseconds=micros)
+    return moment.isoformat(timespec="microseconds") + "Z"
 
 
 def parse_instant(text: str) -> int:
     """Microseconds of an RFC 3339 time. Digits below a microsecond are cut off.
 
-    Raises `ValueError` for anything else, a time without an offset included.
+    Raises `ValueError` for anything else: a time without an offset, a leap second, or one that an
+    offset moves out of the years 1 to 9999, so that `format_instant` can write all that was read.
     """
     match = _RFC3339.fullmatch(text)
     if match is None:
@@ -29,8 +37,8 @@ def parse_instant(text: str) -> int:
     date, clock, fraction, offset = match.groups()
     zone = "+00:00" if offset in "Zz" else offset
     micros = (fraction or "").ljust(6, "0")[:6]
-    try:
-        moment = datetime.fromisoformat(f"{date}T{clock}.{micros}{zone}")
-        return (moment - _EPOCH) // timedelta(microseconds=1)
-    except OverflowError as overflow:
-        raise ValueError("out of range") from overflow
+    moment = datetime.fromisoformat(f"{date}T{clock}.{micros}{zone}")
+    found = (moment - _EPOCH) // timedelta(microseconds=1)
+    if not _EARLIEST <= found <= _LATEST:
+        raise ValueError("out of range")
+    return found

@@ -10,6 +10,7 @@ from keyturn.domain.text import refuse_token
 LARGEST_BYTES = 4_096
 DEEPEST = 16
 
+_LARGEST_NUMBER = 10**LARGEST_BYTES
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
@@ -36,6 +37,8 @@ def _check(value: Json, pointer: str, depth: int) -> None:
             _check_string(value, pointer)
         case float() if not math.isfinite(value):
             raise RequestInvalid.at(pointer, "This number cannot be written as JSON.")
+        case int() if abs(value) >= _LARGEST_NUMBER:  # Python refuses to spell a much longer one
+            raise RequestInvalid.at(pointer, "This number is too long.")
         case list():
             for member in value:
                 _check(member, pointer, depth - 1)

@@ -10,6 +10,8 @@ from enum import StrEnum
 
 from keyturn.domain.error import Fault, RequestInvalid
 
+MOST_PERMISSIONS = 100
+
 
 class Permission(StrEnum):
     ADMIN = "admin"
@@ -37,6 +39,8 @@ def check_permissions(values: Iterable[str], pointer: str = "/permissions") -> t
     )
     if faults:
         raise RequestInvalid(faults[0].detail, faults)
+    if len(permissions) > MOST_PERMISSIONS:
+        raise RequestInvalid.at(pointer, f"There may be at most {MOST_PERMISSIONS} permissions.")
     return tuple(sorted(set(permissions)))
 
 

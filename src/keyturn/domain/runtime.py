@@ -17,7 +17,9 @@ OTHER = "other"
 
 _DECLARED = re.compile(r"[A-Za-z0-9._:/@-]{1,128}", re.ASCII)
 _PRODUCT = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}", re.ASCII)
-_VERSION = re.compile(r"[-_.]?v?\d+(?:\.\d+)*(?:[-+.][A-Za-z0-9]+)*\Z", re.ASCII)
+# A version at the end; with something behind it (`-beta1`) only where it has a dot, since
+# `oauth2-proxy` and `oauth2-client` are two workloads and not versions of `oauth`.
+_VERSION = re.compile(r"[-_.]?v?\d+(?:(?:\.\d+)*|(?:\.\d+)+(?:[-+.][A-Za-z0-9]+)*)\Z", re.ASCII)
 _OUTSIDE = re.compile(r"[^A-Za-z0-9._-]")
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 
 from keyturn.domain.error import Fault, RequestInvalid
+from keyturn.domain.redaction import holds_token
 
 MOST_SCOPES = 100
 
@@ -22,10 +23,10 @@ def check_scopes(values: Iterable[str], pointer: str = "/scopes") -> tuple[str, 
         Fault(
             pointer=f"{pointer}/{index}",
             detail="A scope is like `read`, `pins:publish` or `pins:*`, with no spaces, "
-            f"and has at most {_LONGEST} characters.",
+            f"and has at most {_LONGEST} characters. A token is none.",
         )
         for index, scope in enumerate(scopes)
-        if len(scope) > _LONGEST or _SCOPE.fullmatch(scope) is None
+        if len(scope) > _LONGEST or _SCOPE.fullmatch(scope) is None or holds_token(scope)
     )
     if faults:
         raise RequestInvalid(faults[0].detail, faults)

@@ -11,6 +11,7 @@
 
 import hmac
 from collections.abc import Mapping
+from typing import NoReturn
 
 _LABEL = b"keyturn/row/v1\x00"
 _SCHEME = b"\x01"
@@ -27,6 +28,9 @@ class Sealer:
         if len(key) != 32:
             raise ValueError("a row key has 32 bytes")
         self._key = key
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a row key cannot be pickled or copied")
 
     def seal(self, table: str, row: Mapping[str, Cell]) -> bytes:
         encoded = (

@@ -83,7 +83,7 @@ def infer_slot_name(name: str, environments: frozenset[str]) -> SlotName:
         raise RequestInvalid.at(
             "/name", "No service can be read from this name; give `service` and `environment`."
         )
-    return SlotName(service=service, environment=last if known else DEFAULT_ENVIRONMENT)
+    return make_slot_name(service, last if known else DEFAULT_ENVIRONMENT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

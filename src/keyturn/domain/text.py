@@ -12,7 +12,7 @@ URL_LENGTH = 2_000
 # Control characters forge log lines; lone surrogates cannot be stored; the bidirectional overrides
 # make a name read as another (CVE-2021-42574).
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-_URL = re.compile(r"https?://[^\s/?#]+[^\s]*")
+_URL = re.compile(r"https?://[^\s/?#@]+(?:[/?#]\S*)?")
 
 
 def check_text(value: str, pointer: str, *, longest: int = NAME_LENGTH) -> str:
@@ -35,7 +35,7 @@ def check_text(value: str, pointer: str, *, longest: int = NAME_LENGTH) -> str:
 def check_url(value: str, pointer: str) -> str:
     """An http or https address without user information."""
     url = check_text(value, pointer, longest=URL_LENGTH)
-    if _URL.fullmatch(url) is None or "@" in url.split("/", 3)[2]:
+    if _URL.fullmatch(url) is None:
         raise RequestInvalid.at(
             pointer, "This must be an http or https address without a password."
         )
