@@ -68,8 +68,14 @@ class RouteUnknown(KeyturnError):
 
 
 class MethodNotAllowed(KeyturnError):
+    """`allow` names the methods that the path has, separated by commas."""
+
     code = "route.method"
     title = "The path does not have this method"
+
+    def __init__(self, detail: str, *, allow: str = "") -> None:
+        super().__init__(detail)
+        self.allow = allow
 
 
 class CredentialMissing(KeyturnError):

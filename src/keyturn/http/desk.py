@@ -1,6 +1,7 @@
 """What the resources share: the context, the meter, this node, and who is in front of it."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,6 +23,26 @@ class Readiness:
     checks: dict[str, str]
 
 
+class Running:
+    """What is being carried out at this moment."""
+
+    def __init__(self) -> None:
+        self._members: set[object] = set()
+        self._lock = threading.Lock()
+
+    def add_if_absent(self, member: object) -> bool:
+        """Whether `member` was absent until now."""
+        with self._lock:
+            if member in self._members:
+                return False
+            self._members.add(member)
+            return True
+
+    def remove(self, member: object) -> None:
+        with self._lock:
+            self._members.discard(member)
+
+
 @dataclass(slots=True, kw_only=True)
 class Desk:
     """One node's front desk. `proxies` is how many trusted hops stand in front of it."""
@@ -34,7 +55,7 @@ class Desk:
     environment: str
     proxies: int
     check: Callable[[], Readiness]
-    running: set[object] = field(default_factory=set)
+    running: Running = field(default_factory=Running)
     lookups: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="lookup")
     )

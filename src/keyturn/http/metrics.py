@@ -4,6 +4,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
 
 class Metrics:
     """The counters of one node, in a registry of their own."""
@@ -47,12 +49,21 @@ class Metrics:
             registry=self._registry,
         )
         self._verdicts: dict[str, Counter] = {}
+        self._answers: dict[tuple[str, int], Counter] = {}
 
     def verified(self, code: str) -> None:
         """Counts a verdict. The child is kept: finding it costs more than counting."""
         child = self._verdicts.get(code)
         if child is None:
             child = self._verdicts[code] = self.verifications.labels(code)
+        child.inc()
+
+    def responded(self, method: str, status: int) -> None:
+        """Counts an answer. Methods that we do not know are counted together."""
+        known = method if method in _METHODS else "other"
+        child = self._answers.get((known, status))
+        if child is None:
+            child = self._answers[known, status] = self.responses.labels(known, str(status))
         child.inc()
 
     def exposition(self) -> bytes:

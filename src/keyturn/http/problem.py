@@ -30,6 +30,7 @@ from keyturn.domain.error import (
     WorkspaceDenied,
     WorkspaceRequired,
 )
+from keyturn.domain.redaction import redact
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:keyturn:error:"
@@ -82,6 +83,8 @@ def headers_of(error: KeyturnError) -> dict[str, str]:
             return {"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'}
         case StorageUnavailable() | RecordingSaturated() | IdempotencyRunning():
             return {"Retry-After": _RETRY_AFTER_SECONDS}
+        case MethodNotAllowed(allow=allow):
+            return {"Allow": allow} if allow else {}
         case BodyTimeout() | BodyTooLarge():
             # The rest of the body would be read as the next request.
             return {"Connection": "close"}
@@ -95,7 +98,7 @@ def problem(error: KeyturnError, request_id: str) -> bytes:
         "type": TYPE_PREFIX + error.code,
         "title": error.title,
         "status": status_of(error),
-        "detail": error.detail,
+        "detail": redact(error.detail),
         "code": error.code,
         "request_id": request_id,
     }
@@ -107,4 +110,4 @@ def problem(error: KeyturnError, request_id: str) -> bytes:
 
 
 def _spelled(fault: Fault) -> dict[str, str]:
-    return {"pointer": fault.pointer, "detail": fault.detail}
+    return {"pointer": redact(fault.pointer), "detail": redact(fault.detail)}

@@ -14,10 +14,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from keyturn.domain.activity import GENESIS, chain
+from keyturn.domain.activity import GENESIS, Entry, chain
 from keyturn.domain.error import IntegrityFailed
 from keyturn.services.context import Context
-from keyturn.storage.activity import Link
+from keyturn.storage.activity import Activity, Link, LoggedChange
 from keyturn.storage.log import Head
 
 _STEP = 1_000
@@ -82,9 +82,11 @@ class Notary:
         try:
             head = SignedHead(**json.loads(line))
             self._key.public_key().verify(base64.b64decode(head.signature), head.signed())
-        except (ValueError, TypeError, InvalidSignature):
+        except (ValueError, TypeError, RecursionError, InvalidSignature):
             return None
-        return head
+        # What is signed spells the number 7 and the text "7" alike.
+        numbers = (head.number, head.position, head.at)
+        return head if all(type(number) is int for number in numbers) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,8 +123,9 @@ def attest(
             return Attestation(
                 entries=0, changes=0, blanked=0, heads=len(heads), faults=(error.detail,)
             )
+        log = transaction.activity
         walk = _Walk(context.clock.now(), heads)
-        while links := transaction.activity.links(after=walk.number, limit=_STEP):
+        while links := log.links(after=walk.cursor, limit=_STEP):
             for link in links:
                 walk.step(link)
             if progress is not None:
@@ -132,7 +135,9 @@ def attest(
             faults.append(
                 f"The log ends at entry {walk.number}, its head says {head.activity_number}."
             )
-        changes = _check_changes(transaction.activity.changes, walk.changes, head.position, faults)
+        if walk.steps != log.count():
+            faults.append("There are entries that stand nowhere in the log.")
+        changes = _check_changes(log, walk, head.position, faults)
     newest = max(heads, default=0)
     if newest > head.activity_number:
         faults.append(
@@ -149,15 +154,19 @@ def attest(
 
 
 def _signed_heads(notary: Notary, lines: Iterable[str], faults: list[str]) -> dict[int, SignedHead]:
-    heads = {}
+    heads: dict[int, SignedHead] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         head = notary.read(line)
         if head is None:
             faults.append(f"Line {number} of the file of heads is not signed by this installation.")
-        else:
-            heads[head.number] = head
+            continue
+        if heads.setdefault(head.number, head).hash != head.hash:
+            faults.append(
+                f"Two different heads of entry {head.number} were signed: an old copy of the "
+                "database was restored in between, and written on."
+            )
     return heads
 
 
@@ -165,16 +174,24 @@ class _Walk:
     def __init__(self, now: int, heads: dict[int, SignedHead]) -> None:
         self._now = now
         self._heads = heads
+        self.cursor: int | None = None
+        self.steps = 0
         self.number = 0
         self.hash = GENESIS
         self.blanked = 0
         self.faults: list[str] = []
-        self.changes: dict[int, tuple[str, int]] = {}
+        self.changes: dict[int, LoggedChange] = {}
+        self.untold: set[int | None] = set()
 
     def step(self, link: Link) -> None:
+        self.cursor = link.number
+        self.steps += 1
         number = self.number + 1
         if link.number != number:
             self.faults.append(f"Entry {number} is missing.")
+        if link.is_broken:
+            self.faults.append(f"What stands after entry {self.number} is no entry.")
+            return
         self._check_content(link)
         made = chain(self.hash, link.number, link.expires_at, link.content_hash)
         if made != link.hash:
@@ -185,36 +202,50 @@ class _Walk:
         self.number, self.hash = link.number, link.hash
 
     def _check_content(self, link: Link) -> None:
+        entry = link.entry
         if link.is_unreadable:
             self.faults.append(f"Entry {link.number} cannot be read: it was edited.")
-        elif link.entry is None:
+        elif entry is None:
             self.blanked += 1
+            self.untold.add(link.position)
             if link.expires_at > self._now:
                 self.faults.append(f"The content of entry {link.number} went before its time.")
-        elif link.entry.content_hash() != link.content_hash:
+        elif entry.content_hash() != link.content_hash:
             self.faults.append(f"Entry {link.number} was edited.")
-        elif link.entry.position is not None and link.entry.resource_version is not None:
-            self.changes[link.entry.position] = (
-                link.entry.resource_id,
-                link.entry.resource_version,
-            )
+        elif entry.position is not None and entry.resource_version is not None:
+            self.changes[entry.position] = _told(entry, entry.position, entry.resource_version)
 
 
-def _check_changes(
-    read: Callable[..., Iterable[tuple[int, str, str, int]]],
-    told: dict[int, tuple[str, int]],
-    position: int,
-    faults: list[str],
-) -> int:
-    last = 0
-    while rows := list(read(after=last, limit=_STEP)):
-        for found, _, ref, version in rows:
-            if found != last + 1:
+def _told(entry: Entry, position: int, version: int) -> LoggedChange:
+    """What the change log must say of the change that an entry tells of."""
+    workspace_id = None if entry.workspace_id is None else str(entry.workspace_id)
+    is_slot = entry.resource_type == "slot"
+    return LoggedChange(
+        position=position,
+        kind="key" if entry.resource_type == "api_key" else entry.resource_type,
+        ref=f"{workspace_id}/{entry.resource_id}" if is_slot else entry.resource_id,
+        version=version,
+        workspace_id=workspace_id,
+        at=entry.created_at,
+    )
+
+
+def _check_changes(log: Activity, walk: _Walk, position: int, faults: list[str]) -> int:
+    cursor: int | None = None
+    last = steps = 0
+    while changes := log.changes(after=cursor, limit=_STEP):
+        for change in changes:
+            cursor = change.position
+            steps += 1
+            if change.position != last + 1:
                 faults.append(f"Change {last + 1} is missing.")
-            expected = told.get(found)
-            if expected is not None and expected != (ref.rpartition("/")[2], version):
-                faults.append(f"Change {found} was edited.")
-            last = found
+            told = walk.changes.get(change.position)
+            if told != change and not (told is None and change.position in walk.untold):
+                faults.append(f"Change {change.position} was edited.")
+            if isinstance(change.position, int):
+                last = change.position
     if last != position:
         faults.append(f"The change log ends at {last}, its head says {position}.")
+    if steps != log.count_changes():
+        faults.append("There are changes that stand nowhere in the change log.")
     return last

@@ -142,7 +142,9 @@ def _identify_operator(credential: OperatorCredential, *, now: int) -> Identific
         code=code,
         caller=Caller(
             actor=Actor(type=ActorType.USER, id=operator.id, label=operator.name),
-            rights=VERIFY_ONLY if is_gateway else UNBOUNDED,
+            rights=replace(
+                VERIFY_ONLY if is_gateway else UNBOUNDED, expires_at=operator.expires_at
+            ),
             workspace_id=None,
         ),
         key_id=None,

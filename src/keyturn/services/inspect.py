@@ -6,6 +6,7 @@ from uuid import UUID
 
 from keyturn.domain.activity import Entry
 from keyturn.domain.error import KeyUnknown, RequestInvalid, SlotUnknown, WorkspaceUnknown
+from keyturn.domain.identity import NIL
 from keyturn.domain.instant import DAY, SECOND
 from keyturn.domain.permission import Permission
 from keyturn.domain.slot import Slot, SlotName
@@ -60,6 +61,15 @@ def view_key(context: Context, caller: Caller, workspace_id: UUID, id: UUID) -> 
     if view is None:
         raise KeyUnknown("There is no key with this id.")
     caller.rights.require(Permission.KEYS_READ, view.key.slot)
+    return view
+
+
+def view_self(context: Context, caller: Caller) -> KeyView:
+    """The caller's own key, which it may always read. Raises `KeyUnknown`."""
+    with context.store.read() as transaction:
+        view = transaction.keys.view(caller.workspace_id or NIL, caller.id)
+    if view is None:
+        raise KeyUnknown("There is no key with this id.")
     return view
 
 

@@ -47,3 +47,9 @@ def locate_key(context: Context, caller: Caller, named: UUID | None, id_: UUID |
     if found is None or (named is not None and named != found):
         raise KeyUnknown("There is no key with this id.")
     return found
+
+
+def sole_workspace(context: Context) -> UUID | None:
+    """The installation's one workspace, None where it has several."""
+    with context.store.read() as transaction:
+        return transaction.workspaces.only()

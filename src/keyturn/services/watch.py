@@ -3,6 +3,7 @@
 from keyturn.domain.activity import SYSTEM, ActivityStatus, Category
 from keyturn.domain.error import IntegrityFailed
 from keyturn.domain.identity import parse_id
+from keyturn.domain.text import NAME_LENGTH, without_controls
 from keyturn.services.context import Context
 from keyturn.services.journal import Subject, note
 from keyturn.storage.sealed import Damage
@@ -61,7 +62,8 @@ def _note_damage(context: Context, damage: Damage) -> None:
             subject=Subject(
                 workspace_id=workspace_id,
                 type=_TYPES.get(damage.kind, damage.kind),
-                id=damage.ref.rpartition("/")[2],
+                # A damaged row says of itself what its editor wrote there.
+                id=without_controls(damage.ref.rpartition("/")[2], NAME_LENGTH),
             ),
             message=f"The stored record of this {damage.kind} was changed from outside; "
             "it is denied.",

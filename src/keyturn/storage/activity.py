@@ -1,15 +1,17 @@
 """Reading the activity log, blanking what has outlived its retention, and walking the chain."""
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, RowMapping, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, func, or_, select, update
 
 from keyturn.domain.activity import ActivityStatus, Actor, ActorType, Category, Entry
+from keyturn.domain.seal import Cell
 from keyturn.storage.schema import activity, changes
+from keyturn.storage.sealed import Damage
 from keyturn.storage.session import Session
 
 _CONTENT = (
@@ -26,6 +28,9 @@ _CONTENT = (
     "metadata",
     "request_id",
 )
+
+_TEXTS = ("actor_label", "action", "resource_type", "resource_id", "message")
+_NUMBERS = ("retention_days", "created_at", "expires_at")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,15 +51,31 @@ class ActivityFilter:
 @dataclass(frozen=True, slots=True)
 class Link:
     """One entry as it stands in the chain. `entry` is None once its content has been blanked, and
-    where what stands there is no entry."""
+    where what stands there is no entry.
+
+    Where `is_broken`, what stands there is no link at all, and its cells may be of any type.
+    """
 
     number: int
     entry: Entry | None
     is_unreadable: bool
+    is_broken: bool
     expires_at: int
     position: int | None
     content_hash: bytes
     hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedChange:
+    """One row of the change log as it stands; its cells may be of any type."""
+
+    position: int
+    kind: str
+    ref: str
+    version: int
+    workspace_id: str | None
+    at: int
 
 
 class Activity:
@@ -64,38 +85,45 @@ class Activity:
     def list(
         self, workspace_id: UUID, wanted: ActivityFilter, *, limit: int, before: int | None
     ) -> Sequence[tuple[int, Entry]]:
-        """At most `limit` entries with their numbers, newest first, below number `before`."""
+        """At most `limit` entries with their numbers, newest first, below number `before`.
+
+        What cannot be read any more was edited: it is left out and reported.
+        """
         query = (
             select(activity)
             .where(_wanted(workspace_id, wanted), activity.c.action.is_not(None))
             .order_by(activity.c.number.desc())
-            .limit(limit)
         )
         if before is not None:
             query = query.where(activity.c.number < before)
-        rows = self._session.connection.execute(query).mappings()
-        return [(row["number"], entry_of(row)) for row in rows]
+        return self._session.gather(query, limit, self._opened)
 
-    def links(self, *, after: int, limit: int) -> Sequence[Link]:
-        """The next `limit` links of the chain, in order."""
-        rows = self._session.connection.execute(
-            select(activity)
-            .where(activity.c.number > after)
-            .order_by(activity.c.number)
-            .limit(limit)
-        ).mappings()
-        return [_link_of(row) for row in rows]
+    def _opened(self, row: Row[*tuple[Any, ...]]) -> tuple[int, Entry] | None:
+        cells = row._mapping
+        entry = entry_of(cells)
+        if entry is None or not isinstance(cells["number"], int):
+            self._session.damage.append(Damage("activity", str(cells["number"])))
+            return None
+        return cells["number"], entry
 
-    def changes(self, *, after: int, limit: int) -> Iterator[tuple[int, str, str, int]]:
-        """The next `limit` rows of the change log: position, kind, reference, version."""
-        rows = self._session.connection.execute(
-            select(changes.c.position, changes.c.kind, changes.c.ref, changes.c.version)
-            .where(changes.c.position > after)
+    def links(self, *, after: int | None, limit: int) -> Sequence[Link]:
+        """The next `limit` links of the chain, in order; from the first one on without `after`."""
+        query = select(activity).order_by(activity.c.number).limit(limit)
+        if after is not None:
+            query = query.where(activity.c.number > after)
+        return [_link_of(row) for row in self._session.connection.execute(query).mappings()]
+
+    def changes(self, *, after: int | None, limit: int) -> Sequence[LoggedChange]:
+        """The next `limit` rows of the change log, in order; from the first one on without
+        `after`."""
+        query = (
+            select(*(changes.c[name] for name in LoggedChange.__slots__))
             .order_by(changes.c.position)
             .limit(limit)
         )
-        for row in rows:
-            yield row[0], row[1], row[2], row[3]
+        if after is not None:
+            query = query.where(changes.c.position > after)
+        return [LoggedChange(*row) for row in self._session.connection.execute(query)]
 
     def last_change(self, kind: str, ref: str) -> tuple[int, int] | None:
         """The position and the time of an object's last change."""
@@ -131,42 +159,91 @@ class Activity:
         query = select(func.count()).select_from(activity)
         return int(self._session.connection.execute(query).scalar_one())
 
+    def count_changes(self) -> int:
+        query = select(func.count()).select_from(changes)
+        return int(self._session.connection.execute(query).scalar_one())
 
-def entry_of(row: RowMapping) -> Entry:
-    """The entry in a row. Raises `ValueError`, `KeyError` or `TypeError` where it is no entry."""
-    return Entry(
-        id=UUID(row["id"]),
-        workspace_id=None if row["workspace_id"] is None else UUID(row["workspace_id"]),
-        actor=Actor(
-            type=ActorType(row["actor_type"]),
-            id=None if row["actor_id"] is None else UUID(row["actor_id"]),
-            label=row["actor_label"],
-        ),
-        action=row["action"],
-        category=Category(row["category"]),
-        resource_type=row["resource_type"],
-        resource_id=row["resource_id"],
-        resource_version=row["resource_version"],
-        status=ActivityStatus(row["status"]),
-        message=row["message"],
-        metadata=json.loads(row["metadata"]),
-        request_id=row["request_id"],
-        retention_days=row["retention_days"],
-        created_at=row["created_at"],
-        expires_at=row["expires_at"],
-        position=row["position"],
+
+def entry_of(row: Mapping[str, Any]) -> Entry | None:
+    """The entry in a row, None where it is not to the letter one that we wrote."""
+    try:
+        entry = Entry(
+            id=UUID(row["id"]),
+            workspace_id=None if row["workspace_id"] is None else UUID(row["workspace_id"]),
+            actor=Actor(
+                type=ActorType(row["actor_type"]),
+                id=None if row["actor_id"] is None else UUID(row["actor_id"]),
+                label=row["actor_label"],
+            ),
+            action=row["action"],
+            category=Category(row["category"]),
+            resource_type=row["resource_type"],
+            resource_id=row["resource_id"],
+            resource_version=row["resource_version"],
+            status=ActivityStatus(row["status"]),
+            message=row["message"],
+            metadata=json.loads(row["metadata"]),
+            request_id=row["request_id"],
+            retention_days=row["retention_days"],
+            created_at=row["created_at"],
+            expires_at=row["expires_at"],
+            position=row["position"],
+        )
+        is_ours = all(_is_alike(row[name], cell) for name, cell in entry_row(entry).items())
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return None
+    return entry if is_ours and isinstance(entry.metadata, dict) and _has_types(row) else None
+
+
+def _is_alike(one: object, other: object) -> bool:
+    return type(one) is type(other) and one == other
+
+
+def _has_types(row: Mapping[str, Any]) -> bool:
+    return (
+        all(isinstance(row[name], str) for name in _TEXTS)
+        and all(isinstance(row[name], int) for name in _NUMBERS)
+        and isinstance(row["request_id"], str | None)
+        and isinstance(row["resource_version"], int | None)
+        and isinstance(row["position"], int | None)
     )
 
 
-def _link_of(row: RowMapping) -> Link:
+def entry_row(entry: Entry) -> dict[str, Cell]:
+    """The entry's columns; its content can be rebuilt from them to the letter."""
+    return {
+        "id": str(entry.id),
+        "workspace_id": None if entry.workspace_id is None else str(entry.workspace_id),
+        "actor_type": entry.actor.type.value,
+        "actor_id": None if entry.actor.id is None else str(entry.actor.id),
+        "actor_label": entry.actor.label,
+        "action": entry.action,
+        "category": entry.category.value,
+        "resource_type": entry.resource_type,
+        "resource_id": entry.resource_id,
+        "resource_version": entry.resource_version,
+        "status": entry.status.value,
+        "message": entry.message,
+        "metadata": json.dumps(entry.metadata, sort_keys=True, separators=(",", ":")),
+        "request_id": entry.request_id,
+        "retention_days": entry.retention_days,
+        "created_at": entry.created_at,
+        "expires_at": entry.expires_at,
+        "position": entry.position,
+    }
+
+
+def _link_of(row: Mapping[str, Any]) -> Link:
     is_blank = all(row[name] is None for name in _CONTENT)
-    entry = None
-    with suppress(ValueError, TypeError, KeyError, AttributeError):
-        entry = None if is_blank else entry_of(row)
+    entry = None if is_blank else entry_of(row)
     return Link(
         number=row["number"],
         entry=entry,
         is_unreadable=entry is None and not is_blank,
+        is_broken=not (
+            all(isinstance(row[name], int) and row[name] >= 0 for name in ("number", "expires_at"))
+            and all(isinstance(row[name], bytes) for name in ("content_hash", "hash"))
+        ),
         expires_at=row["expires_at"],
         position=row["position"],
         content_hash=row["content_hash"],

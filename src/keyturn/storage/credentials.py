@@ -39,7 +39,8 @@ def key_statement(dialect: Dialect) -> str:
     query = (
         select(*KEYS.selection(), *WORKSPACES.selection(), *SLOTS.selection())
         .select_from(
-            keys.join(workspaces, workspaces.c.id == keys.c.workspace_id).outerjoin(
+            # Outer joins: a key that was moved to a workspace that is none is seen and reported.
+            keys.outerjoin(workspaces, workspaces.c.id == keys.c.workspace_id).outerjoin(
                 slots,
                 and_(
                     slots.c.workspace_id == keys.c.workspace_id,
@@ -61,6 +62,12 @@ def operator_statement(dialect: Dialect) -> str:
 
 
 POSITION_STATEMENT = "SELECT position FROM change_head"
+
+
+def position_of(row: Sequence[object] | None) -> int:
+    """The position in the answer, 0 where what stands there is none: then no change gets through
+    until the head is mended, and nothing is newer than what was read."""
+    return row[0] if row is not None and isinstance(row[0], int) else 0
 
 
 def _compiled(query: Select[*tuple[Any, ...]], dialect: Dialect) -> str:

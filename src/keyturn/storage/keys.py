@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Join, Select, and_, false, func, or_, sele
 
 from keyturn.domain.key import Key, KeyState, KeyStatus
 from keyturn.domain.slot import Slot
-from keyturn.storage.records import KEYS, SLOTS, key_of, key_row, slot_of
+from keyturn.storage.records import KEYS, SLOTS, id_of, key_of, key_row, slot_of
 from keyturn.storage.schema import key_usage, keys, slots
 from keyturn.storage.sealed import cells_of
 from keyturn.storage.session import Session
@@ -73,28 +73,25 @@ class Keys:
         found = self._session.connection.execute(
             select(keys.c.workspace_id).where(keys.c.id == str(id))
         ).scalar()
-        return UUID(found) if isinstance(found, str) else None
+        return id_of(found)
 
     def list(
         self, workspace_id: UUID, wanted: KeyFilter, *, limit: int, before: UUID | None
     ) -> Sequence[KeyView]:
         """At most `limit` keys, newest first, from `before` on. Damaged rows are left out."""
-        query = (
-            _views().where(_wanted(workspace_id, wanted)).order_by(keys.c.id.desc()).limit(limit)
-        )
+        query = _views().where(_wanted(workspace_id, wanted)).order_by(keys.c.id.desc())
         if before is not None:
             query = query.where(keys.c.id < str(before))
-        views = []
-        for row in self._session.connection.execute(query):
-            cells = cells_of(row, 0, KEYS.width)
-            key = self._session.open(KEYS, cells, key_of, str(cells[0]))
-            if key is not None:
-                views.append(self._viewed(key, row))
-        return views
+        return self._session.gather(query, limit, self._opened)
 
     def count(self, workspace_id: UUID, wanted: KeyFilter) -> int:
         query = select(func.count()).select_from(_joined()).where(_wanted(workspace_id, wanted))
         return int(self._session.connection.execute(query).scalar_one())
+
+    def _opened(self, row: Sequence[Any]) -> KeyView | None:
+        cells = cells_of(row, 0, KEYS.width)
+        key = self._session.open(KEYS, cells, key_of, str(cells[0]))
+        return None if key is None else self._viewed(key, row)
 
     def _viewed(self, key: Key, row: Sequence[Any]) -> KeyView:
         slot = None

@@ -10,7 +10,6 @@
 4. The head is sealed: set back or forward behind our back, it stops all changes.
 """
 
-import json
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -19,6 +18,7 @@ from sqlalchemy import insert, select, update
 from keyturn.domain.activity import GENESIS, Entry, chain
 from keyturn.domain.error import IntegrityFailed
 from keyturn.domain.seal import Cell
+from keyturn.storage.activity import entry_row
 from keyturn.storage.schema import activity, change_head, changes
 from keyturn.storage.sealed import MAC
 from keyturn.storage.session import Session
@@ -132,27 +132,3 @@ class ChangeLog:
             .where(change_head.c.id == 1, change_head.c.position == self._begun.position)
             .values(**row, mac=self._session.sealer.seal(change_head.name, row))
         )
-
-
-def entry_row(entry: Entry) -> dict[str, Cell]:
-    """The entry's columns; its content can be rebuilt from them to the letter."""
-    return {
-        "id": str(entry.id),
-        "workspace_id": None if entry.workspace_id is None else str(entry.workspace_id),
-        "actor_type": entry.actor.type.value,
-        "actor_id": None if entry.actor.id is None else str(entry.actor.id),
-        "actor_label": entry.actor.label,
-        "action": entry.action,
-        "category": entry.category.value,
-        "resource_type": entry.resource_type,
-        "resource_id": entry.resource_id,
-        "resource_version": entry.resource_version,
-        "status": entry.status.value,
-        "message": entry.message,
-        "metadata": json.dumps(entry.metadata, sort_keys=True, separators=(",", ":")),
-        "request_id": entry.request_id,
-        "retention_days": entry.retention_days,
-        "created_at": entry.created_at,
-        "expires_at": entry.expires_at,
-        "position": entry.position,
-    }

@@ -21,6 +21,7 @@ from keyturn.storage.credentials import (
     CredentialDecoder,
     key_statement,
     operator_statement,
+    position_of,
 )
 from keyturn.storage.engine import Transactions
 
@@ -107,7 +108,7 @@ class PostgresCredentials:
             ]
             position = head.fetchone()
             rows = [(one, row) for one, cursor in cursors if (row := cursor.fetchone())]
-        return 0 if position is None else position[0], rows
+        return position_of(position), rows
 
     def clock(self) -> int:
         query = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
@@ -177,3 +178,43 @@ def _engine(url: str, size: int, options: str, isolation: str) -> Engine:
             "application_name": "keyturn",
         },
     )
+
+
+class DatabaseLock:
+    """Held while a server runs: this version serves a database from one process.
+
+    The server gives the lock back by itself when the connection ends, so a crash leaves nothing.
+    """
+
+    _NUMBER = 0x6B657974  # "keyt"
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: Connection | None = None
+
+    def hold(self) -> bool:
+        """Takes the lock, or makes sure of it. False where another process has it."""
+        try:
+            if self._connection is not None and not self._connection.closed:
+                self._connection.execute("SELECT 1")
+                return True
+            connection = psycopg.connect(
+                self._url,
+                autocommit=True,
+                connect_timeout=CONNECT_TIMEOUT_SECONDS,
+                application_name="keyturn lock",
+            )
+        except psycopg.Error as error:
+            self.release()
+            raise StorageUnavailable("The database cannot be reached; try again.") from error
+        row = connection.execute("SELECT pg_try_advisory_lock(%s)", (self._NUMBER,)).fetchone()
+        if row is None or not row[0]:
+            connection.close()
+            return False
+        self._connection = connection
+        return True
+
+    def release(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import literal_column
 
+from keyturn.domain.identity import parse_id
 from keyturn.domain.key import Key, KeyState, RevocationReason
 from keyturn.domain.operator import Operator, OperatorKind
 from keyturn.domain.runtime import NamedNetwork
@@ -33,6 +34,11 @@ SLOTS = SealedTable(
 def slot_ref(workspace_id: UUID, name: SlotName) -> str:
     """How the change log names a slot."""
     return f"{workspace_id}/{name}"
+
+
+def id_of(cell: object) -> UUID | None:
+    """The id in a cell that was read without its seal, None where what stands there is none."""
+    return parse_id(cell) if isinstance(cell, str) else None
 
 
 def _json(value: object) -> str:

@@ -47,8 +47,13 @@ class SealedTable:
         self.ref = ref
         self.columns = tuple(c.name for c in table.columns if c.name != MAC)
         self._identity = tuple(c.name for c in table.primary_key.columns)
+        self._selection = (
+            *(table.c[name] for name in self.columns),
+            table.c[MAC],
+            self._last_logged_version(),
+        )
 
-    def last_logged_version(self) -> ScalarSelect[int]:
+    def _last_logged_version(self) -> ScalarSelect[int]:
         """The version that the change log has last for the row, as a subquery."""
         kind: ColumnElement[str] = literal_column(f"'{self.kind}'")
         mine = changes.alias()
@@ -66,11 +71,7 @@ class SealedTable:
 
     def selection(self) -> tuple[ColumnElement[Any], ...]:
         """The columns that `open` needs, in its order."""
-        return (
-            *(self.table.c[name] for name in self.columns),
-            self.table.c[MAC],
-            self.last_logged_version(),
-        )
+        return self._selection
 
     @property
     def width(self) -> int:

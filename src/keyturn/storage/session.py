@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row, Select
 
 from keyturn.domain.error import IntegrityFailed
 from keyturn.domain.seal import Cell, Sealer
@@ -34,6 +34,27 @@ class Session:
             self.damage.append(Damage(table.kind, ref))
             return None
         return decode(row)
+
+    def gather(
+        self,
+        query: Select[*tuple[Any, ...]],
+        limit: int,
+        opened: Callable[[Row[*tuple[Any, ...]]], Record | None],
+    ) -> list[Record]:
+        """The first `limit` records of an ordered query whose rows are no damage.
+
+        A damaged row does not take a place in the page: who pages on until a short one comes must
+        not be kept from what lies behind it.
+        """
+        records: list[Record] = []
+        seen = 0
+        while wanting := limit - len(records):
+            rows = self.connection.execute(query.limit(wanting).offset(seen)).all()
+            records += [record for row in rows if (record := opened(row)) is not None]
+            seen += len(rows)
+            if len(rows) < wanting:
+                break
+        return records
 
     def require(
         self,

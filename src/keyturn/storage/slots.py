@@ -50,18 +50,14 @@ class Slots:
             _selected(workspace_id)
             .where(_filtered(patterns, service, environment, owner))
             .order_by(*(column.desc() for column in _ORDER))
-            .limit(limit)
         )
         if before is not None:
             query = query.where(tuple_(*_ORDER) < tuple_(*before))
-        found = []
-        for row in self._session.connection.execute(query):
-            cells = tuple(row)
-            ref = f"{cells[0]}/{cells[1]}-{cells[2]}"
-            slot = self._session.open(SLOTS, cells, slot_of, ref)
-            if slot is not None:
-                found.append(slot)
-        return found
+        return self._session.gather(query, limit, self._opened)
+
+    def _opened(self, row: Sequence[Any]) -> Slot | None:
+        ref = f"{row[0]}/{row[1]}-{row[2]}"
+        return self._session.open(SLOTS, tuple(row), slot_of, ref)
 
     def count(
         self,

@@ -25,6 +25,7 @@ from keyturn.storage.credentials import (
     CredentialDecoder,
     key_statement,
     operator_statement,
+    position_of,
 )
 from keyturn.storage.engine import Transactions
 
@@ -103,7 +104,7 @@ class SqliteCredentials:
             )
             if credential is not None:
                 found[reference.id] = credential
-        return CredentialReading(found=found, position=0 if position is None else position[0])
+        return CredentialReading(found=found, position=position_of(position))
 
     def _row(self, reference: Reference) -> tuple[str | int | float | bytes | None, ...] | None:
         statement = self._operator if reference.is_operators else self._key

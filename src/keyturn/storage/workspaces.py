@@ -1,12 +1,13 @@
 """Keeping workspaces."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select
 
 from keyturn.domain.workspace import Workspace
-from keyturn.storage.records import WORKSPACES, workspace_of, workspace_row
+from keyturn.storage.records import WORKSPACES, id_of, workspace_of, workspace_row
 from keyturn.storage.schema import workspaces
 from keyturn.storage.session import Session
 
@@ -35,16 +36,13 @@ class Workspaces:
 
     def list(self, *, limit: int, before: UUID | None) -> Sequence[Workspace]:
         """At most `limit` workspaces, newest first. Damaged rows are left out."""
-        query = select(*WORKSPACES.selection()).order_by(workspaces.c.id.desc()).limit(limit)
+        query = select(*WORKSPACES.selection()).order_by(workspaces.c.id.desc())
         if before is not None:
             query = query.where(workspaces.c.id < str(before))
-        found = []
-        for row in self._session.connection.execute(query):
-            cells = tuple(row)
-            workspace = self._session.open(WORKSPACES, cells, workspace_of, str(cells[0]))
-            if workspace is not None:
-                found.append(workspace)
-        return found
+        return self._session.gather(query, limit, self._opened)
+
+    def _opened(self, row: Sequence[Any]) -> Workspace | None:
+        return self._session.open(WORKSPACES, tuple(row), workspace_of, str(row[0]))
 
     def count(self) -> int:
         query = select(func.count()).select_from(workspaces)
@@ -53,4 +51,4 @@ class Workspaces:
     def only(self) -> UUID | None:
         """The id of the one workspace, or None where there are several."""
         found = self._session.connection.execute(select(workspaces.c.id).limit(2)).scalars().all()
-        return UUID(found[0]) if len(found) == 1 else None
+        return id_of(found[0]) if len(found) == 1 else None

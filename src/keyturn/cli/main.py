@@ -1,0 +1,84 @@
+"""`keyturn`: the command, its groups, and how it ends.
+
+Exit codes: 0 done, 1 it could not be done (the sentence says why and what helps), 2 it was asked
+for wrongly, 130 interrupted.
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+from keyturn import __version__
+from keyturn.domain.error import InstallationFault, KeyturnError
+
+FAULT = 1
+INTERRUPTED = 130
+
+# name: (module, attribute, one line of help)
+COMMANDS = {
+    "init": ("keyturn.cli.install", "init", "Make an installation."),
+    "dev": ("keyturn.cli.serve", "dev", "Run the whole product here, made if need be."),
+    "serve": ("keyturn.cli.serve", "serve", "Serve an installation."),
+    "migrate": ("keyturn.cli.install", "migrate", "Bring the database to this version."),
+    "operators": ("keyturn.cli.operators", "operators", "Operators and gateway credentials."),
+    "activity": ("keyturn.cli.activity", "activity", "The activity log."),
+    "doctor": ("keyturn.cli.doctor", "doctor", "Check this installation."),
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command when it is called: `--help` stays fast, and works in a light install."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        try:
+            command: click.Command = getattr(importlib.import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] == "keyturn":
+                raise
+            raise InstallationFault(
+                f"`keyturn {cmd_name}` needs parts that are not installed ({error.name}).",
+                remedy="Install `keyturn[server]`.",
+            ) from error
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="keyturn %(version)s")
+def keyturn() -> None:
+    """Keyturn keeps API keys safe through their whole life."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and ends the process."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; gives its exit code."""
+    try:
+        result = keyturn.main(args=arguments, prog_name="keyturn", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.exceptions.Abort:
+        click.echo("Interrupted.", err=True)
+        return INTERRUPTED
+    except InstallationFault as error:
+        click.echo(f"keyturn: {error.detail}\n  {error.remedy}", err=True)
+        return FAULT
+    except KeyturnError as error:
+        click.echo(f"keyturn: {error.detail} ({error.code})", err=True)
+        return FAULT
+    return result if isinstance(result, int) else 0

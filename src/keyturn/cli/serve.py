@@ -1,0 +1,52 @@
+"""`keyturn dev` and `keyturn serve`."""
+
+import click
+
+from keyturn.cli.loading import settings_for
+from keyturn.server.install import TOKEN_FILE, install, is_installed, run_migrations
+from keyturn.server.logs import configure_logs
+from keyturn.server.serve import serve as run_server
+from keyturn.server.settings import Settings
+
+
+@click.command()
+def dev() -> None:
+    """Run the whole product here: makes an installation if there is none, then serves it.
+
+    It listens on 127.0.0.1:8420 and keeps its data in ./.keyturn, unless the settings say
+    otherwise.
+    """
+    settings = settings_for("development")
+    if is_installed(settings):
+        run_migrations(settings)
+    else:
+        install(settings, None)
+    configure_logs()
+    run_server(settings, lambda address: click.echo(_welcome(settings, address)))
+
+
+@click.command()
+def serve() -> None:
+    """Serve the installation that the settings name; it must have been made by `keyturn init`."""
+    settings = settings_for("production")
+    configure_logs()
+    run_server(settings, lambda address: click.echo(f"Keyturn serves {address}"))
+
+
+def _welcome(settings: Settings, address: str) -> str:
+    token_file = settings.home / TOKEN_FILE
+    return "\n".join(
+        (
+            f"Keyturn serves {address}",
+            f"  data            {settings.home}",
+            f"  operator token  {token_file}",
+            "",
+            "Make a key:",
+            f"  curl -X POST {address}/v1/api-keys \\",
+            f'    -H "Authorization: Bearer $(cat {token_file})" \\',
+            "    -H 'Content-Type: application/json' \\",
+            '    -d \'{"name": "scheduler-prod", "scopes": ["read"]}\'',
+            "",
+            "Ctrl-C ends it.",
+        )
+    )

@@ -1,0 +1,48 @@
+"""One admitted call: who calls, about which workspace, and what it carries."""
+
+from dataclasses import dataclass
+from typing import Annotated, cast
+from uuid import UUID
+
+from fastapi import Depends, Request
+
+from keyturn.http.desk import Desk
+from keyturn.services.context import Context
+from keyturn.services.identify import Caller
+from keyturn.services.journal import Act
+from keyturn.services.locate import locate_key, locate_workspace
+
+
+@dataclass(slots=True, kw_only=True)
+class Call:
+    """A call that passed the door. `workspace` is the one that its header names, if any."""
+
+    desk: Desk
+    caller: Caller
+    request_id: str
+    workspace: UUID | None
+    body: object = None
+
+    @property
+    def context(self) -> Context:
+        return self.desk.context
+
+    @property
+    def act(self) -> Act:
+        return Act(caller=self.caller, request_id=self.request_id)
+
+    def home(self) -> UUID:
+        """The workspace of a call that creates or lists."""
+        return locate_workspace(self.context, self.caller, self.workspace)
+
+    def home_of_key(self, id_: UUID | None) -> UUID:
+        """The workspace of a call that names a key."""
+        return locate_key(self.context, self.caller, self.workspace, id_)
+
+
+def _admitted(request: Request) -> Call:
+    return cast(Call, request.state.call)
+
+
+# What a handler of a guarded route takes.
+Admitted = Annotated[Call, Depends(_admitted)]

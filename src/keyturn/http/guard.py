@@ -1,0 +1,225 @@
+"""The door: every route but the public ones is guarded, and says so where it is declared.
+
+In this order: the credential, the permission, the workspace's header, the query, the body. What
+comes first is answered first, so nobody learns of a body's faults without the right to send it.
+"""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+from urllib.parse import parse_qsl
+
+from fastapi import Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.routing import APIRoute
+
+from keyturn.domain.error import (
+    CredentialInvalid,
+    GrantExceeded,
+    KeyturnError,
+    PermissionMissing,
+    RequestInvalid,
+    RequestMalformed,
+)
+from keyturn.domain.identity import parse_id
+from keyturn.domain.permission import Permission
+from keyturn.domain.request import VALID, recordable
+from keyturn.domain.request import Request as RecordedRequest
+from keyturn.domain.runtime import check_runtime, identify_runtime
+from keyturn.domain.token import parse_token
+from keyturn.domain.verdict import VerdictCode
+from keyturn.http.body import check_media_type, parse_json
+from keyturn.http.call import Call
+from keyturn.http.credential import presented_token
+from keyturn.http.desk import Desk
+from keyturn.http.origin import caller_address
+from keyturn.services.identify import Caller, Identification, identify, reference
+from keyturn.services.journal import Act, Subject, note_refusal
+from keyturn.services.locate import require_own
+from keyturn.services.provision import require_operator
+
+OPERATOR = "operator"
+ANY_TOKEN = "any"
+
+PERMISSION = "x-keyturn-permission"
+_ACTION = "x-keyturn-action"
+_MISSING = "permission_missing"
+_LONGEST_NAME = 200
+_BODILESS = frozenset({"GET", "HEAD", "DELETE"})
+
+
+def guard(permission: Permission | str, *, action: str | None = None) -> dict[str, Any]:
+    """What a route declares: the permission that it needs, and the action that a refusal is
+    recorded as. Give it to the route's decorator as keyword arguments."""
+    extra: dict[str, Any] = {PERMISSION: str(permission), "security": [{"bearer": []}, {"key": []}]}
+    if action is not None:
+        extra[_ACTION] = action
+    return {"openapi_extra": extra}
+
+
+class StrictRequest(Request):
+    """A request whose JSON was parsed already, at the door."""
+
+    parsed: object = None
+
+    async def json(self) -> Any:
+        return self.parsed
+
+
+class GuardedRoute(APIRoute):
+    """A route behind the door. One that declares no permission cannot be built."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        extra = self.openapi_extra or {}
+        if PERMISSION not in extra:
+            raise TypeError(f"the route {self.path} declares no permission; see `guard`")
+        self.permission: str = extra[PERMISSION]
+        self.action: str | None = extra.get(_ACTION)
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            visit = Visit(request, self)
+            try:
+                await visit.enter()
+                response = await answer(visit.request)
+            except KeyturnError as error:
+                await visit.leave(error)
+                raise
+            await visit.leave(None)
+            return response
+
+        return handle
+
+
+class Visit:
+    """One call's way through the door, and what is recorded of it."""
+
+    def __init__(self, request: Request, route: GuardedRoute) -> None:
+        self.request = StrictRequest(request.scope, request.receive)
+        self._route = route
+        self._desk: Desk = request.app.state.desk
+        self._request_id: str = request.scope["keyturn.request_id"]
+        self._headers: list[tuple[bytes, bytes]] = request.scope["headers"]
+        self._now = self._desk.context.clock.now()
+        self._address = caller_address(
+            request.scope.get("client"), self._headers, self._desk.proxies
+        )
+        self._identification: Identification | None = None
+        self._caller: Caller | None = None
+        self._runtime: str | None = None
+
+    async def enter(self) -> None:
+        """Lets the call in. Raises what refuses it."""
+        self._identification = await self._identify()
+        if self._identification.code is not VerdictCode.VALID:
+            self._desk.metrics.refused_credentials.labels(self._identification.code.value).inc()
+        caller = self._caller = self._identification.require()
+        self._require_permission(caller)
+        header = self.request.headers.get("keyturn-workspace")
+        workspace = None if header is None else parse_id(header)
+        require_own(caller, workspace, is_named=header is not None)
+        if header is not None and workspace is None:
+            raise RequestInvalid.at("/Keyturn-Workspace", "This is the id of a workspace.")
+        runtime = self.request.headers.get("keyturn-runtime")
+        if runtime is not None:
+            self._runtime = check_runtime(runtime, "/Keyturn-Runtime")
+        self._check_query()
+        call = Call(
+            desk=self._desk, caller=caller, request_id=self._request_id, workspace=workspace
+        )
+        call.body = self.request.parsed = await self._read_body()
+        self.request.state.call = call
+
+    async def _identify(self) -> Identification:
+        desk = self._desk
+        token = parse_token(presented_token(self._headers), brand=desk.context.brand)
+        credential = None
+        if token is not None:
+            reading = await desk.look_up([reference(token)])
+            credential = reading.found.get(token.id)
+        return identify(desk.context.ring, token, credential, now=self._now, address=self._address)
+
+    def _require_permission(self, caller: Caller) -> None:
+        if self._route.permission == OPERATOR:
+            require_operator(caller)
+        elif self._route.permission != ANY_TOKEN:
+            caller.rights.require(Permission(self._route.permission))
+
+    def _check_query(self) -> None:
+        query = self.request.scope["query_string"].decode("latin-1")
+        members = [name for name, _ in parse_qsl(query, keep_blank_values=True)]
+        if members and not self._route.dependant.query_params:
+            raise RequestInvalid.at(f"/{members[0]}", "This call takes no query parameters.")
+        for name in members:
+            if members.count(name) > 1:
+                raise RequestInvalid.at(f"/{name}", "This was given more than once.")
+
+    async def _read_body(self) -> object:
+        if self.request.method in ("GET", "HEAD", "DELETE"):
+            return None
+        raw = await self.request.body()
+        if not raw:
+            field = self._route.body_field
+            if field is not None and field.field_info.is_required():
+                raise RequestMalformed("This call needs a JSON body.")
+            return None
+        check_media_type(self._headers)
+        return parse_json(raw)
+
+    async def leave(self, error: KeyturnError | None) -> None:
+        """Records the call: each use of a key, and each change refused for want of rights."""
+        identification = self._identification
+        if identification is None:
+            return
+        if identification.workspace_id is not None:
+            self._desk.meter.note(self._recorded(identification, error))
+        if isinstance(error, PermissionMissing | GrantExceeded):
+            await self._record_refusal(error)
+
+    async def _record_refusal(self, error: KeyturnError) -> None:
+        if self._caller is None or self._route.action is None:
+            return
+        named = next(iter(self.request.path_params.values()), "")
+        subject = Subject(
+            workspace_id=self._caller.workspace_id,
+            type=self._route.action.partition(".")[0],
+            id=recordable(str(named), _LONGEST_NAME) or "",
+        )
+        act = Act(caller=self._caller, request_id=self._request_id)
+        await run_in_threadpool(
+            note_refusal,
+            self._desk.context,
+            act,
+            action=self._route.action,
+            subject=subject,
+            error=error,
+        )
+
+    def _recorded(
+        self, identification: Identification, error: KeyturnError | None
+    ) -> RecordedRequest:
+        code = identification.code.value
+        if code == VALID and isinstance(error, PermissionMissing | GrantExceeded):
+            code = _MISSING
+        elif code == VALID and isinstance(error, CredentialInvalid):
+            code = VerdictCode.REVOKED.value
+        caller = identification.caller
+        user_agent = self.request.headers.get("user-agent")
+        return RecordedRequest(
+            at=self._now,
+            request_id=self._request_id,
+            workspace_id=identification.workspace_id,
+            key_id=identification.key_id,
+            code=code,
+            runtime=identify_runtime(
+                self._runtime, user_agent, self._address, caller.networks if caller else ()
+            ),
+            address=self._address,
+            user_agent=user_agent,
+            method=self.request.method,
+            path=self.request.url.path,
+            scopes=(),
+            environment=None,
+        )

@@ -1,0 +1,117 @@
+"""The OpenAPI 3.1 document: made from the code, `/v1/verify` included."""
+
+import json
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from keyturn.http.guard import PERMISSION
+from keyturn.http.schema import Problem
+from keyturn.http.verify import PATH, VerdictBody, VerifyBody
+
+_PROBLEM = {
+    "description": "A refusal, as `code` and `detail` tell",
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+_DESCRIPTION = """Keyturn keeps API keys safe through their whole life.
+
+Every answer carries `X-Request-Id`. Errors are `application/problem+json` (RFC 9457) with a stable
+`code`. A token goes into `Authorization: Bearer` or `X-API-Key`, never into the URL."""
+
+
+def openapi_document(app: FastAPI) -> str:
+    """The document as JSON text, made once."""
+    made: str | None = getattr(app.state, "openapi_text", None)
+    if made is None:
+        made = app.state.openapi_text = json.dumps(_document(app))
+    return made
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        openapi_version="3.1.0",
+        description=_DESCRIPTION,
+        routes=app.routes,
+    )
+    components = document.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas |= schemas["Problem"].pop("$defs", {})
+    _, verify_schemas = msgspec.json.schema_components(
+        [VerifyBody, VerdictBody], ref_template="#/components/schemas/{name}"
+    )
+    schemas |= verify_schemas
+    schemas["VerifiedKey"]["properties"]["metadata"] = {"type": "object"}
+    components["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    }
+    document["paths"][PATH] = {"post": _verify_operation()}
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            _finish(operation)
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    return document
+
+
+def _verify_operation() -> dict[str, Any]:
+    return {
+        "tags": ["verify"],
+        "summary": "Whether a token may do something now",
+        "operationId": "verify",
+        "description": "200 for every well-formed call of an authorised caller: `valid` tells. "
+        "Members that this version does not know are ignored.",
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": {"$ref": "#/components/schemas/VerifyBody"}}
+            },
+        },
+        "responses": {
+            "200": {
+                "description": "The verdict",
+                "content": {
+                    "application/json": {"schema": {"$ref": "#/components/schemas/VerdictBody"}}
+                },
+            }
+        },
+        PERMISSION: "verify",
+        "security": [{"bearer": []}, {"key": []}],
+    }
+
+
+def _finish(operation: dict[str, Any]) -> None:
+    """Names what every guarded call may answer besides its success."""
+    responses = operation["responses"]
+    responses.pop("422", None)
+    operation["responses"] = {**responses, "4XX": _PROBLEM, "5XX": _PROBLEM}
+    operation.pop("x-keyturn-action", None)
+    if PERMISSION in operation:
+        permission = operation[PERMISSION]
+        operation["parameters"] = [*operation.get("parameters", []), *_HEADERS]
+        text = operation.get("description", "")
+        operation["description"] = f"{text}\n\nPermission: `{permission}`.".strip()
+
+
+_HEADERS = [
+    {
+        "name": name,
+        "in": "header",
+        "required": False,
+        "description": text,
+        "schema": {"type": "string"},
+    }
+    for name, text in (
+        ("X-Request-Id", "Joins this call with what is recorded of it."),
+        (
+            "Keyturn-Workspace",
+            "The workspace's id; operators need it where there are several.",
+        ),
+        ("Keyturn-Runtime", "The workload that calls."),
+    )
+]

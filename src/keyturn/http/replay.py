@@ -1,0 +1,109 @@
+"""`Idempotency-Key`: a call sent twice is carried out once, and answered alike, but for its token.
+
+1. A key means one thing per caller, workspace and route, for 24 hours.
+2. The answer is kept in the transaction of its change: there is no change without its answer, and
+   no answer without its change. Only successes are kept; what was refused may be sent again.
+3. The same body gets the first answer with the token replaced by null; another body is 422.
+4. While the first call is still running the second is 409.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Header, Response
+
+from keyturn.domain.error import IdempotencyMismatch, IdempotencyRunning, RequestInvalid
+from keyturn.domain.identity import NIL
+from keyturn.domain.instant import DAY
+from keyturn.domain.text import refuse_token
+from keyturn.http.call import Call
+from keyturn.storage.idempotency import IdempotencyScope, StoredAnswer
+from keyturn.storage.transaction import Writing
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="Up to 255 printable characters; the same call sent again with the same key "
+        "is carried out once.",
+    ),
+]
+
+REPLAYED = "Idempotency-Replayed"
+
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+class Replay:
+    """One call that may have been sent before. `answer` is the first answer, if there is one."""
+
+    def __init__(self, call: Call, scope: IdempotencyScope | None, body_hash: bytes) -> None:
+        self._call = call
+        self._scope = scope
+        self._body_hash = body_hash
+        self.answer = None if scope is None else self._find(scope)
+
+    def _find(self, scope: IdempotencyScope) -> Response | None:
+        context = self._call.context
+        with context.store.read() as transaction:
+            stored = transaction.idempotency.find(scope, since=context.clock.now() - DAY)
+        if stored is None:
+            return None
+        if stored.body_hash != self._body_hash:
+            raise IdempotencyMismatch(
+                "This idempotency key was used with another body; use a new one."
+            )
+        return Response(
+            stored.body,
+            status_code=stored.status,
+            media_type="application/json",
+            headers={**stored.headers, REPLAYED: "true"},
+        )
+
+    def keep(
+        self, transaction: Writing, *, status: int, headers: Mapping[str, str], body: str
+    ) -> None:
+        """Keeps the answer with its change. `body` has no token in it any more."""
+        if self._scope is None:
+            return
+        answer = StoredAnswer(
+            body_hash=self._body_hash, status=status, headers=dict(headers), body=body
+        )
+        transaction.idempotency.keep(self._scope, answer, self._call.context.clock.now())
+
+
+@contextmanager
+def replaying(call: Call, key: str | None, route: str, home: UUID | None) -> Iterator[Replay]:
+    """Guards one call: `route` is its method and path, `home` its workspace, None for none."""
+    scope = _scope(call, key, route, home)
+    canonical = json.dumps(call.body, sort_keys=True, separators=(",", ":"))
+    body_hash = hashlib.sha256(canonical.encode()).digest()
+    if scope is None:
+        yield Replay(call, None, body_hash)
+        return
+    running = call.desk.running
+    if not running.add_if_absent(scope):
+        raise IdempotencyRunning("The first call with this idempotency key is still running.")
+    try:
+        yield Replay(call, scope, body_hash)
+    finally:
+        running.remove(scope)
+
+
+def _scope(call: Call, key: str | None, route: str, home: UUID | None) -> IdempotencyScope | None:
+    if key is None:
+        return None
+    if _KEY.fullmatch(key) is None:
+        raise RequestInvalid.at("/Idempotency-Key", "This is 1 to 255 printable characters.")
+    refuse_token(key, "/Idempotency-Key")
+    return IdempotencyScope(
+        caller_id=call.caller.id,
+        workspace_id=NIL if home is None else home,
+        route=route,
+        idempotency_key=key,
+    )

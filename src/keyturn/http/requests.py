@@ -1,0 +1,203 @@
+"""`/v1/requests` and a key's usage: what was done with keys, as Keyturn saw it."""
+
+from typing import Annotated, Literal, cast
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import Field
+
+from keyturn.domain.error import KeyUnknown, RequestInvalid
+from keyturn.domain.identity import parse_id
+from keyturn.domain.network import parse_address, parse_network
+from keyturn.domain.permission import Permission
+from keyturn.http.answer import answer, answer_list
+from keyturn.http.call import Admitted
+from keyturn.http.guard import GuardedRoute, guard
+from keyturn.http.paging import decode_cursor, encode_cursor, split_page
+from keyturn.http.schema import Asked, GivenInstant, Paged, Shown, ShownInstant
+from keyturn.services.inspect import KeyUsage, list_requests, measure_usage
+from keyturn.storage.requests import RecordedRequest, RequestFilter
+
+router = APIRouter(tags=["requests"], route_class=GuardedRoute)
+
+
+class RequestBody(Shown):
+    id: str
+    request_id: str
+    at: ShownInstant
+    key_id: str | None
+    valid: bool
+    code: str
+    runtime: str
+    declared: bool
+    ip: str | None
+    user_agent: str | None
+    method: str | None
+    path: str | None
+    scopes: list[str]
+    environment: str | None
+
+    @classmethod
+    def of(cls, request: RecordedRequest) -> "RequestBody":
+        return cls(
+            id=request.id,
+            request_id=request.request_id,
+            at=request.at,
+            key_id=request.key_id,
+            valid=request.valid,
+            code=request.code,
+            runtime=request.runtime,
+            declared=request.declared,
+            ip=request.ip,
+            user_agent=request.user_agent,
+            method=request.method,
+            path=request.path,
+            scopes=list(request.scopes),
+            environment=request.environment,
+        )
+
+
+class RequestsAsked(Paged):
+    key_id: str | None = None
+    request_id: str | None = None
+    runtime: str | None = None
+    ip: str | None = Field(default=None, description="An address or a block of addresses.")
+    path: str | None = Field(default=None, description="The beginning of a path.")
+    valid: bool | None = None
+    code: str | None = None
+    since: GivenInstant | None = None
+    until: GivenInstant | None = None
+
+    def wanted(self) -> RequestFilter:
+        key_id = None if self.key_id is None else parse_id(self.key_id)
+        if self.key_id is not None and key_id is None:
+            raise RequestInvalid.at("/key_id", "This is an id, as a UUID or in 22 characters.")
+        network = None
+        if self.ip is not None:
+            address = parse_address(self.ip)
+            network = parse_network(self.ip if address is None else str(address))
+            if network is None:
+                raise RequestInvalid.at("/ip", "This is an address, or a block like 10.0.0.0/8.")
+        return RequestFilter(
+            key_id=key_id,
+            request_id=self.request_id,
+            runtime=self.runtime,
+            network=network,
+            path=self.path,
+            valid=self.valid,
+            code=self.code,
+            since=self.since,
+            until=self.until,
+        )
+
+
+@router.get(
+    "/v1/requests",
+    summary="List requests",
+    response_model=list[RequestBody],
+    **guard(Permission.REQUESTS_READ),
+)
+def get_requests(
+    request: Request, call: Admitted, asked: Annotated[RequestsAsked, Query()]
+) -> Response:
+    before = decode_cursor(asked.cursor, int, str)
+    found, total = list_requests(
+        call.context,
+        call.caller,
+        call.home(),
+        asked.wanted(),
+        limit=asked.limit + 1,
+        before=cast("tuple[int, str] | None", before),
+        count=asked.count,
+    )
+    page, last = split_page(found, asked.limit)
+    cursor = None if last is None else encode_cursor(last.at, last.id)
+    return answer_list(request, [RequestBody.of(one) for one in page], cursor=cursor, total=total)
+
+
+class UsageTotals(Shown):
+    allowed: int
+    denied: int
+
+
+class UsageBucket(UsageTotals):
+    at: ShownInstant
+
+
+class UsageRuntime(UsageTotals):
+    runtime: str
+    declared: bool
+    first_seen_at: ShownInstant | None
+    last_seen_at: ShownInstant | None
+
+
+class UsageBody(Shown):
+    """Buckets without a request are left out of the series."""
+
+    key_id: str
+    since: ShownInstant
+    until: ShownInstant
+    bucket: Literal["minute", "hour", "day"]
+    last_used_at: ShownInstant | None
+    totals: UsageTotals
+    series: list[UsageBucket]
+    runtimes: list[UsageRuntime]
+
+    @classmethod
+    def of(cls, usage: KeyUsage) -> "UsageBody":
+        return cls(
+            key_id=str(usage.key_id),
+            since=usage.since,
+            until=usage.until,
+            bucket=cast("Literal['minute', 'hour', 'day']", usage.bucket),
+            last_used_at=usage.last_used_at,
+            totals=UsageTotals(allowed=usage.allowed, denied=usage.denied),
+            series=[
+                UsageBucket(at=one.at, allowed=one.allowed, denied=one.denied)
+                for one in usage.series
+            ],
+            runtimes=[
+                UsageRuntime(
+                    runtime=one.runtime,
+                    declared=one.declared,
+                    first_seen_at=one.first_seen_at,
+                    last_seen_at=one.last_seen_at,
+                    allowed=one.allowed,
+                    denied=one.denied,
+                )
+                for one in usage.runtimes
+            ],
+        )
+
+
+class UsageAsked(Asked):
+    since: GivenInstant | None = None
+    until: GivenInstant | None = None
+    bucket: Literal["minute", "hour", "day"] = "day"
+
+
+@router.get(
+    "/v1/api-keys/{id}/usage",
+    summary="How a key was used",
+    description="Without bounds, the last 30 days.",
+    response_model=UsageBody,
+    **guard(Permission.REQUESTS_READ),
+)
+def get_usage(
+    call: Admitted,
+    id: Annotated[str, Path(description="The key's id.")],  # noqa: A002
+    asked: Annotated[UsageAsked, Query()],
+) -> Response:
+    id_ = parse_id(id)
+    home = call.home_of_key(id_)
+    if id_ is None:
+        raise KeyUnknown("There is no key with this id.")
+    usage = measure_usage(
+        call.context,
+        call.caller,
+        home,
+        id_,
+        since=asked.since,
+        until=asked.until,
+        bucket=asked.bucket,
+    )
+    return answer(UsageBody.of(usage))

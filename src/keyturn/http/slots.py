@@ -1,0 +1,173 @@
+"""`/v1/slots`: services in environments, and what people say of them."""
+
+from typing import Annotated, cast
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import Field
+
+from keyturn.domain.error import RequestInvalid
+from keyturn.domain.permission import Permission
+from keyturn.domain.runtime import check_runtime
+from keyturn.domain.slot import MOST_RUNTIMES, ExpectedRuntime, Slot, SlotName, SlotNotes
+from keyturn.http.answer import answer, answer_list, etag
+from keyturn.http.call import Admitted
+from keyturn.http.guard import GuardedRoute, guard
+from keyturn.http.paging import decode_cursor, encode_cursor, split_page
+from keyturn.http.precondition import IfMatch, expected_versions
+from keyturn.http.schema import Given, Paged, Shown, ShownInstant
+from keyturn.services.define import define_slot
+from keyturn.services.inspect import list_slots, view_slot
+
+router = APIRouter(tags=["slots"], route_class=GuardedRoute)
+
+SLOT_NAME = Path(description="A service and an environment, like `scheduler-prod`.")
+Positive = Annotated[int, Field(ge=1, le=10 * 366 * 86_400)]
+
+
+class GivenRuntime(Given):
+    name: str
+    max_call_interval_seconds: Positive | None = None
+
+
+class GivenNotes(Given):
+    """What may be said of a slot, here and along with a key."""
+
+    owner: str | None = Field(default=None, examples=["payments@example.com"])
+    purpose: str | None = None
+    runbook_url: str | None = None
+    rotation_period_days: int | None = None
+    runtimes: list[GivenRuntime] | None = None
+
+    def notes(self) -> SlotNotes:
+        return SlotNotes(
+            owner=self.owner,
+            purpose=self.purpose,
+            runbook_url=self.runbook_url,
+            rotation_period_days=self.rotation_period_days,
+            runtimes=None if self.runtimes is None else _expected(self.runtimes),
+        )
+
+
+def _expected(runtimes: list[GivenRuntime]) -> tuple[ExpectedRuntime, ...]:
+    if len(runtimes) > MOST_RUNTIMES:
+        raise RequestInvalid.at("/runtimes", f"There may be at most {MOST_RUNTIMES} runtimes.")
+    if len({one.name for one in runtimes}) != len(runtimes):
+        raise RequestInvalid.at("/runtimes", "Each runtime is named once.")
+    return tuple(
+        ExpectedRuntime(
+            name=check_runtime(one.name, f"/runtimes/{index}/name"),
+            max_call_interval_seconds=one.max_call_interval_seconds,
+        )
+        for index, one in enumerate(runtimes)
+    )
+
+
+class ShownRuntime(Shown):
+    name: str
+    max_call_interval_seconds: int | None
+
+
+class SlotBody(Shown):
+    name: str
+    workspace_id: str
+    service: str
+    environment: str
+    owner: str | None
+    purpose: str | None
+    runbook_url: str | None
+    rotation_period_days: int | None
+    runtimes: list[ShownRuntime]
+    created_at: ShownInstant
+    updated_at: ShownInstant
+    version: int
+
+    @classmethod
+    def of(cls, slot: Slot) -> "SlotBody":
+        notes = slot.notes
+        return cls(
+            name=str(slot.name),
+            workspace_id=str(slot.workspace_id),
+            service=slot.name.service,
+            environment=slot.name.environment,
+            owner=notes.owner,
+            purpose=notes.purpose,
+            runbook_url=notes.runbook_url,
+            rotation_period_days=notes.rotation_period_days,
+            runtimes=[
+                ShownRuntime(name=one.name, max_call_interval_seconds=one.max_call_interval_seconds)
+                for one in notes.runtimes or ()
+            ],
+            created_at=slot.created_at,
+            updated_at=slot.updated_at,
+            version=slot.version,
+        )
+
+
+class SlotsAsked(Paged):
+    service: str | None = None
+    environment: str | None = None
+    owner: str | None = None
+
+
+@router.get(
+    "/v1/slots",
+    summary="List slots",
+    response_model=list[SlotBody],
+    **guard(Permission.KEYS_READ),
+)
+def get_slots(request: Request, call: Admitted, asked: Annotated[SlotsAsked, Query()]) -> Response:
+    before = decode_cursor(asked.cursor, int, str, str)
+    slots, total = list_slots(
+        call.context,
+        call.caller,
+        call.home(),
+        service=asked.service,
+        environment=asked.environment,
+        owner=asked.owner,
+        limit=asked.limit + 1,
+        before=cast("tuple[int, str, str] | None", before),
+        count=asked.count,
+    )
+    page, last = split_page(slots, asked.limit)
+    cursor = None
+    if last is not None:
+        cursor = encode_cursor(last.created_at, last.name.service, last.name.environment)
+    return answer_list(request, [SlotBody.of(one) for one in page], cursor=cursor, total=total)
+
+
+@router.get(
+    "/v1/slots/{slot}",
+    summary="Read a slot",
+    response_model=SlotBody,
+    **guard(Permission.KEYS_READ),
+)
+def get_slot(call: Admitted, slot: Annotated[str, SLOT_NAME]) -> Response:
+    found = view_slot(call.context, call.caller, call.home(), SlotName.parse(slot))
+    return answer(SlotBody.of(found), headers={"ETag": etag(found.version)})
+
+
+@router.put(
+    "/v1/slots/{slot}",
+    summary="Make a slot, or change it",
+    description="The slot has exactly what the body says; what it leaves out is taken away.",
+    response_model=SlotBody,
+    responses={201: {"model": SlotBody, "description": "The slot was made"}},
+    **guard(Permission.KEYS_WRITE, action="slot.updated"),
+)
+def put_slot(
+    call: Admitted, slot: Annotated[str, SLOT_NAME], body: GivenNotes, if_match: IfMatch = None
+) -> Response:
+    name = SlotName.parse(slot)
+    if name is None:
+        raise RequestInvalid.at(
+            "/slot", "A slot is a service and an environment, like `scheduler-prod`."
+        )
+    expected = expected_versions(if_match)
+    defined = define_slot(
+        call.context, call.act, call.home(), name, body.notes(), expected=expected
+    )
+    return answer(
+        SlotBody.of(defined.slot),
+        status=201 if defined.is_new else 200,
+        headers={"ETag": etag(defined.slot.version), "Location": f"/v1/slots/{name}"},
+    )

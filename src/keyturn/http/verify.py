@@ -1,0 +1,254 @@
+"""`/v1/verify`, as a raw ASGI callable: the hot path has no framework in it.
+
+A call is answered only when there is room to record it; it never waits for the recording.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from keyturn.domain.error import (
+    KeyturnError,
+    MethodNotAllowed,
+    RecordingSaturated,
+    RequestInvalid,
+    RequestMalformed,
+    WorkspaceUnknown,
+)
+from keyturn.domain.identity import parse_id
+from keyturn.domain.key import Key
+from keyturn.domain.network import Address, parse_address
+from keyturn.domain.permission import Permission
+from keyturn.domain.redaction import holds_shape
+from keyturn.domain.runtime import check_runtime
+from keyturn.domain.scope import check_scopes
+from keyturn.domain.token import Token, parse_token
+from keyturn.domain.verdict import VerdictCode
+from keyturn.http.body import Receive, check_media_type
+from keyturn.http.credential import presented_token
+from keyturn.http.desk import Desk
+from keyturn.http.origin import caller_address
+from keyturn.services.identify import MALFORMED, Caller, identify, reference
+from keyturn.services.locate import locate_workspace, require_own, sole_workspace
+from keyturn.services.verify import Answer, Question, verify
+from keyturn.storage.contract import CredentialReading
+
+PATH = "/v1/verify"
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
+
+Scope = MutableMapping[str, Any]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers = Iterable[tuple[bytes, bytes]]
+Result = TypeVar("Result")
+
+_ROOM_TRIES = 100
+_ROOM_WAIT_SECONDS = 0.02
+_POINTER = re.compile(r"(.*) - at `\$([^`]*)`", re.DOTALL)
+
+
+class VerifyBody(msgspec.Struct, frozen=True, gc=False):
+    """What may be asked. Members that this version does not know are ignored."""
+
+    api_key: str
+    scopes: list[str] | None = None
+    request_id: str | None = None
+    ip: str | None = None
+    user_agent: str | None = None
+    runtime: str | None = None
+    environment: str | None = None
+    method: str | None = None
+    path: str | None = None
+
+
+class VerifiedKey(msgspec.Struct, frozen=True, gc=False):
+    """What a verdict tells of a key whose secret was right."""
+
+    id: str
+    name: str
+    service: str
+    environment: str
+    workspace_id: str
+    owner: str | None
+    scopes: tuple[str, ...]
+    metadata: msgspec.Raw
+
+
+class VerdictBody(msgspec.Struct, frozen=True, gc=False):
+    """The answer. `as_of` is a position of the log that the state judged is at least as new as."""
+
+    valid: bool
+    code: str
+    request_id: str
+    key: VerifiedKey | None
+    as_of: int
+    deprecation: None = None
+
+
+_decode = msgspec.json.Decoder(VerifyBody).decode
+_encode = msgspec.json.Encoder().encode
+_HEADERS = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+
+
+class VerifyEndpoint:
+    """Answers `POST /v1/verify`. Errors are raised, for whoever wraps this to answer."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "POST":
+            raise MethodNotAllowed("This path takes POST.", allow="POST")
+        if scope["query_string"]:
+            raise RequestInvalid.at("", "This call takes no query parameters.")
+        desk, headers = self._desk, scope["headers"]
+        brand = desk.context.brand
+        now = desk.context.clock.now()
+        token = parse_token(presented_token(headers), brand=brand)
+        body, fault = _parsed(await _read(receive), headers)
+        subject = None if body is None else parse_token(body.api_key, brand=brand)
+        reading = await desk.look_up([reference(one) for one in (token, subject) if one])
+        address = caller_address(scope.get("client"), headers, desk.proxies)
+        caller = self._admit(token, reading, now, address)
+        if body is None:
+            raise fault
+        question = _question(body, subject, scope)
+        home = await self._home(caller, headers)
+        credential = None if subject is None else reading.found.get(subject.id)
+        if credential is None and home is None:
+            home = await self._elsewhere(sole_workspace, desk.context)
+        await self._wait_for_room()
+        answer = verify(desk.context.ring, caller, question, credential, now=now, home=home)
+        desk.meter.note(answer.request)
+        desk.metrics.verified(answer.verdict.code.value)
+        spelled = _spelled(answer, reading.position)
+        headers = [*_HEADERS, (b"content-length", str(len(spelled)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": spelled})
+
+    def _admit(
+        self, token: Token | None, reading: CredentialReading, now: int, address: Address | None
+    ) -> Caller:
+        identification = MALFORMED
+        if token is not None:
+            identification = identify(
+                self._desk.context.ring,
+                token,
+                reading.found.get(token.id),
+                now=now,
+                address=address,
+            )
+        if identification.code is not VerdictCode.VALID:
+            self._desk.metrics.refused_credentials.labels(identification.code.value).inc()
+        caller = identification.require()
+        caller.rights.require(Permission.VERIFY)
+        return caller
+
+    async def _home(self, caller: Caller, headers: Headers) -> UUID | None:
+        """The workspace that the question is asked in; None for an operator who names none."""
+        for name, value in headers:
+            if name == b"keyturn-workspace":
+                named = parse_id(value.decode("latin-1"))
+                require_own(caller, named, is_named=True)
+                if named is None:
+                    raise WorkspaceUnknown("There is no workspace with this id.")
+                if caller.is_operator:
+                    await self._elsewhere(locate_workspace, self._desk.context, caller, named)
+                return named
+        return caller.workspace_id
+
+    async def _elsewhere(self, verb: Callable[..., Result], *arguments: object) -> Result:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._desk.lookups, verb, *arguments)
+
+    async def _wait_for_room(self) -> None:
+        for _ in range(_ROOM_TRIES):
+            if self._desk.meter.has_room:
+                return
+            await asyncio.sleep(_ROOM_WAIT_SECONDS)
+        raise RecordingSaturated("Requests cannot be recorded as fast as they arrive; try again.")
+
+
+async def _read(receive: Receive) -> bytes:
+    chunks = []
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise RequestMalformed("The connection was closed before the body had arrived.")
+        chunks.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _parsed(raw: bytes, headers: Headers) -> tuple[VerifyBody | None, KeyturnError]:
+    """The body, or what is wrong with it: told only once the caller is known to have the right."""
+    fine = RequestMalformed("The body cannot be read.")
+    try:
+        check_media_type(headers)
+        return _decode(raw), fine
+    except KeyturnError as error:
+        return None, error
+    except msgspec.ValidationError as error:
+        match = _POINTER.fullmatch(str(error))
+        detail, path = (str(error), "") if match is None else match.groups()
+        pointer = re.sub(r"[.\[\]]+", "/", path).rstrip("/")
+        return None, RequestInvalid.at(pointer, f"{detail}.")
+    except RecursionError:
+        return None, RequestMalformed("The body is nested too deep.")
+    except ValueError:
+        return None, RequestMalformed("The body is not JSON in UTF-8.")
+
+
+def _question(body: VerifyBody, token: Token | None, scope: Scope) -> Question:
+    """The question that a body asks. Raises `RequestInvalid` for members that cannot be meant."""
+    address = None
+    if body.ip is not None:
+        address = parse_address(body.ip)
+        if address is None:
+            raise RequestInvalid.at("/ip", "This is an IPv4 or IPv6 address, without a port.")
+    request_id = body.request_id
+    if request_id is None or REQUEST_ID.fullmatch(request_id) is None or holds_shape(request_id):
+        request_id = scope["keyturn.request_id"]
+    elif not scope["keyturn.request_id_given"]:
+        # The caller named its own request in the body alone: that joins this call with it.
+        scope["keyturn.request_id"] = request_id
+    return Question(
+        token=token,
+        request_id=request_id,
+        scopes=() if not body.scopes else check_scopes(body.scopes),
+        address=address,
+        user_agent=body.user_agent,
+        runtime=None if body.runtime is None else check_runtime(body.runtime, "/runtime"),
+        environment=body.environment,
+        method=body.method,
+        path=body.path,
+    )
+
+
+def _spelled(answer: Answer, position: int) -> bytes:
+    key = answer.verdict.key
+    return _encode(
+        VerdictBody(
+            valid=answer.verdict.is_allowed,
+            code=answer.verdict.code.value,
+            request_id=answer.request.request_id,
+            key=None if key is None else _shown(key, answer.owner),
+            as_of=position,
+        )
+    )
+
+
+def _shown(key: Key, owner: str | None) -> VerifiedKey:
+    return VerifiedKey(
+        id=str(key.id),
+        name=key.name,
+        service=key.slot.service,
+        environment=key.slot.environment,
+        workspace_id=str(key.workspace_id),
+        owner=owner,
+        scopes=key.scopes,
+        metadata=msgspec.Raw(key.metadata.encode()),
+    )

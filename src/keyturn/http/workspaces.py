@@ -1,0 +1,189 @@
+"""`/v1/workspaces`: tenants, for operators."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from keyturn.domain.error import WorkspaceUnknown
+from keyturn.domain.identity import parse_id
+from keyturn.domain.runtime import NamedNetwork
+from keyturn.domain.workspace import Workspace, WorkspaceStatus
+from keyturn.http.answer import answer, answer_list, etag
+from keyturn.http.call import Admitted
+from keyturn.http.guard import OPERATOR, GuardedRoute, guard
+from keyturn.http.paging import decode_cursor, encode_cursor, split_page
+from keyturn.http.precondition import IfMatch, expected_versions
+from keyturn.http.propagation import propagation
+from keyturn.http.replay import IdempotencyKey, replaying
+from keyturn.http.schema import Given, Paged, Shown, ShownInstant
+from keyturn.services.inspect import list_workspaces, view_workspace
+from keyturn.services.provision import (
+    ProvisionedWorkspace,
+    WorkspaceAmendment,
+    WorkspaceDraft,
+    amend_workspace,
+    provision_workspace,
+)
+from keyturn.storage.transaction import Writing
+
+router = APIRouter(tags=["workspaces"], route_class=GuardedRoute)
+
+ID = Path(description="The workspace's id.")
+
+
+class GivenNetwork(Given):
+    name: str
+    cidrs: list[str]
+
+    def network(self) -> NamedNetwork:
+        return NamedNetwork(name=self.name, cidrs=tuple(self.cidrs))
+
+
+class GivenWorkspace(Given):
+    name: str
+    networks: list[GivenNetwork] | None = None
+
+
+class GivenWorkspaceAmendment(Given):
+    name: str | None = None
+    status: Literal["active", "suspended"] | None = None
+    networks: list[GivenNetwork] | None = None
+
+
+class ShownNetwork(Shown):
+    name: str
+    cidrs: list[str]
+
+
+class WorkspaceBody(Shown):
+    id: str
+    name: str
+    status: WorkspaceStatus
+    networks: list[ShownNetwork]
+    created_at: ShownInstant
+    updated_at: ShownInstant
+    version: int
+
+    @classmethod
+    def of(cls, workspace: Workspace) -> "WorkspaceBody":
+        return cls(**_members(workspace))
+
+
+class ProvisionedWorkspaceBody(WorkspaceBody):
+    """A new workspace along with the token of its first administrator key."""
+
+    api_key: str | None
+
+
+def _members(workspace: Workspace) -> dict[str, object]:
+    return {
+        "id": str(workspace.id),
+        "name": workspace.name,
+        "status": workspace.status,
+        "networks": [
+            ShownNetwork(name=one.name, cidrs=list(one.cidrs)) for one in workspace.networks
+        ],
+        "created_at": workspace.created_at,
+        "updated_at": workspace.updated_at,
+        "version": workspace.version,
+    }
+
+
+def _headers(workspace: Workspace) -> dict[str, str]:
+    return {"ETag": etag(workspace.version), "Location": f"/v1/workspaces/{workspace.id}"}
+
+
+@router.post(
+    "/v1/workspaces",
+    summary="Make a workspace",
+    status_code=201,
+    response_model=ProvisionedWorkspaceBody,
+    **guard(OPERATOR, action="workspace.created"),
+)
+def create_workspace(
+    call: Admitted, body: GivenWorkspace, idempotency_key: IdempotencyKey = None
+) -> Response:
+    draft = WorkspaceDraft(
+        name=body.name, networks=tuple(one.network() for one in body.networks or ())
+    )
+    with replaying(call, idempotency_key, "POST /v1/workspaces", None) as replay:
+        if replay.answer is not None:
+            return replay.answer
+
+        def remember(transaction: Writing, made: ProvisionedWorkspace) -> None:
+            shown = ProvisionedWorkspaceBody(**_members(made.workspace), api_key=None)
+            replay.keep(
+                transaction,
+                status=201,
+                headers=_headers(made.workspace),
+                body=shown.model_dump_json(),
+            )
+
+        made = provision_workspace(call.context, call.act, draft, remember)
+    return answer(
+        ProvisionedWorkspaceBody(
+            **_members(made.workspace), api_key=made.administrator.token.reveal()
+        ),
+        status=201,
+        headers=_headers(made.workspace),
+    )
+
+
+@router.get(
+    "/v1/workspaces",
+    summary="List workspaces",
+    response_model=list[WorkspaceBody],
+    **guard(OPERATOR),
+)
+def get_workspaces(request: Request, call: Admitted, asked: Annotated[Paged, Query()]) -> Response:
+    before = decode_cursor(asked.cursor, str)
+    workspaces, total = list_workspaces(
+        call.context,
+        call.caller,
+        limit=asked.limit + 1,
+        before=None if before is None else parse_id(str(before[0])),
+        count=asked.count,
+    )
+    page, last = split_page(workspaces, asked.limit)
+    cursor = None if last is None else encode_cursor(str(last.id))
+    return answer_list(request, [WorkspaceBody.of(one) for one in page], cursor=cursor, total=total)
+
+
+@router.get(
+    "/v1/workspaces/{id}",
+    summary="Read a workspace",
+    response_model=WorkspaceBody,
+    **guard(OPERATOR),
+)
+def get_workspace(call: Admitted, id: Annotated[str, ID]) -> Response:  # noqa: A002
+    workspace = view_workspace(call.context, call.caller, parse_id(id))
+    return answer(WorkspaceBody.of(workspace), headers={"ETag": etag(workspace.version)})
+
+
+@router.patch(
+    "/v1/workspaces/{id}",
+    summary="Change a workspace, suspend it, or let it work again",
+    response_model=WorkspaceBody,
+    **guard(OPERATOR, action="workspace.updated"),
+)
+def patch_workspace(
+    call: Admitted,
+    id: Annotated[str, ID],  # noqa: A002
+    body: GivenWorkspaceAmendment,
+    if_match: IfMatch = None,
+) -> Response:
+    id_ = parse_id(id)
+    if id_ is None:
+        raise WorkspaceUnknown("There is no workspace with this id.")
+    amendment = WorkspaceAmendment(
+        name=body.name,
+        status=None if body.status is None else WorkspaceStatus(body.status),
+        networks=None if body.networks is None else tuple(one.network() for one in body.networks),
+    )
+    expected = expected_versions(if_match)
+    started = call.context.clock.elapsed()
+    workspace = amend_workspace(call.context, call.act, id_, amendment, expected=expected)
+    return answer(
+        WorkspaceBody.of(workspace),
+        headers={"ETag": etag(workspace.version), **propagation(call, started)},
+    )

@@ -1,0 +1,111 @@
+"""What runs beside the requests: recording, tidying, telling of damage, signing heads."""
+
+import logging
+import threading
+from collections.abc import Callable
+
+from keyturn.domain.error import StorageUnavailable
+from keyturn.http.metrics import Metrics
+from keyturn.server.heads import HeadsFile
+from keyturn.services.context import Context
+from keyturn.services.meter import Meter
+from keyturn.services.tidy import tidy
+from keyturn.services.watch import DamageWatch
+
+FLUSH_SECONDS = 0.2
+WATCH_SECONDS = 0.5
+TIDY_SECONDS = 600.0
+TIDY_AGAIN_SECONDS = 0.5
+HOLD_SECONDS = 5.0
+LAST_ATTEMPTS = 3
+
+_log = logging.getLogger("keyturn.background")
+
+
+class Ticker:
+    """One thread that does one thing again and again, until it is stopped. `work` says after how
+    many seconds it wants to be called again."""
+
+    def __init__(self, name: str, work: Callable[[], float]) -> None:
+        self._name = name
+        self._work = work
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        wait = 0.0
+        while not self._stopping.wait(wait):
+            try:
+                wait = self._work()
+            except StorageUnavailable as error:
+                _log.warning("%s: %s", self._name, error.detail, exc_info=error.__cause__)
+                wait = 1.0
+            except Exception:  # noqa: BLE001  (a thread that dies would stop recording)
+                _log.exception("%s failed", self._name)
+                wait = 5.0
+
+
+class Background:
+    """All of them together."""
+
+    def __init__(
+        self,
+        *,
+        context: Context,
+        meter: Meter,
+        metrics: Metrics,
+        damage: DamageWatch,
+        heads: HeadsFile,
+        is_sole: Callable[[], bool],
+    ) -> None:
+        self._context = context
+        self._meter = meter
+        self._metrics = metrics
+        self._damage = damage
+        self._heads = heads
+        self._is_sole = is_sole
+        self._tickers = (
+            Ticker("recording", self._record),
+            Ticker("watching", self._watch),
+            Ticker("tidying", self._tidy),
+            Ticker("holding", self._hold),
+        )
+
+    def start(self) -> None:
+        for ticker in self._tickers:
+            ticker.start()
+
+    def stop(self) -> None:
+        """Ends them all, then keeps what was noted last."""
+        for ticker in self._tickers:
+            ticker.stop()
+        lost = self._meter.flush_finally(LAST_ATTEMPTS)
+        if lost:
+            _log.critical("the database took no more: %d requests are not recorded", lost)
+        self._heads.keep_up(self._context)
+
+    def _record(self) -> float:
+        kept = self._meter.flush()
+        self._metrics.recorded_requests.inc(kept)
+        return FLUSH_SECONDS
+
+    def _watch(self) -> float:
+        self._damage.write_down(self._context)
+        self._metrics.damage.set(self._damage.seen)
+        self._heads.keep_up(self._context)
+        return WATCH_SECONDS
+
+    def _tidy(self) -> float:
+        return TIDY_SECONDS if tidy(self._context).is_done else TIDY_AGAIN_SECONDS
+
+    def _hold(self) -> float:
+        if not self._is_sole():
+            _log.critical("another Keyturn serves this database; stop one of the two")
+        return HOLD_SECONDS

@@ -1,0 +1,262 @@
+"""Putting the parts together: the one place that names a concrete engine."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from keyturn import __version__
+from keyturn.ambient import SystemClock, SystemEntropy
+from keyturn.domain.error import InstallationFault, KeyturnError, StorageUnavailable
+from keyturn.domain.seal import Sealer
+from keyturn.http.app import build_app
+from keyturn.http.desk import Desk, Readiness
+from keyturn.http.metrics import Metrics
+from keyturn.http.verify import VerifyEndpoint
+from keyturn.server.background import Background
+from keyturn.server.edge import Edge
+from keyturn.server.heads import HeadsFile
+from keyturn.server.lock import FolderLock
+from keyturn.server.secret import RootSecret, load_root_secret
+from keyturn.server.settings import Settings
+from keyturn.services.attest import Notary
+from keyturn.services.context import Context
+from keyturn.services.meter import Meter
+from keyturn.services.watch import DamageWatch
+from keyturn.storage.contract import Store
+from keyturn.storage.installation import Installation
+from keyturn.storage.migrate import known_revisions, newest_revision, present_revision
+
+DEFAULT_BRAND = "kt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """An opened installation, with everything that its verbs need."""
+
+    settings: Settings
+    context: Context
+    notary: Notary
+    damage: DamageWatch
+
+
+def migration_engine(settings: Settings) -> Engine:
+    """An engine for migrations and checks. Raises `InstallationFault` where a part is missing."""
+    path = settings.sqlite_path
+    if path is not None:
+        from keyturn.storage.sqlite import sqlite_engine
+
+        return sqlite_engine(path)
+    engine: Engine = _postgresql().postgres_engine(settings.database_url)
+    return engine
+
+
+def open_store(settings: Settings, secret: RootSecret, damage: DamageWatch) -> Store:
+    """The store that the settings name. Raises `InstallationFault` where it cannot be opened."""
+    sealer = Sealer(secret.key("row-mac"))
+    path = settings.sqlite_path
+    if path is not None:
+        from keyturn.storage.sqlite import SqliteStore
+
+        return SqliteStore(path, sealer, damage.report)
+    store: Store = _postgresql().PostgresStore(settings.database_url, sealer, damage.report)
+    return store
+
+
+def _postgresql() -> ModuleType:
+    try:
+        from keyturn.storage import postgresql
+    except ModuleNotFoundError as error:
+        raise InstallationFault(
+            "KEYTURN_DATABASE_URL names PostgreSQL, whose driver is not installed.",
+            remedy="Install `keyturn[server,postgres]`.",
+        ) from error
+    return postgresql
+
+
+@contextmanager
+def sole_process(settings: Settings) -> Iterator[Callable[[], bool]]:
+    """Makes sure that no other process serves this database, and gives a way to make sure again.
+
+    Raises `InstallationFault` where one does.
+    """
+    if settings.sqlite_path is not None:
+        with FolderLock(settings.home):
+            yield lambda: True
+        return
+    lock = _postgresql().DatabaseLock(settings.database_url)
+    try:
+        held = lock.hold()
+    except StorageUnavailable as error:
+        raise InstallationFault(
+            "The database cannot be reached.",
+            remedy="Check KEYTURN_DATABASE_URL, and that the server runs.",
+        ) from error
+    if not held:
+        raise InstallationFault(
+            "Another Keyturn serves this database.",
+            remedy="Stop it first; this version serves a database from one process.",
+        )
+    try:
+        yield lock.hold
+    finally:
+        lock.release()
+
+
+def make_context(settings: Settings, secret: RootSecret, store: Store, brand: str) -> Context:
+    """The context of an installation, on the real clock and the real generator."""
+    return Context(
+        store=store,
+        ring=secret.ring,
+        clock=SystemClock(),
+        entropy=SystemEntropy(),
+        brand=brand,
+        environments=settings.environments,
+        activity_retention_days=settings.activity_retention_days,
+        request_retention_days=settings.request_retention_days,
+    )
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[House]:
+    """The installation that the settings name, checked before it is given out.
+
+    Raises `InstallationFault` where the secret, the database or what is in it does not fit.
+    """
+    secret = load_root_secret(settings.root_secret_file)
+    require_present(settings)
+    damage = DamageWatch()
+    store = open_store(settings, secret, damage)
+    try:
+        with store.read() as transaction:
+            installation = transaction.installation.find()
+        brand = require_fitting(settings, secret, installation)
+        yield House(
+            settings=settings,
+            context=make_context(settings, secret, store, brand),
+            notary=Notary(secret.key("activity-heads")),
+            damage=damage,
+        )
+    finally:
+        store.close()
+
+
+def require_present(settings: Settings) -> None:
+    """Raises `InstallationFault` unless the database is there, at the revision that we need."""
+    path = settings.sqlite_path
+    if path is not None and not path.is_file():
+        raise InstallationFault(
+            f"There is no database at {path}.", remedy="Run `keyturn init` first."
+        )
+    engine = migration_engine(settings)
+    try:
+        revision = present_revision(engine)
+    except SQLAlchemyError as error:
+        raise InstallationFault(
+            "The database cannot be reached.",
+            remedy="Check KEYTURN_DATABASE_URL, and that the server runs.",
+        ) from error
+    finally:
+        engine.dispose()
+    if revision == newest_revision():
+        return
+    if revision is None:
+        raise InstallationFault("The database is empty.", remedy="Run `keyturn init` first.")
+    if revision not in known_revisions():
+        raise InstallationFault(
+            f"The database was made by a newer Keyturn (its revision is {revision}).",
+            remedy="Install that version again; data is never migrated backwards.",
+        )
+    raise InstallationFault(
+        f"The database is at revision {revision}, this version needs {newest_revision()}.",
+        remedy="Back it up, then run `keyturn migrate`.",
+    )
+
+
+def require_fitting(
+    settings: Settings, secret: RootSecret, installation: Installation | None
+) -> str:
+    """The brand of the installation. Raises `InstallationFault` where the secret, the peppers or
+    the brand are not the ones that it was made with."""
+    if installation is None:
+        raise InstallationFault(
+            "The database has no installation.", remedy="Run `keyturn init` first."
+        )
+    if installation.root_fingerprint != secret.fingerprint:
+        raise InstallationFault(
+            f"The root secret (fingerprint {secret.fingerprint}) is not the one of this database "
+            f"(fingerprint {installation.root_fingerprint}).",
+            remedy="Name the right file in KEYTURN_ROOT_SECRET_FILE.",
+        )
+    for version, fingerprint in installation.pepper_fingerprints.items():
+        if secret.pepper_fingerprints.get(version) != fingerprint:
+            raise InstallationFault(
+                f"The root secret lacks pepper {version} of this database.",
+                remedy="Restore the file of the root secret from your escrow.",
+            )
+    if settings.brand is not None and settings.brand != installation.brand:
+        raise InstallationFault(
+            f"KEYTURN_BRAND is {settings.brand}, but this installation's brand is "
+            f"{installation.brand}, which stands in every token.",
+            remedy="Take KEYTURN_BRAND out of the settings.",
+        )
+    return installation.brand
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """What serves: the HTTP application and what runs beside it."""
+
+    edge: Edge
+    desk: Desk
+    background: Background
+
+
+def build_node(house: House, is_sole: Callable[[], bool]) -> Node:
+    """One node of the installation, not yet started."""
+    context, settings = house.context, house.settings
+    meter = Meter(context)
+    metrics = Metrics()
+    desk = Desk(
+        context=context,
+        meter=meter,
+        metrics=metrics,
+        node_id=context.new_id(context.clock.now()),
+        version=__version__,
+        environment=settings.environment,
+        proxies=settings.trusted_proxies,
+        check=lambda: check_readiness(context),
+    )
+    edge = Edge(
+        app=build_app(desk),
+        verify=VerifyEndpoint(desk),
+        desk=desk,
+        body_timeout_seconds=settings.body_timeout_seconds,
+    )
+    background = Background(
+        context=context,
+        meter=meter,
+        metrics=metrics,
+        damage=house.damage,
+        heads=HeadsFile(settings.heads_file, house.notary),
+        is_sole=is_sole,
+    )
+    return Node(edge=edge, desk=desk, background=background)
+
+
+def check_readiness(context: Context) -> Readiness:
+    """Whether the database answers, and the head of its log is sound."""
+    checks = {"database": "ok", "log": "ok"}
+    try:
+        context.store.ping()
+        with context.store.read() as transaction:
+            transaction.head()
+    except StorageUnavailable:
+        checks["database"] = "unavailable"
+        checks["log"] = "unknown"
+    except KeyturnError as error:
+        checks["log"] = error.detail
+    return Readiness(is_ready=all(word == "ok" for word in checks.values()), checks=checks)

@@ -1,0 +1,141 @@
+"""The doctor: looks at everything that an installation stands on, and changes nothing."""
+
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from keyturn.ambient import SystemClock
+from keyturn.domain.error import InstallationFault, KeyturnError
+from keyturn.domain.instant import SECOND, format_instant
+from keyturn.server.build import House, opened, require_present
+from keyturn.server.heads import read_lines
+from keyturn.server.secret import load_root_secret
+from keyturn.server.settings import Settings, SettingsFault, load_settings
+
+WORST_CLOCK_SECONDS = 2.0
+EARLIEST_YEAR = "2025"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing looked at. `remedy` is empty where nothing needs to be done."""
+
+    name: str
+    status: Literal["ok", "warning", "fault", "unknown"]
+    detail: str
+    remedy: str = ""
+
+
+def examine(environ: Mapping[str, str], folder: Path) -> list[Check]:
+    """All checks, in the order in which they depend on each other."""
+    try:
+        settings, warnings = load_settings(environ, folder, default_environment="production")
+    except SettingsFault as fault:
+        return [
+            Check(name="settings", status="fault", detail=problem, remedy=remedy)
+            for problem, remedy in fault.faults
+        ]
+    checks = [Check(name="settings", status="ok", detail=f"data folder {settings.home}")]
+    checks += [
+        Check(name="settings", status="warning", detail=text, remedy="Take it out.")
+        for text in warnings
+    ]
+    checks.append(_checked("data folder", lambda: _folder(settings)))
+    checks.append(_checked("root secret", lambda: _secret(settings)))
+    checks.append(_checked("database", lambda: _database(settings)))
+    if any(check.status == "fault" for check in checks):
+        return checks
+    try:
+        with opened(settings) as house:
+            checks.append(_checked("fingerprint", lambda: _fingerprint(settings)))
+            checks.append(_checked("clock", lambda: _clock(house)))
+            checks.append(_checked("log", lambda: _log(house)))
+    except InstallationFault as fault:
+        checks.append(
+            Check(name="fingerprint", status="fault", detail=fault.detail, remedy=fault.remedy)
+        )
+    return checks
+
+
+def _checked(name: str, look: Callable[[], Check]) -> Check:
+    try:
+        return look()
+    except InstallationFault as fault:
+        return Check(name=name, status="fault", detail=fault.detail, remedy=fault.remedy)
+    except KeyturnError as error:
+        return Check(
+            name=name, status="fault", detail=error.detail, remedy="See the log of the server."
+        )
+
+
+def _folder(settings: Settings) -> Check:
+    name = "data folder"
+    if not settings.home.is_dir():
+        raise InstallationFault(
+            f"There is no folder {settings.home}.", remedy="Run `keyturn init`."
+        )
+    if stat.S_IMODE(settings.home.stat().st_mode) & 0o077:
+        raise InstallationFault(
+            f"Others can look into {settings.home}.", remedy=f"Run `chmod 700 {settings.home}`."
+        )
+    return Check(name=name, status="ok", detail="for its owner alone")
+
+
+def _secret(settings: Settings) -> Check:
+    load_root_secret(settings.root_secret_file)
+    return Check(
+        name="root secret", status="ok", detail=f"{settings.root_secret_file}, owner alone"
+    )
+
+
+def _database(settings: Settings) -> Check:
+    require_present(settings)
+    path = settings.sqlite_path
+    detail = "PostgreSQL, migrated" if path is None else f"SQLite, {path}, migrated"
+    return Check(name="database", status="ok", detail=detail)
+
+
+def _fingerprint(settings: Settings) -> Check:
+    secret = load_root_secret(settings.root_secret_file)
+    detail = f"{secret.fingerprint}, the database's own"
+    return Check(name="fingerprint", status="ok", detail=detail)
+
+
+def _clock(house: House) -> Check:
+    clock = SystemClock()
+    now = clock.now()
+    if format_instant(now)[:4] < EARLIEST_YEAR:
+        raise InstallationFault(
+            f"The clock says {format_instant(now)}.", remedy="Set it, and keep it set by NTP."
+        )
+    skew = (house.context.store.ping() - now) / SECOND
+    if abs(skew) > WORST_CLOCK_SECONDS:
+        raise InstallationFault(
+            f"The database's clock differs from this machine's by {skew:.1f} s.",
+            remedy="Keep both set by NTP.",
+        )
+    with house.context.store.read() as transaction:
+        newest = transaction.activity.newest_at()
+    if newest is not None and newest > now + WORST_CLOCK_SECONDS * SECOND:
+        raise InstallationFault(
+            f"The newest entry of the log is of {format_instant(newest)}, which is yet to come.",
+            remedy="The clock was set back; set it right, and keep it set by NTP.",
+        )
+    return Check(name="clock", status="ok", detail=f"{abs(skew):.1f} s from the database's")
+
+
+def _log(house: House) -> Check:
+    with house.context.store.read() as transaction:
+        head = transaction.head()
+    lines = list(read_lines(house.settings.heads_file))
+    signed = house.notary.read(lines[-1]) if lines else None
+    if signed is not None and signed.number > head.activity_number:
+        raise InstallationFault(
+            f"The log ends at entry {head.activity_number}, but entry {signed.number} was signed.",
+            remedy="An old copy was restored, or the end was cut off; run `keyturn activity "
+            "verify`.",
+        )
+    detail = f"{head.activity_number} entries, {head.position} changes"
+    return Check(name="log", status="ok", detail=detail)

@@ -1,0 +1,45 @@
+"""Private files and folders: whole or not there, and for their owner alone."""
+
+import contextlib
+import os
+from pathlib import Path
+
+
+def make_private_folder(path: Path) -> None:
+    """Makes the folder (0700) with its parents; one that is there is left as it is."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
+        path.chmod(0o700)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Writes the file (0600) so that a crash leaves the old one or the new one, never a part."""
+    draft = path.with_name(f".{path.name}.draft")
+    with contextlib.suppress(FileNotFoundError):
+        draft.unlink()
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.rename(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Adds a line to a private file, and waits until it is on the disk."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        os.write(descriptor, f"{line}\n".encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,81 @@
+"""Serving: one process, with the HTTP server inside it, from the lock to the last flush."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import uvicorn
+from uvicorn.config import Config
+
+from keyturn.domain.error import InstallationFault
+from keyturn.server.build import build_node, opened, sole_process
+from keyturn.server.protocol import BoundedProtocol
+from keyturn.server.settings import Settings
+
+BACKLOG = 2_048
+GRACE_SECONDS = 4
+KEEP_ALIVE_SECONDS = 75
+
+
+class _Server(uvicorn.Server):
+    """The library's server, but signals are ours: its own way raises them again once it is done,
+    which would end the process before the last requests are recorded."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        yield
+
+    def _stop(self) -> None:
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+def serve(settings: Settings, announce: Callable[[str], None]) -> None:
+    """Serves until SIGTERM or SIGINT. Raises `InstallationFault` where it cannot begin."""
+    with ExitStack() as stack:
+        is_sole = stack.enter_context(sole_process(settings))
+        house = stack.enter_context(opened(settings))
+        listener = stack.enter_context(contextlib.closing(_listen(settings)))
+        node = build_node(house, is_sole)
+        config = Config(
+            node.edge,
+            loop="uvloop",
+            http=BoundedProtocol,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+        node.background.start()
+        stack.callback(node.background.stop)
+        stack.callback(node.desk.lookups.shutdown)
+        host, port = listener.getsockname()[:2]
+        announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+        _Server(config).run(sockets=[listener])
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """The listening socket, taken before anything is started."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise InstallationFault(
+            f"Cannot listen on {settings.host}:{settings.port} ({error.strerror or error}).",
+            remedy="Stop what listens there, or choose another KEYTURN_PORT.",
+        ) from error
+    return listener

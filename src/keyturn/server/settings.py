@@ -1,0 +1,237 @@
+"""Settings: `keyturn.toml` in the working folder, and `KEYTURN_…` variables, which go before it.
+
+Every faulty setting is named at once, with its remedy. `SETTINGS` is the whole list; the reference
+is generated from it.
+"""
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from keyturn.domain.error import InstallationFault
+from keyturn.domain.slot import KNOWN_ENVIRONMENTS
+from keyturn.domain.token import BRAND, ENVIRONMENT
+
+FILE = "keyturn.toml"
+PREFIX = "KEYTURN_"
+# The client's side reads these; they are none of ours, and no slip either.
+CLIENT_SETTINGS = frozenset({"KEYTURN_URL", "KEYTURN_API_KEY"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What an installation is started with. `database_url` names SQLite or PostgreSQL."""
+
+    home: Path
+    database_url: str
+    host: str
+    port: int
+    brand: str | None
+    root_secret_file: Path
+    trusted_proxies: int
+    environment: str
+    environments: frozenset[str]
+    request_retention_days: int
+    activity_retention_days: int
+    body_timeout_seconds: float
+
+    @property
+    def sqlite_path(self) -> Path | None:
+        """The file of an SQLite database, None for PostgreSQL."""
+        if not self.database_url.startswith("sqlite:"):
+            return None
+        return Path(self.database_url.removeprefix("sqlite:///"))
+
+    @property
+    def heads_file(self) -> Path:
+        return self.home / "activity.heads"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting: its name, what it is, its default as text, and how its text is read."""
+
+    name: str
+    meaning: str
+    default: str
+    read: Callable[[str], object]
+
+    @property
+    def variable(self) -> str:
+        return PREFIX + self.name.upper()
+
+
+def _path(text: str) -> Path:
+    if not text:
+        raise ValueError("a path")
+    return Path(text).expanduser().absolute()
+
+
+def _database_url(text: str) -> str:
+    if text.startswith("sqlite:///") and len(text) > len("sqlite:///") and ":memory:" not in text:
+        return f"sqlite:///{Path(text.removeprefix('sqlite:///')).expanduser().absolute()}"
+    if text.startswith(("postgresql://", "postgres://")):
+        return "postgresql://" + text.partition("://")[2]
+    raise ValueError("`sqlite:///<file>` or `postgresql://<user>@<host>/<database>`")
+
+
+def _whole(lowest: int, highest: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not text.isdecimal() or not lowest <= int(text) <= highest:
+            raise ValueError(f"a whole number from {lowest} to {highest}")
+        return int(text)
+
+    return read
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.1 <= seconds <= 600:
+        raise ValueError("seconds, from 0.1 to 600")
+    return seconds
+
+
+def _brand(text: str) -> str:
+    if BRAND.fullmatch(text) is None:
+        raise ValueError("2 to 8 lowercase letters")
+    return text
+
+
+def _host(text: str) -> str:
+    if not text or any(letter.isspace() or letter == "/" for letter in text):
+        raise ValueError("an address or a name to listen on")
+    return text
+
+
+def _environment(text: str) -> str:
+    if ENVIRONMENT.fullmatch(text) is None:
+        raise ValueError("1 to 16 of a-z and 0-9")
+    return text
+
+
+def _environments(text: str) -> frozenset[str]:
+    names = [name.strip() for name in text.split(",")]
+    if any(ENVIRONMENT.fullmatch(name) is None for name in names):
+        raise ValueError("names of 1 to 16 of a-z and 0-9, separated by commas")
+    return frozenset(names)
+
+
+SETTINGS = (
+    Setting("home", "The data folder", "./.keyturn", _path),
+    Setting(
+        "database_url",
+        "The database: `sqlite:///<file>` or `postgresql://…`",
+        "sqlite:///<home>/keyturn.db",
+        _database_url,
+    ),
+    Setting("host", "The address to listen on", "127.0.0.1", _host),
+    Setting("port", "The port to listen on", "8420", _whole(0, 65_535)),
+    Setting("brand", "The first part of every token; fixed at installation", "kt", _brand),
+    Setting("root_secret_file", "The file of the root secret (0600)", "<home>/root.secret", _path),
+    Setting(
+        "trusted_proxies",
+        "How many trusted hops in front append to X-Forwarded-For",
+        "0",
+        _whole(0, 16),
+    ),
+    Setting("environment", "What this installation is called in its health", "", _environment),
+    Setting(
+        "environments",
+        "The environments that a key's name may end in",
+        ",".join(KNOWN_ENVIRONMENTS),
+        _environments,
+    ),
+    Setting("request_retention_days", "How long requests are kept", "90", _whole(1, 3_650)),
+    Setting(
+        "activity_retention_days",
+        "How long the content of activity is kept",
+        "400",
+        _whole(1, 36_500),
+    ),
+    Setting("body_timeout_seconds", "How long a body may take to arrive", "10", _seconds),
+)
+
+
+class SettingsFault(InstallationFault):
+    """Everything that is wrong with the settings, each with its remedy."""
+
+    code = "settings.fault"
+    title = "The settings cannot be used"
+
+    def __init__(self, faults: list[tuple[str, str]]) -> None:
+        lines = "\n".join(f"  {problem} {remedy}" for problem, remedy in faults)
+        super().__init__(f"The settings cannot be used:\n{lines}", remedy="Mend them and repeat.")
+        self.faults = tuple(faults)
+
+
+def load_settings(
+    environ: Mapping[str, str], folder: Path, *, default_environment: str
+) -> tuple[Settings, list[str]]:
+    """The settings, and warnings. Raises `SettingsFault` naming every fault at once."""
+    faults: list[tuple[str, str]] = []
+    texts = _from_file(folder / FILE, faults) | {
+        one.name: environ[one.variable] for one in SETTINGS if one.variable in environ
+    }
+    values: dict[str, Any] = {}
+    for setting in SETTINGS:
+        text = texts.get(setting.name)
+        if text is None:
+            continue
+        try:
+            values[setting.name] = setting.read(text)
+        except ValueError as error:
+            faults.append((f"{setting.variable} is not {error}.", f"{setting.meaning}."))
+    if faults:
+        raise SettingsFault(faults)
+    known = {one.variable for one in SETTINGS} | CLIENT_SETTINGS
+    warnings = [
+        f"{name} is no setting of this version and is ignored."
+        for name in sorted(environ)
+        if name.startswith(PREFIX) and name not in known
+    ]
+    return _settings(values, default_environment), warnings
+
+
+def _settings(values: dict[str, Any], default_environment: str) -> Settings:
+    home: Path = values.get("home") or _path("./.keyturn")
+    return Settings(
+        home=home,
+        database_url=values.get("database_url") or f"sqlite:///{home / 'keyturn.db'}",
+        host=values.get("host", "127.0.0.1"),
+        port=values.get("port", 8420),
+        brand=values.get("brand"),
+        root_secret_file=values.get("root_secret_file") or home / "root.secret",
+        trusted_proxies=values.get("trusted_proxies", 0),
+        environment=values.get("environment", default_environment),
+        environments=values.get("environments", frozenset(KNOWN_ENVIRONMENTS)),
+        request_retention_days=values.get("request_retention_days", 90),
+        activity_retention_days=values.get("activity_retention_days", 400),
+        body_timeout_seconds=values.get("body_timeout_seconds", 10.0),
+    )
+
+
+def _from_file(path: Path, faults: list[tuple[str, str]]) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        faults.append((f"{path} cannot be read as TOML ({error}).", "Mend the file."))
+        return {}
+    names = {one.name for one in SETTINGS}
+    texts = {}
+    for name, value in content.items():
+        if name not in names:
+            faults.append((f"{path} has `{name}`, which is no setting.", "Take it out."))
+        elif isinstance(value, list):
+            texts[name] = ",".join(str(member) for member in value)
+        elif isinstance(value, str | int | float) and not isinstance(value, bool):
+            texts[name] = str(value)
+        else:
+            faults.append((f"{path} has no usable value for `{name}`.", "Give a text or a number."))
+    return texts
