@@ -1,0 +1,117 @@
+"""The digest: bound to its row, testable only with the pepper, and the peppers stay inside."""
+
+import copy
+import json
+import pickle
+from uuid import UUID
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from keyturn.domain.digest import PepperRing
+from tests.domain import spec
+from tests.domain.samples import ids
+
+ONE, TWO = b"\x11" * 32, b"\x22" * 32
+RING = PepperRing({1: ONE, 2: TWO}, 2)
+secrets = st.binary(min_size=43, max_size=43)
+
+
+@given(ids, ids, secrets)
+def test_the_secret_that_a_digest_is_made_of_matches(
+    workspace_id: UUID, id_: UUID, secret: bytes
+) -> None:
+    digest, peppers = RING.make(workspace_id=workspace_id, id=id_, secret=secret)
+    assert peppers == "2"
+    assert digest == spec.digest({"2": TWO}, "2", workspace_id.bytes, id_.bytes, secret)
+    assert RING.matches(digest, peppers, workspace_id=workspace_id, id=id_, secret=secret)
+
+
+@given(ids, ids, secrets, ids, ids, secrets)
+def test_a_digest_fits_no_other_secret_and_no_other_row(
+    workspace_id: UUID, id_: UUID, secret: bytes, other_workspace: UUID, other: UUID, wrong: bytes
+) -> None:
+    digest, peppers = RING.make(workspace_id=workspace_id, id=id_, secret=secret)
+    asked = (other_workspace, other, wrong)
+    assume(asked != (workspace_id, id_, secret))
+    found = RING.matches(digest, peppers, workspace_id=asked[0], id=asked[1], secret=asked[2])
+    assert not found
+
+
+def test_swapped_ids_make_another_digest() -> None:
+    first, second = UUID(int=1), UUID(int=2)
+    here, peppers = RING.make(workspace_id=first, id=second, secret=b"s" * 43)
+    assert not RING.matches(here, peppers, workspace_id=second, id=first, secret=b"s" * 43)
+
+
+@given(st.lists(st.sampled_from(["1", "2"]), min_size=1, max_size=4))
+def test_wrapping_needs_every_pepper_in_its_order(versions: list[str]) -> None:
+    ids_ = {"workspace_id": UUID(int=1), "id": UUID(int=2)}
+    applied = "+".join(versions)
+    stored = spec.digest(
+        {"1": ONE, "2": TWO}, applied, UUID(int=1).bytes, UUID(int=2).bytes, b"s" * 43
+    )
+    assert RING.matches(stored, applied, secret=b"s" * 43, **ids_)
+    if versions != versions[::-1]:
+        assert not RING.matches(stored, "+".join(versions[::-1]), secret=b"s" * 43, **ids_)
+    if "1" in versions:
+        without = PepperRing({2: TWO}, 2)
+        assert not without.matches(stored, applied, secret=b"s" * 43, **ids_)
+
+
+@given(st.text(max_size=8))
+def test_a_row_that_names_no_pepper_of_the_ring_matches_nothing(peppers: str) -> None:
+    assume(peppers.strip() not in {"1", "2"})
+    without = PepperRing({9: ONE}, 9)
+    assume("9" not in peppers)
+    stored = bytes(32)
+    assert not without.matches(
+        stored, peppers, workspace_id=UUID(int=1), id=UUID(int=2), secret=b"s"
+    )
+
+
+@pytest.mark.parametrize("stored", [b"", b"\0", bytes(31), bytes(33), b"\xff" * 32])
+def test_a_damaged_digest_matches_nothing(stored: bytes) -> None:
+    ids_ = {"workspace_id": UUID(int=1), "id": UUID(int=2)}
+    assert not RING.matches(stored, "1", secret=b"s" * 43, **ids_)
+
+
+def test_an_unknown_id_costs_work_and_tells_nothing() -> None:
+    assert RING.spend(b"s" * 43) is None  # type: ignore[func-returns-value]
+
+
+def test_a_ring_has_its_current_pepper_and_peppers_of_32_bytes() -> None:
+    with pytest.raises(ValueError, match="current pepper"):
+        PepperRing({1: ONE}, 2)
+    with pytest.raises(ValueError, match="32 bytes"):
+        PepperRing({1: ONE, 2: b"short"}, 1)
+
+
+# --- hygiene --------------------------------------------------------------------------------------
+
+RECOGNISABLE = PepperRing({1: b"PEPPERPEPPERPEPPERPEPPERPEPPER!!"}, 1)
+
+
+def test_no_way_of_printing_shows_a_pepper() -> None:
+    shown = [repr(RECOGNISABLE), str(RECOGNISABLE), f"{RECOGNISABLE}", repr([RECOGNISABLE])]
+    shown.append(json.dumps(RECOGNISABLE, default=str))
+    assert not any("PEPPER" in text for text in shown)
+    assert "versions=[1] current=1" in repr(RECOGNISABLE)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_ring_cannot_be_pickled(protocol: int) -> None:
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        pickle.dumps(RECOGNISABLE, protocol)
+
+
+def test_a_ring_cannot_be_copied_and_is_no_json() -> None:
+    with pytest.raises(TypeError):
+        copy.copy(RECOGNISABLE)
+    with pytest.raises(TypeError):
+        copy.deepcopy(RECOGNISABLE)
+    with pytest.raises(TypeError):
+        json.dumps(RECOGNISABLE)
+    with pytest.raises(TypeError):
+        vars(RECOGNISABLE)
