@@ -19,6 +19,7 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 
+@lru_cache(maxsize=4_096)
 def parse_address(text: str) -> Address | None:
     """The address that `text` spells, or None. An IPv4 address inside IPv6 is the IPv4 address.
 

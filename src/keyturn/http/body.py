@@ -17,6 +17,8 @@ LARGEST_BYTES = 1 << 20
 # the answer instead of a reset connection.
 DRAINED_BYTES = 64 << 20
 
+_JSON = b"application/json"
+
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Headers = Iterable[tuple[bytes, bytes]]
@@ -75,6 +77,8 @@ def _declared_length(headers: Headers) -> int:
 def check_media_type(headers: Headers) -> None:
     """Raises `MediaTypeUnsupported` unless the body says that it is plain JSON, or says nothing."""
     for name, value in headers:
+        if (name != b"content-type" and name != b"content-encoding") or value == _JSON:
+            continue
         text = value.decode("latin-1").strip().lower()
         if name == b"content-encoding" and text not in ("", "identity"):
             raise MediaTypeUnsupported("Send the body as it is, with no content encoding.")

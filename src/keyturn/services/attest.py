@@ -125,8 +125,10 @@ def attest(
             )
         log = transaction.activity
         walk = _Walk(context.clock.now(), heads)
-        while links := log.links(after=walk.cursor, limit=_STEP):
-            for link in links:
+        page: int | None = -1
+        while page != walk.cursor:
+            page = walk.cursor
+            for link in log.links(after=page, limit=_STEP):
                 walk.step(link)
             if progress is not None:
                 progress(walk.number, head.activity_number)
@@ -184,8 +186,9 @@ class _Walk:
         self.untold: set[int | None] = set()
 
     def step(self, link: Link) -> None:
-        self.cursor = link.number
         self.steps += 1
+        if isinstance(link.number, int):
+            self.cursor = link.number
         number = self.number + 1
         if link.number != number:
             self.faults.append(f"Entry {number} is missing.")
@@ -231,11 +234,12 @@ def _told(entry: Entry, position: int, version: int) -> LoggedChange:
 
 
 def _check_changes(log: Activity, walk: _Walk, position: int, faults: list[str]) -> int:
+    page: int | None = -1
     cursor: int | None = None
     last = steps = 0
-    while changes := log.changes(after=cursor, limit=_STEP):
-        for change in changes:
-            cursor = change.position
+    while page != cursor:
+        page = cursor
+        for change in log.changes(after=page, limit=_STEP):
             steps += 1
             if change.position != last + 1:
                 faults.append(f"Change {last + 1} is missing.")
@@ -243,7 +247,7 @@ def _check_changes(log: Activity, walk: _Walk, position: int, faults: list[str])
             if told != change and not (told is None and change.position in walk.untold):
                 faults.append(f"Change {change.position} was edited.")
             if isinstance(change.position, int):
-                last = change.position
+                cursor = last = change.position
     if last != position:
         faults.append(f"The change log ends at {last}, its head says {position}.")
     if steps != log.count_changes():

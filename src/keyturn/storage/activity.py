@@ -1,12 +1,12 @@
 """Reading the activity log, blanking what has outlived its retention, and walking the chain."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, RowMapping, and_, func, or_, select, update
 
 from keyturn.domain.activity import ActivityStatus, Actor, ActorType, Category, Entry
 from keyturn.domain.seal import Cell
@@ -164,7 +164,7 @@ class Activity:
         return int(self._session.connection.execute(query).scalar_one())
 
 
-def entry_of(row: Mapping[str, Any]) -> Entry | None:
+def entry_of(row: RowMapping) -> Entry | None:
     """The entry in a row, None where it is not to the letter one that we wrote."""
     try:
         entry = Entry(
@@ -192,17 +192,18 @@ def entry_of(row: Mapping[str, Any]) -> Entry | None:
         is_ours = all(_is_alike(row[name], cell) for name, cell in entry_row(entry).items())
     except (ValueError, TypeError, AttributeError, RecursionError):
         return None
-    return entry if is_ours and isinstance(entry.metadata, dict) and _has_types(row) else None
+    return entry if is_ours and _has_types(row) else None
 
 
 def _is_alike(one: object, other: object) -> bool:
     return type(one) is type(other) and one == other
 
 
-def _has_types(row: Mapping[str, Any]) -> bool:
+def _has_types(row: RowMapping) -> bool:
     return (
         all(isinstance(row[name], str) for name in _TEXTS)
         and all(isinstance(row[name], int) for name in _NUMBERS)
+        and row["metadata"].startswith("{")
         and isinstance(row["request_id"], str | None)
         and isinstance(row["resource_version"], int | None)
         and isinstance(row["position"], int | None)
@@ -233,7 +234,7 @@ def entry_row(entry: Entry) -> dict[str, Cell]:
     }
 
 
-def _link_of(row: Mapping[str, Any]) -> Link:
+def _link_of(row: RowMapping) -> Link:
     is_blank = all(row[name] is None for name in _CONTENT)
     entry = None if is_blank else entry_of(row)
     return Link(

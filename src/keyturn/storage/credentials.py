@@ -13,7 +13,13 @@ from sqlalchemy import Select, and_, bindparam, select
 from sqlalchemy.engine import Dialect
 
 from keyturn.domain.seal import Cell, Sealer
-from keyturn.storage.contract import KeyCredential, OnDamage, OperatorCredential
+from keyturn.storage.contract import (
+    Credential,
+    KeyCredential,
+    OnDamage,
+    OperatorCredential,
+    Reference,
+)
 from keyturn.storage.records import (
     KEYS,
     OPERATORS,
@@ -80,20 +86,27 @@ class CredentialDecoder:
     def __init__(self, sealer: Sealer, on_damage: OnDamage) -> None:
         self._sealer = sealer
         self._on_damage = on_damage
-        self._keys: dict[UUID, tuple[Sequence[Cell], KeyCredential]] = {}
+        self._good: dict[UUID, tuple[Sequence[Cell], Credential]] = {}
 
-    def key(self, id_: UUID, cells: Sequence[Cell]) -> KeyCredential | None:
-        remembered = self._keys.get(id_)
-        if remembered is not None and remembered[0] == cells:
-            return remembered[1]
-        credential = self._decode_key(id_, cells)
+    def decode(self, reference: Reference, cells: Sequence[Cell] | None) -> Credential | None:
+        """The credential in a row, None where there is no row, or a damaged one."""
+        if cells is None:
+            return None
+        good = self._good.get(reference.id)
+        if good is not None and good[0] == cells:
+            return good[1]
+        credential = (
+            self._decode_operator(reference.id, cells)
+            if reference.is_operators
+            else self._decode_key(reference.id, cells)
+        )
         if credential is not None:
-            if len(self._keys) >= REMEMBERED:
-                self._keys.pop(next(iter(self._keys)), None)
-            self._keys[id_] = (cells, credential)
+            if len(self._good) >= REMEMBERED:
+                self._good.pop(next(iter(self._good)), None)
+            self._good[reference.id] = (cells, credential)
         return credential
 
-    def operator(self, id_: UUID, cells: Sequence[Cell]) -> OperatorCredential | None:
+    def _decode_operator(self, id_: UUID, cells: Sequence[Cell]) -> OperatorCredential | None:
         row = OPERATORS.open(self._sealer, cells)
         if row is None:
             self._on_damage(Damage(OPERATORS.kind, str(id_)))

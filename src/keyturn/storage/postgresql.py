@@ -82,11 +82,7 @@ class PostgresCredentials:
         position, rows = self._asked(lambda connection: self._fetch(connection, wanted))
         found: dict[UUID, Credential] = {}
         for reference, cells in rows:
-            credential: Credential | None = (
-                self._decoder.operator(reference.id, cells)
-                if reference.is_operators
-                else self._decoder.key(reference.id, cells)
-            )
+            credential = self._decoder.decode(reference, cells)
             if credential is not None:
                 found[reference.id] = credential
         return CredentialReading(found=found, position=position)
