@@ -75,12 +75,21 @@ class Raw:
         self._connection = connection
 
     def run(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
+        return [tuple(row.values()) for row in self.rows(statement, **values)]
+
+    def rows(self, statement: str, **values: object) -> list[dict[str, Any]]:
+        """As `run`, each row by column."""
+        cursor: sqlite3.Cursor | psycopg.Cursor[Any]
         if isinstance(self._connection, sqlite3.Connection):
-            return [tuple(row) for row in self._connection.execute(statement, values)]
-        if values:
-            statement = _PARAMETER.sub(r"%(\1)s", statement.replace("%", "%%"))
-        cursor = self._connection.execute(statement.encode(), values or None)
-        return [tuple(row) for row in cursor] if cursor.description else []
+            cursor = self._connection.execute(statement, values)
+        else:
+            if values:
+                statement = _PARAMETER.sub(r"%(\1)s", statement.replace("%", "%%"))
+            cursor = self._connection.execute(statement.encode(), values or None)
+        if cursor.description is None:
+            return []
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +117,7 @@ class Ground:
             connection = sqlite3.connect(self.place, isolation_level=None)
             connection.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
             connection.execute("PRAGMA ignore_check_constraints=ON")
+            connection.execute("PRAGMA synchronous=OFF")
         else:
             connection = psycopg.connect(self.place, autocommit=True)
         try:

@@ -1,0 +1,456 @@
+"""A row that was changed from outside is denied alone, reported, and harms nobody else."""
+
+from dataclasses import dataclass
+from typing import Any, TypedDict
+from uuid import UUID
+
+import pytest
+
+from keyturn.domain.error import CredentialInvalid, IntegrityFailed, KeyturnError
+from keyturn.domain.key import RevocationReason
+from keyturn.domain.operator import OperatorKind
+from keyturn.domain.seal import Sealer
+from keyturn.domain.slot import SlotName
+from keyturn.domain.token import SECRET_BYTES, Token, make_token
+from keyturn.domain.verdict import VerdictCode
+from keyturn.domain.workspace import WorkspaceStatus
+from keyturn.services.amend import KeyAmendment, amend_key
+from keyturn.services.appoint import appoint_operator, dismiss_operator
+from keyturn.services.locate import locate_key
+from keyturn.services.provision import WorkspaceAmendment, amend_workspace
+from keyturn.services.revoke import resume_key, revoke_key, suspend_key
+from keyturn.services.watch import DamageWatch
+from keyturn.storage.contract import KeyCredential, Reference
+from keyturn.storage.keys import KeyFilter
+from keyturn.storage.sealed import Damage
+from tests.contract.hostile import Row, columns, edits, loosen, write
+from tests.houses import BRAND, SEALER, House
+
+SEALED = ("keys", "workspaces", "operators", "slots")
+
+
+@dataclass(frozen=True, slots=True)
+class Street:
+    """Two workspaces with keys, two operators: what is edited, and what must not feel it."""
+
+    house: House
+    home: UUID  # the workspace of `mine` and `neighbour`
+    abroad: UUID  # the workspace of `stranger`
+    mine: Token
+    neighbour: Token
+    stranger: Token
+    first: Token
+    second: Token  # the operators
+
+    @property
+    def tokens(self) -> dict[str, Token]:
+        return {
+            name: getattr(self, name)
+            for name in ("mine", "neighbour", "stranger", "first", "second")
+        }
+
+    def row(self, table: str) -> Row:
+        """The row that is edited."""
+        return {
+            "keys": Row("keys", {"id": str(self.mine.id)}),
+            "workspaces": Row("workspaces", {"id": str(self.home)}),
+            "operators": Row("operators", {"id": str(self.second.id)}),
+            "slots": Row(
+                "slots",
+                {"workspace_id": str(self.home), "service": "mine", "environment": "prod"},
+            ),
+            "change_head": Row("change_head", {"id": 1}),
+        }[table]
+
+
+DENIED = {
+    "keys": {"mine"},
+    "workspaces": {"mine", "neighbour"},
+    "operators": {"second"},
+    "slots": set[str](),
+    "change_head": set[str](),
+}
+KIND = {"keys": "key", "workspaces": "workspace", "operators": "operator", "slots": "slot"}
+
+
+@pytest.fixture
+def street(house: House) -> Street:
+    abroad = house.provision("abroad")
+    operator = appoint_operator(house.context, "second", OperatorKind.OPERATOR, None)
+    return Street(
+        house=house,
+        home=house.workspace_id,
+        abroad=abroad.workspace.id,
+        mine=house.issue(slot="mine-prod", permissions=("keys:write",), scopes=("read",)).token,
+        neighbour=house.issue(slot="neighbour-prod").token,
+        stranger=abroad.administrator.token,
+        first=house.token,
+        second=operator.token,
+    )
+
+
+def found(house: House, street: Street) -> set[str]:
+    """Whose credential is found."""
+    tokens = street.tokens
+    reading = house.store.credentials.read(
+        [Reference(id=one.id, is_operators=one.is_operators) for one in tokens.values()]
+    )
+    assert isinstance(reading.position, int)
+    return {name for name, token in tokens.items() if token.id in reading.found}
+
+
+def look_everywhere(house: House, street: Street) -> dict[str, set[str]]:
+    """Every way to read, none of which may fail but by `IntegrityFailed`: what each list shows."""
+    names = {token.id: name for name, token in street.tokens.items()}
+    places = {street.home: "home", street.abroad: "abroad"}
+    everything = KeyFilter(status=None, now=0)
+    any_slot = _AnySlot(patterns=("*",), service=None, environment=None, owner=None)
+    shown = {table: set[str]() for table in SEALED}
+    with house.store.read() as reading:
+        attempt(reading.keys.find, street.home, street.mine.id)
+        attempt(reading.keys.view, street.home, street.mine.id)
+        attempt(reading.workspaces.find, street.home)
+        attempt(reading.slots.find, street.home, SlotName(service="mine", environment="prod"))
+        attempt(reading.operators.find, street.second.id)
+        reading.keys.workspace_of(street.mine.id)
+        reading.workspaces.only()
+        assert reading.workspaces.count() == 2
+        for place in places:
+            views = reading.keys.list(place, everything, limit=100, before=None)
+            shown["keys"] |= {names[view.key.id] for view in views}
+            assert reading.keys.count(place, everything) >= len(views)
+            slots = reading.slots.list(place, **any_slot, limit=100, before=None)
+            shown["slots"] |= {slot.name.service for slot in slots}
+            assert reading.slots.count(place, **any_slot) >= len(slots)
+        shown["operators"] = {names[operator.id] for operator in reading.operators.list()}
+        shown["workspaces"] = {
+            places[workspace.id] for workspace in reading.workspaces.list(limit=100, before=None)
+        }
+    attempt(locate_key, house.context, house.operator, None, street.mine.id)
+    return shown
+
+
+class _AnySlot(TypedDict):
+    patterns: tuple[str, ...]
+    service: None
+    environment: None
+    owner: None
+
+
+def attempt(look: Any, *arguments: object) -> object:
+    try:
+        return look(*arguments)
+    except KeyturnError as refusal:
+        return refusal
+
+
+SHOWN = {
+    "keys": {"mine", "neighbour", "stranger"},
+    "slots": {"mine", "neighbour", "administrator"},
+    "operators": {"first", "second"},
+    "workspaces": {"home", "abroad"},
+}
+SHOWN_LESS = {
+    "keys": "mine",
+    "slots": "mine",
+    "operators": "second",
+    "workspaces": "home",
+}
+
+
+@pytest.mark.parametrize("table", SEALED)
+def test_an_edited_row_is_denied_alone_and_reported(
+    house: House, street: Street, table: str
+) -> None:
+    everybody = set(street.tokens)
+    assert found(house, street) == everybody
+    assert look_everywhere(house, street) == SHOWN
+    assert house.damage == []
+    row = street.row(table)
+    loosen(house, table)
+    edited: dict[str, int] = {}
+    with house.raw() as raw:
+        for column, hostile in edits(house, raw, row):
+            edit = f"{column} became {hostile.name}"
+            edited[column] = edited.get(column, 0) + 1
+            house.damage.clear()
+            assert found(house, street) == everybody - DENIED[table], edit
+            is_moved = column in row.key or (table, column) == ("keys", "workspace_id")
+            if column not in row.key:
+                assert {damage.kind for damage in house.damage} == {KIND[table]}, edit
+            house.damage.clear()
+            shown = look_everywhere(house, street)
+            assert shown == {**SHOWN, table: SHOWN[table] - {SHOWN_LESS[table]}}, edit
+            assert is_moved or KIND[table] in {damage.kind for damage in house.damage}, edit
+        house.damage.clear()
+        assert found(house, street) == everybody
+        assert look_everywhere(house, street) == SHOWN
+        assert house.damage == []
+    assert set(edited) == set(columns(house, table))
+
+
+def test_a_head_that_was_edited_stops_every_change_and_no_verdict(
+    house: House, street: Street
+) -> None:
+    row = street.row("change_head")
+    loosen(house, "change_head")
+    edited = set()
+    with house.raw() as raw:
+        for column, hostile in edits(house, raw, row):
+            edit = f"{column} became {hostile.name}"
+            edited.add(column)
+            assert found(house, street) == set(street.tokens), edit
+            assert look_everywhere(house, street) == SHOWN, edit
+            with pytest.raises(IntegrityFailed):
+                revoke(house, street.home, street.neighbour)
+            with pytest.raises(IntegrityFailed), house.store.read() as reading:
+                reading.head()
+            assert not house.attest().is_sound, edit
+    assert edited == set(columns(house, "change_head"))
+    revoke(house, street.home, street.neighbour)
+    assert house.attest().is_sound
+
+
+def revoke(
+    house: House,
+    place: UUID,
+    token: Token,
+    reason: RevocationReason = RevocationReason.OTHER,
+) -> None:
+    revoke_key(house.context, house.act(), place, token.id, reason)
+
+
+# --- genuine cells in the wrong place -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "exchanged", [("mac",), ("digest",), ("digest", "peppers", "mac"), ("scopes",), "all but id"]
+)
+def test_cells_of_two_rows_that_were_exchanged_deny_both(
+    house: House, street: Street, exchanged: tuple[str, ...] | str
+) -> None:
+    mine = Row("keys", {"id": str(street.mine.id)})
+    neighbour = Row("keys", {"id": str(street.neighbour.id)})
+    with house.raw() as raw:
+        one, other = mine.genuine(raw), neighbour.genuine(raw)
+        names = set(one) - {"id"} if isinstance(exchanged, str) else set(exchanged)
+        mine.edit(raw, **{name: other[name] for name in names})
+        neighbour.edit(raw, **{name: one[name] for name in names})
+    assert found(house, street) == set(street.tokens) - {"mine", "neighbour"}
+    assert {Damage("key", str(token.id)) for token in (street.mine, street.neighbour)} == set(
+        house.damage
+    )
+
+
+def test_operators_that_were_exchanged_are_both_denied(house: House, street: Street) -> None:
+    first = Row("operators", {"id": str(street.first.id)})
+    second = Row("operators", {"id": str(street.second.id)})
+    with house.raw() as raw:
+        one, other = first.genuine(raw), second.genuine(raw)
+        first.edit(raw, **{**other, "id": one["id"]})
+        second.edit(raw, **{**one, "id": other["id"]})
+    assert found(house, street) == set(street.tokens) - {"first", "second"}
+
+
+def test_a_row_copied_to_an_id_or_a_workspace_of_its_own_is_no_key(
+    house: House, street: Street
+) -> None:
+    """Somebody who holds `mine` wants it to work again under another id, or for another tenant."""
+    forged_id = UUID(int=street.mine.id.int + 1)
+    forged = make_token(brand=BRAND, environment="prod", id=forged_id, secret=bytes(SECRET_BYTES))
+    with house.raw() as raw:
+        genuine = Row("keys", {"id": str(street.mine.id)}).genuine(raw)
+        write(raw, "keys", {**genuine, "id": str(forged_id)})
+        assert house.verdict(forged) is VerdictCode.UNKNOWN
+        raw.run(
+            "INSERT INTO changes (position, kind, ref, version, workspace_id, at)"
+            " VALUES (100000, 'key', :ref, 1, :place, 1)",
+            ref=str(forged_id),
+            place=str(street.home),
+        )
+        assert house.verdict(forged) is VerdictCode.UNKNOWN
+        Row("keys", {"id": str(street.mine.id)}).edit(raw, workspace_id=str(street.abroad))
+    assert house.verdict(street.mine) is VerdictCode.UNKNOWN
+    with house.store.read() as reading:
+        assert reading.keys.find(street.home, street.mine.id) is None
+        with pytest.raises(IntegrityFailed):
+            reading.keys.find(street.abroad, street.mine.id)
+    assert found(house, street) == set(street.tokens) - {"mine"}
+
+
+def test_a_row_made_with_another_row_key_is_no_key(house: House, street: Street) -> None:
+    row = street.row("keys")
+    with house.raw() as raw:
+        cells = row.genuine(raw)
+        del cells["mac"]
+        assert SEALER.seal("keys", cells) == row.genuine(raw)["mac"]
+        row.edit(raw, mac=Sealer(b"thief".ljust(32, b".")).seal("keys", cells))
+    assert house.verdict(street.mine) is VerdictCode.UNKNOWN
+
+
+def test_a_deleted_row_is_denied(house: House, street: Street) -> None:
+    with house.raw() as raw:
+        for table in SEALED:
+            row = street.row(table)
+            genuine = row.genuine(raw)
+            row.delete(raw)
+            assert found(house, street) == set(street.tokens) - DENIED[table], table
+            row.restore(raw, genuine)
+    assert found(house, street) == set(street.tokens)
+
+
+# --- old genuine rows -----------------------------------------------------------------------------
+
+
+def change(house: House, street: Street, table: str) -> None:
+    """Takes something away, as management does."""
+    match table:
+        case "keys":
+            revoke(house, street.home, street.mine)
+        case "workspaces":
+            suspension = WorkspaceAmendment(status=WorkspaceStatus.SUSPENDED)
+            amend_workspace(house.context, house.act(), street.home, suspension)
+        case _:
+            dismiss_operator(house.context, street.second.id)
+
+
+@pytest.mark.parametrize("table", ["keys", "workspaces", "operators"])
+def test_an_old_genuine_row_put_back_is_denied_at_the_very_next_reading(
+    house: House, street: Street, table: str
+) -> None:
+    everybody = set(street.tokens)
+    row = street.row(table)
+    assert found(house, street) == everybody  # the reader has seen, and may remember, the old row
+    with house.raw() as raw:
+        old = row.genuine(raw)
+        change(house, street, table)
+        house.damage.clear()
+        row.restore(raw, old)
+        assert found(house, street) == everybody - DENIED[table]
+        assert {damage.kind for damage in house.damage} == {KIND[table]}
+        for verb in (try_to_change, try_to_change):
+            verb(house, street, table)
+            assert found(house, street) == everybody - DENIED[table]
+            assert row.genuine(raw) == old
+    fresh = house.again()
+    assert found(fresh, street) == everybody - DENIED[table]
+    assert {damage.kind for damage in fresh.damage} == {KIND[table]}
+    fresh.close()
+
+
+def try_to_change(house: House, street: Street, table: str) -> None:
+    """Management tries to change the row in every way, and may not bless it by that."""
+    context, act, place, id_ = house.context, house.act(), street.home, street.mine.id
+    match table:
+        case "keys":
+            with pytest.raises(IntegrityFailed):
+                amend_key(context, act, place, id_, KeyAmendment(name="renamed"))
+            with pytest.raises(IntegrityFailed):
+                suspend_key(context, act, place, id_)
+            with pytest.raises(IntegrityFailed):
+                resume_key(context, act, place, id_)
+            with pytest.raises(IntegrityFailed):
+                revoke(house, place, street.mine, RevocationReason.COMPROMISED)
+        case "workspaces":
+            with pytest.raises(IntegrityFailed):
+                amend_workspace(context, act, place, WorkspaceAmendment(name="renamed"))
+        case _:
+            with pytest.raises(IntegrityFailed):
+                dismiss_operator(context, street.second.id)
+
+
+@pytest.mark.parametrize("table", ["keys", "operators", "workspaces"])
+def test_a_caller_whose_row_was_put_back_changes_nothing(
+    house: House, street: Street, table: str
+) -> None:
+    token = street.second if table == "operators" else street.mine
+    caller = house.caller(token)
+    row = street.row(table)
+    with house.raw() as raw:
+        old = row.genuine(raw)
+        change(house, street, table)
+        row.restore(raw, old)
+    with pytest.raises(CredentialInvalid):
+        house.caller(token)
+    with pytest.raises(IntegrityFailed):
+        house.issue(by=caller, workspace_id=street.home, slot="mine-prod")
+
+
+@pytest.mark.parametrize("table", ["keys", "workspaces", "operators"])
+@pytest.mark.parametrize("cover_up", ["delete", "kind", "ref", "version", "older", "newer"])
+def test_who_edits_the_change_log_to_match_an_old_row_is_found_by_the_attestation(
+    house: House, street: Street, table: str, cover_up: str
+) -> None:
+    """A seal cannot tell an old row from the present one, and the change log beside it can be
+    edited by the same hand: the chain cannot."""
+    row = street.row(table)
+    ref = str(next(iter(row.key.values())))
+    with house.raw() as raw:
+        old = row.genuine(raw)
+        change(house, street, table)
+        assert house.attest([house.signed_head()]).is_sound
+        row.restore(raw, old)
+        [(last,)] = raw.run("SELECT max(position) FROM changes WHERE ref = :ref", ref=ref)
+        entry = Row("changes", {"position": last})
+        match cover_up:
+            case "delete":
+                entry.delete(raw)
+            case "kind":
+                entry.edit(raw, kind="other")
+            case "ref":
+                entry.edit(raw, ref=str(UUID(int=1)))
+            case "version":
+                entry.edit(raw, version=old["version"])
+            case "older":
+                entry.edit(raw, position=-1)
+            case _:
+                cells = entry.genuine(raw)
+                cells.update(position=last + 1, version=old["version"])
+                write(raw, "changes", cells)
+    assert not house.attest().is_sound
+
+
+# --- reporting ------------------------------------------------------------------------------------
+
+
+def test_damage_is_written_down_once_whatever_the_row_says_of_itself(house: House) -> None:
+    """The name of the damaged row is the attacker's to choose: it must not stop the watch."""
+    watch = DamageWatch()
+    genuine = str(house.issue(slot="mine-prod").token.id)
+    row = Row("keys", {"id": genuine})
+    loosen(house, "keys")
+    reported = 0
+    with house.raw() as raw:
+        for column, hostile in edits(house, raw, row):
+            if column not in ("id", "workspace_id", "mac"):
+                continue
+            house.damage.clear()
+            with house.store.read() as reading:
+                views = reading.keys.list(
+                    house.workspace_id, KeyFilter(status=None, now=0), limit=10, before=None
+                )
+                assert views == []
+            house.store.credentials.read([Reference(id=UUID(genuine), is_operators=False)])
+            assert house.damage, f"{column} became {hostile.name}"
+            for damage in house.damage:
+                watch.report(damage)
+            reported += watch.write_down(house.context)
+            assert watch.write_down(house.context) == 0
+    told = house.run("SELECT count(*) FROM activity WHERE action = 'integrity.failed'")
+    assert told == [(reported,)]
+    assert reported > 5
+    assert house.attest().is_sound
+
+
+def test_a_damaged_slot_takes_nothing_from_its_keys_but_what_it_says(
+    house: House, street: Street
+) -> None:
+    row = street.row("slots")
+    with house.raw() as raw:
+        row.edit(raw, owner="mallory@example.com")
+    reference = Reference(id=street.mine.id, is_operators=False)
+    credential = house.store.credentials.read([reference]).found[street.mine.id]
+    assert isinstance(credential, KeyCredential)
+    assert credential.owner is None
+    assert house.damage == [Damage("slot", f"{street.home}/mine-prod")]
+    assert house.view(street.mine.id).slot is None
