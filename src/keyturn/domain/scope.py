@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from keyturn.domain.error import Fault, RequestInvalid
 from keyturn.domain.redaction import holds_token
@@ -35,8 +35,8 @@ def check_scopes(values: Iterable[str], pointer: str = "/scopes") -> tuple[str, 
     return tuple(sorted(set(scopes)))
 
 
-def holds_scope(held: Iterable[str], asked: str) -> bool:
+def holds_scope(held: Collection[str], asked: str) -> bool:
     """Whether one of the `held` scopes gives `asked`, which may be a pattern itself."""
-    return any(
-        one in (asked, "*") or (one.endswith(":*") and asked.startswith(one[:-1])) for one in held
+    return asked in held or any(
+        one == "*" or (one.endswith(":*") and asked.startswith(one[:-1])) for one in held
     )
