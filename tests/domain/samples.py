@@ -18,7 +18,14 @@ ids = st.uuids(version=None) | st.sampled_from([UUID(int=0), UUID(int=2**128 - 1
 secrets = st.binary(min_size=32, max_size=32)
 brands = st.from_regex(r"[a-z]{2,8}", fullmatch=True)
 environments = st.from_regex(r"[a-z0-9]{1,16}", fullmatch=True)
+# Secrets with nothing in common: one of zeros would be "found" in any run of zeros.
+random_secrets = st.integers(0, 2**32).map(lambda seed: SeededEntropy(seed).take(32))
 tokens = st.builds(make_token, brand=brands, environment=environments, id=ids, secret=secrets)
+
+
+random_tokens = st.builds(
+    make_token, brand=brands, environment=environments, id=ids, secret=random_secrets
+)
 
 
 def sample_id(number: int = 0) -> UUID:
