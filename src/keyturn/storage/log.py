@@ -100,22 +100,24 @@ class ChangeLog:
         link = chain(self.head.activity_hash, number, entry.expires_at, content_hash)
         if change is not None:
             connection.execute(
-                insert(changes).values(
-                    position=position,
-                    kind=change.kind,
-                    ref=change.ref,
-                    version=change.version,
-                    workspace_id=None if entry.workspace_id is None else str(entry.workspace_id),
-                    at=entry.created_at,
-                )
+                insert(changes),
+                {
+                    "position": position,
+                    "kind": change.kind,
+                    "ref": change.ref,
+                    "version": change.version,
+                    "workspace_id": None if entry.workspace_id is None else str(entry.workspace_id),
+                    "at": entry.created_at,
+                },
             )
         connection.execute(
-            insert(activity).values(
-                number=number,
-                content_hash=content_hash,
-                hash=link,
+            insert(activity),
+            {
+                "number": number,
+                "content_hash": content_hash,
+                "hash": link,
                 **entry_row(entry),
-            )
+            },
         )
         self.head = replace(
             self.head, position=position, activity_number=number, activity_hash=link

@@ -86,7 +86,7 @@ class SealedTable:
         return row
 
     def insert(self, connection: Connection, sealer: Sealer, row: Mapping[str, Cell]) -> None:
-        connection.execute(insert(self.table).values(**self._sealed(sealer, row)))
+        connection.execute(insert(self.table), self._sealed(sealer, row))
 
     def replace(
         self, connection: Connection, sealer: Sealer, row: Mapping[str, Cell], expected: int
