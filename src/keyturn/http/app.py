@@ -19,7 +19,7 @@ from keyturn.domain.redaction import redact
 from keyturn.http import activity, health, keys, requests, self, slots, workspaces
 from keyturn.http.desk import Desk
 from keyturn.http.openapi import openapi_document
-from keyturn.http.problem import MEDIA_TYPE, headers_of, problem, status_of
+from keyturn.http.problem import MEDIA_TYPE, headers_of, log_cause, problem, status_of
 
 RESOURCES = (workspaces, slots, keys, self, requests, activity, health)
 
@@ -59,7 +59,9 @@ def _respond(request: Request, error: KeyturnError) -> Response:
 
 
 def _answer_error(request: Request, error: Exception) -> Response:
-    return _respond(request, cast(KeyturnError, error))
+    refusal = cast(KeyturnError, error)
+    log_cause(refusal, request.scope["keyturn.request_id"])
+    return _respond(request, refusal)
 
 
 def _answer_unforeseen(request: Request, error: Exception) -> Response:  # noqa: ARG001

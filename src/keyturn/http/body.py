@@ -107,16 +107,22 @@ def parse_json(raw: bytes) -> object:
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise RequestMalformed(f"The body is not JSON: it stops making sense at {where}.") from None
-    except ValueError as error:
+    except _Refused as error:
         raise RequestMalformed(f"The body cannot be read as JSON: {error}.") from None
+    except ValueError:
+        raise RequestMalformed("The body cannot be read as JSON: a number is too long.") from None
+
+
+class _Refused(ValueError):
+    """JSON that parsers do not agree on."""
 
 
 def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise ValueError("an object has two members of one name")
+        raise _Refused("an object has two members of one name")
     return members
 
 
 def _refuse_constant(_: str) -> NoReturn:
-    raise ValueError("NaN and Infinity are no JSON")
+    raise _Refused("NaN and Infinity are no JSON")

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 from fastapi import Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
 
 from keyturn.domain.error import (
     CredentialInvalid,
@@ -159,7 +160,10 @@ class Visit:
     async def _read_body(self) -> object:
         if self.request.method in ("GET", "HEAD", "DELETE"):
             return None
-        raw = await self.request.body()
+        try:
+            raw = await self.request.body()
+        except ClientDisconnect:
+            raise RequestMalformed("The connection ended before the body had arrived.") from None
         if not raw:
             field = self._route.body_field
             if field is not None and field.field_info.is_required():

@@ -1,6 +1,7 @@
 """Errors as `application/problem+json` (RFC 9457): the one map from our errors to HTTP."""
 
 import json
+import logging
 
 from keyturn.domain.error import (
     BodyTimeout,
@@ -62,6 +63,8 @@ STATUS: dict[type[KeyturnError], int] = {
     RecordingSaturated: 503,
 }
 
+_log = logging.getLogger("keyturn.http")
+
 _CHALLENGE = 'Bearer realm="keyturn"'
 _RETRY_AFTER_SECONDS = "1"
 
@@ -72,6 +75,12 @@ def status_of(error: KeyturnError) -> int:
         if base in STATUS:
             return STATUS[base]
     return 500
+
+
+def log_cause(error: KeyturnError, request_id: str) -> None:
+    """Logs what is behind a failure of ours: the caller is told only that there was one."""
+    if status_of(error) >= 500:
+        _log.error(error.detail, exc_info=error, extra={"request_id": request_id})
 
 
 def headers_of(error: KeyturnError) -> dict[str, str]:
