@@ -283,7 +283,9 @@ def _wanted(workspace_id: UUID, wanted: RequestFilter) -> ColumnElement[bool]:
         if word is not None:
             terms.append(requests.c[name] == word)
     if wanted.network is not None:
-        terms.append(requests.c.ip_order.between(*sort_range(wanted.network)))
+        # Not BETWEEN: PostgreSQL's grammar lets no COLLATE stand in it.
+        first, last = sort_range(wanted.network)
+        terms += [requests.c.ip_order >= first, requests.c.ip_order <= last]
     if wanted.path is not None:
         terms.append(func.substr(requests.c.path, 1, len(wanted.path)) == wanted.path)
     if wanted.valid is not None:

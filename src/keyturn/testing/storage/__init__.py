@@ -1,0 +1,42 @@
+"""The contract of `keyturn.storage.contract` as tests, for every engine there is or will be.
+
+    from keyturn.testing.storage import StorageContract
+
+    class TestOurEngine(StorageContract):
+        @pytest.fixture
+        def damage(self) -> list[Damage]: ...
+
+        @pytest.fixture
+        def store(self, damage) -> Iterator[Store]: ...
+
+`store` is a store on a database that has the tables and no row, and `damage` the list to which its
+`on_damage` appends. Call `pytest.register_assert_rewrite("keyturn.testing.storage")` before the
+import to see what a failing test compared.
+"""
+
+from keyturn.testing.storage.changing import ChangeContract, ReadContract, SwapContract
+from keyturn.testing.storage.listing import ListContract, TenantContract
+from keyturn.testing.storage.recording import KeepContract, RecordContract
+
+__all__ = [
+    "ChangeContract",
+    "KeepContract",
+    "ListContract",
+    "ReadContract",
+    "RecordContract",
+    "StorageContract",
+    "SwapContract",
+    "TenantContract",
+]
+
+
+class StorageContract(
+    ChangeContract,
+    SwapContract,
+    ReadContract,
+    TenantContract,
+    ListContract,
+    RecordContract,
+    KeepContract,
+):
+    """All of it."""

@@ -1,0 +1,252 @@
+"""Records to keep: plain ones, told apart by a number or by chance that repeats."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
+from uuid import UUID
+
+from keyturn.domain.activity import SYSTEM, ActivityStatus, Actor, ActorType, Category, Entry
+from keyturn.domain.instant import DAY
+from keyturn.domain.key import Key, KeyState
+from keyturn.domain.network import parse_address
+from keyturn.domain.operator import Operator, OperatorKind
+from keyturn.domain.request import Request
+from keyturn.domain.runtime import Runtime
+from keyturn.domain.slot import Slot, SlotName, SlotNotes
+from keyturn.domain.workspace import Workspace, WorkspaceStatus
+from keyturn.storage.contract import Store
+from keyturn.storage.log import Change
+from keyturn.storage.transaction import Writing
+from keyturn.testing.ambience import SOME_TIME, SeededEntropy
+
+Item = TypeVar("Item")
+
+HOME = UUID("01900000-0000-7000-8000-00000000000a")
+ABROAD = UUID("01900000-0000-7000-8000-00000000000b")
+NOBODY = UUID("01900000-0000-7000-8000-0000000000ff")
+
+
+class Dice:
+    """Chance that is the same in each run."""
+
+    def __init__(self, seed: int) -> None:
+        self._entropy = SeededEntropy(seed)
+
+    def below(self, bound: int) -> int:
+        return int.from_bytes(self._entropy.take(8), "big") % bound
+
+    def pick(self, items: Sequence[Item]) -> Item:
+        return items[self.below(len(items))]
+
+    def bytes(self, size_bytes: int) -> bytes:
+        return self._entropy.take(size_bytes)
+
+
+def id_of(number: int) -> UUID:
+    """An id; a larger number is a newer one."""
+    return UUID(int=0x01900000_0000_7000_8000_000000000000 + 0x1000 + number)
+
+
+def key(number: int, *, workspace_id: UUID = HOME, slot: str = "scheduler-prod") -> Key:
+    """An active key in its first version."""
+    return Key(
+        id=id_of(number),
+        workspace_id=workspace_id,
+        slot=slot_name(slot),
+        brand="kt",
+        name=slot,
+        scopes=("read",),
+        permissions=(),
+        allowed_cidrs=(),
+        metadata="{}",
+        state=KeyState.ACTIVE,
+        compromised=False,
+        digest=bytes(32),
+        peppers="1",
+        created_at=SOME_TIME,
+        created_by=None,
+        not_before=None,
+        expires_at=None,
+        last_rotated_at=None,
+        updated_at=SOME_TIME,
+        revoked_at=None,
+        revocation_reason=None,
+        version=1,
+    )
+
+
+def slot_name(spelled: str) -> SlotName:
+    service, _, environment = spelled.rpartition("-")
+    return SlotName(service=service, environment=environment)
+
+
+def slot(
+    name: str,
+    *,
+    workspace_id: UUID = HOME,
+    created_at: int = SOME_TIME,
+    owner: str | None = None,
+) -> Slot:
+    return Slot(
+        workspace_id=workspace_id,
+        name=slot_name(name),
+        notes=SlotNotes(owner=owner),
+        created_at=created_at,
+        updated_at=created_at,
+        version=1,
+    )
+
+
+def workspace(id: UUID = HOME, name: str = "acme") -> Workspace:  # noqa: A002
+    return Workspace(
+        id=id,
+        name=name,
+        status=WorkspaceStatus.ACTIVE,
+        networks=(),
+        created_at=SOME_TIME,
+        updated_at=SOME_TIME,
+        version=1,
+    )
+
+
+def operator(number: int) -> Operator:
+    return Operator(
+        id=id_of(number),
+        name=f"operator {number}",
+        kind=OperatorKind.OPERATOR,
+        digest=bytes(32),
+        peppers="1",
+        created_at=SOME_TIME,
+        expires_at=None,
+        revoked_at=None,
+        updated_at=SOME_TIME,
+        version=1,
+    )
+
+
+def request(
+    at: int,
+    *,
+    key_id: UUID | None = None,
+    workspace_id: UUID | None = HOME,
+    code: str = "valid",
+    runtime: str = "worker",
+    declared: bool = True,
+    ip: str | None = None,
+    path: str | None = None,
+    request_id: str = "request-1",
+) -> Request:
+    return Request(
+        at=at,
+        request_id=request_id,
+        workspace_id=workspace_id,
+        key_id=key_id,
+        code=code,
+        runtime=Runtime(runtime, declared=declared),
+        address=None if ip is None else parse_address(ip),
+        user_agent=None,
+        method=None,
+        path=path,
+        scopes=(),
+        environment=None,
+    )
+
+
+def entry(
+    number: int,
+    *,
+    workspace_id: UUID | None = HOME,
+    action: str = "api_key.created",
+    version: int | None = None,
+    created_at: int = SOME_TIME,
+    retention_days: int = 400,
+) -> Entry:
+    """An entry about key `number`."""
+    return Entry(
+        id=id_of(number),
+        workspace_id=workspace_id,
+        actor=SYSTEM,
+        action=action,
+        category=Category.SECURITY,
+        resource_type="api_key",
+        resource_id=str(id_of(number)),
+        resource_version=version,
+        status=ActivityStatus.SUCCESS,
+        message="Something was done.",
+        metadata={},
+        request_id=None,
+        retention_days=retention_days,
+        created_at=created_at,
+        expires_at=created_at + retention_days * DAY,
+        position=None,
+    )
+
+
+def actor(number: int) -> Actor:
+    return Actor(type=ActorType.USER, id=id_of(number), label=f"operator {number}")
+
+
+def log_key(transaction: Writing, made: Key) -> int:
+    """Writes the change of a key, and the entry that tells of it."""
+    told = replace(entry(0, workspace_id=made.workspace_id), resource_id=str(made.id))
+    return transaction.log.append(
+        replace(told, resource_version=made.version),
+        Change(kind="key", ref=str(made.id), version=made.version),
+    )
+
+
+def log_slot(transaction: Writing, made: Slot) -> int:
+    return transaction.log.append(
+        entry(0, workspace_id=made.workspace_id, version=made.version),
+        Change(kind="slot", ref=f"{made.workspace_id}/{made.name}", version=made.version),
+    )
+
+
+def log_workspace(transaction: Writing, made: Workspace) -> int:
+    return transaction.log.append(
+        entry(0, workspace_id=made.id, version=made.version),
+        Change(kind="workspace", ref=str(made.id), version=made.version),
+    )
+
+
+def log_operator(transaction: Writing, made: Operator) -> int:
+    return transaction.log.append(
+        entry(0, workspace_id=None, version=made.version),
+        Change(kind="operator", ref=str(made.id), version=made.version),
+    )
+
+
+def add_keys(store: Store, *made: Key) -> None:
+    with store.change() as transaction:
+        for one in made:
+            transaction.keys.add(one)
+            log_key(transaction, one)
+
+
+def add_slots(store: Store, *made: Slot) -> None:
+    with store.change() as transaction:
+        for one in made:
+            transaction.slots.add(one)
+            log_slot(transaction, one)
+
+
+def add_workspaces(store: Store, *made: Workspace) -> None:
+    with store.change() as transaction:
+        for one in made:
+            transaction.workspaces.add(one)
+            log_workspace(transaction, one)
+
+
+def add_operators(store: Store, *made: Operator) -> None:
+    with store.change() as transaction:
+        for one in made:
+            transaction.operators.add(one)
+            log_operator(transaction, one)
+
+
+def record(store: Store, *made: Request, first: int = 1) -> None:
+    """Keeps a batch; its requests have the ids `first` and on."""
+    with store.record() as transaction:
+        transaction.requests.record(
+            [(str(id_of(first + index)), one) for index, one in enumerate(made)]
+        )
