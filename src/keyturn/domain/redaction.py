@@ -13,9 +13,11 @@ SHORTEST = 2 + 1 + 1 + 1 + 71
 
 _SHAPE = re.compile(SHAPE)
 
+# A token cut off within its checksum still has its whole secret.
+_SHORTEST_SECRET = SHORTEST - 6
 # The brand is looked back at and not consumed: the last letters of one shape may be the brand of
 # the next, and the first must not shield the second.
-_SECRET = re.compile(r"(?<=[a-z]{2}_)([a-z0-9]{1,16}_[0-9A-Za-z]{22})[0-9A-Za-z]{49}")
+_SECRET = re.compile(r"(?<=[a-z]{2}_)([a-z0-9]{1,16}_[0-9A-Za-z]{22})[0-9A-Za-z]{43,49}")
 
 
 def holds_shape(text: str) -> bool:
@@ -46,6 +48,6 @@ def holds_token(text: str) -> bool:
 
 def redact(text: str) -> str:
     """`text` with the secret and the checksum of everything that has a token's shape taken out."""
-    if len(text) < SHORTEST:
+    if len(text) < _SHORTEST_SECRET:
         return text
     return _SECRET.sub(r"\1[redacted]", text)
