@@ -53,6 +53,11 @@ def verify(ctx: click.Context, heads: Path | None, as_json: bool) -> None:
     else:
         for fault in found.faults:
             click.echo(f"FAULT  {fault}")
+        if not found.heads:
+            click.echo(
+                f"No signed heads in {heads or settings.heads_file}: whether the end of the log "
+                "was cut off cannot be told. `keyturn serve` writes them; keep a copy elsewhere."
+            )
         click.echo(
             f"{'Sound' if found.is_sound else 'NOT SOUND'}: {found.entries} entries, "
             f"{found.changes} changes, {found.heads} signed heads."

@@ -2,10 +2,10 @@
 
 import json
 import os
-from pathlib import Path
 
 import click
 
+from keyturn.cli.loading import working_folder
 from keyturn.server.doctor import examine
 
 MARKS = {"ok": "ok   ", "fault": "FAULT", "warning": "warn ", "unknown": "?    "}
@@ -19,7 +19,7 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
 
     Ends with 1 where something is at fault. May run beside a server.
     """
-    checks = examine(os.environ, Path.cwd())
+    checks = examine(os.environ, working_folder())
     if as_json:
         click.echo(
             json.dumps(

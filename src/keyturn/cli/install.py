@@ -26,8 +26,10 @@ def init(output: str | None) -> None:
       KEYTURN_DATABASE_URL=postgresql://keyturn@db/keyturn keyturn init --output operator.token
     """
     settings = settings_for("production")
-    to_file = output != TERMINAL
-    made = install(settings, Path(output) if output and to_file else None, to_file=to_file)
+    if output == TERMINAL:
+        made = install(settings, show=lambda token: click.echo(token.reveal()))
+    else:
+        made = install(settings, Path(output) if output else None)
     lines = [
         f"Installation   {settings.home}",
         f"Root secret    {settings.root_secret_file}  (keep a copy apart from the database)",
@@ -35,10 +37,8 @@ def init(output: str | None) -> None:
     ]
     if made.token_file is not None:
         lines.append(f"Operator token {made.token_file}")
-    else:
-        click.echo(made.token.reveal())
     lines.append("Start it with `keyturn serve`.")
-    click.echo("\n".join(lines), err=not to_file)
+    click.echo("\n".join(lines), err=output == TERMINAL)
 
 
 @click.command()
@@ -48,4 +48,4 @@ def migrate() -> None:
     if before == after:
         click.echo(f"The database is at revision {after} already.")
     else:
-        click.echo(f"The database went from revision {before or 'none'} to {after}.")
+        click.echo(f"The database went from revision {before} to {after}.")

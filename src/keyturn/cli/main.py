@@ -4,16 +4,25 @@ Exit codes: 0 done, 1 it could not be done (the sentence says why and what helps
 for wrongly, 130 interrupted.
 """
 
+import errno
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
 import click
 
 from keyturn import __version__
-from keyturn.domain.error import InstallationFault, KeyturnError
+from keyturn.domain.error import (
+    InstallationFault,
+    IntegrityFailed,
+    KeyturnError,
+    RequestInvalid,
+    StorageUnavailable,
+)
 
 FAULT = 1
+WRONG = 2
 INTERRUPTED = 130
 
 # name: (module, attribute, one line of help)
@@ -76,9 +85,35 @@ def run(arguments: Sequence[str] | None = None) -> int:
         click.echo("Interrupted.", err=True)
         return INTERRUPTED
     except InstallationFault as error:
-        click.echo(f"keyturn: {error.detail}\n  {error.remedy}", err=True)
+        _tell(error.detail, error.remedy)
         return FAULT
+    except RequestInvalid as error:
+        for fault in error.faults:
+            _tell(f"--{fault.pointer.lstrip('/').partition('_')[0]}: {fault.detail}")
+        return WRONG
     except KeyturnError as error:
-        click.echo(f"keyturn: {error.detail} ({error.code})", err=True)
+        is_stored = isinstance(error, StorageUnavailable | IntegrityFailed)
+        _tell(f"{error.detail} ({error.code})", "Run `keyturn doctor`." if is_stored else "")
         return FAULT
+    except OSError as error:
+        return _tell_of_system(error)
     return result if isinstance(result, int) else 0
+
+
+def _tell(detail: str, remedy: str = "") -> None:
+    click.echo(f"keyturn: {detail}" + (f"\n  {remedy}" if remedy else ""), err=True)
+
+
+def _tell_of_system(error: OSError) -> int:
+    """What the operating system refused, without the stack that led there."""
+    if error.filename is None:
+        # Standard output: nothing more can go there, at the end of the interpreter neither.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if error.errno == errno.EPIPE:
+            return FAULT
+    place = "Standard output" if error.filename is None else error.filename
+    _tell(
+        f"{place} cannot be used ({error.strerror}).",
+        "Check the path, the rights of this user, and that there is room on the disk.",
+    )
+    return FAULT

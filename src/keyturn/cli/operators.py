@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from keyturn.cli.loading import settings_for
-from keyturn.domain.error import RequestInvalid
+from keyturn.domain.error import InstallationFault
 from keyturn.domain.identity import parse_id
 from keyturn.domain.instant import SECOND, format_instant, parse_instant
 from keyturn.domain.operator import Operator, OperatorKind
@@ -53,20 +53,25 @@ def create(name: str, verify_only: bool, expires: str | None, output: str | None
     with opened(settings) as house:
         expires_at = _expiry(expires, house.context.clock.now())
         appointed = appoint_operator(house.context, name, kind, expires_at)
-        token = appointed.token.reveal()
-        if output is not None and output != "-":
-            try:
-                write_private(Path(output), token + "\n")
-            except OSError as error:
-                dismiss_operator(house.context, appointed.operator.id)
-                raise click.ClickException(
-                    f"The token cannot be written to {output} ({error.strerror}); the operator "
-                    "was revoked again."
-                ) from error
+        try:
+            _hand_over(appointed.token.reveal(), output)
+        except OSError as error:
+            dismiss_operator(house.context, appointed.operator.id)
+            place = "standard output" if output in (None, "-") else output
+            raise InstallationFault(
+                f"The token cannot be written to {place} ({error.strerror}); the operator was "
+                "revoked again.",
+                remedy="Say with --output FILE where it can go, and repeat.",
+            ) from error
+    if output not in (None, "-"):
+        click.echo(f"Operator {appointed.operator.id}; its token is in {output}")
+
+
+def _hand_over(token: str, output: str | None) -> None:
     if output is None or output == "-":
         click.echo(token)
     else:
-        click.echo(f"Operator {appointed.operator.id}; its token is in {output}")
+        write_private(Path(output), token + "\n")
 
 
 @operators.command("list")
@@ -129,6 +134,6 @@ def _expiry(text: str | None, now: int) -> int | None:
     try:
         return parse_instant(text)
     except ValueError:
-        raise RequestInvalid.at(
-            "/expires", "--expires takes 90d, 12h, 30m, or a time like 2027-01-31T12:00:00Z."
+        raise click.UsageError(
+            "--expires takes 90d, 12h, 30m, or a time like 2027-01-31T12:00:00Z."
         ) from None

@@ -20,7 +20,7 @@ def dev() -> None:
     if is_installed(settings):
         run_migrations(settings)
     else:
-        install(settings, None)
+        install(settings)
     configure_logs()
     run_server(settings, lambda address: click.echo(_welcome(settings, address)))
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, NoReturn
 
@@ -98,7 +99,10 @@ def parse_json(raw: bytes) -> object:
     """
     try:
         return json.loads(
-            raw.decode("utf-8"), object_pairs_hook=_distinct, parse_constant=_refuse_constant
+            raw.decode("utf-8"),
+            object_pairs_hook=_distinct,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
         )
     except RecursionError:
         raise RequestMalformed("The body is nested too deep.") from None
@@ -122,6 +126,13 @@ def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(members) != len(pairs):
         raise _Refused("an object has two members of one name")
     return members
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise _Refused("a number is too large")
+    return number
 
 
 def _refuse_constant(_: str) -> NoReturn:

@@ -12,6 +12,7 @@ IfMatch = Annotated[
     Header(alias="If-Match", description="The ETag that was read; 412 where it has moved."),
 ]
 
+_VERSION = re.compile(r"[1-9][0-9]{0,17}")
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
 
 
@@ -26,4 +27,4 @@ def expected_versions(header: str | None) -> frozenset[int] | None:
     if not all(tags):
         raise RequestMalformed('If-Match takes ETags in double quotes, like `"3"`, or `*`.')
     strong = [tag.group(2) for tag in tags if tag is not None and tag.group(1) is None]
-    return frozenset(int(tag) for tag in strong if tag.isdecimal() and len(tag) < 19)
+    return frozenset(int(tag) for tag in strong if _VERSION.fullmatch(tag))

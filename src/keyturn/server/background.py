@@ -47,6 +47,9 @@ class Ticker:
             except StorageUnavailable as error:
                 _log.warning("%s: %s", self._name, error.detail, exc_info=error.__cause__)
                 wait = 1.0
+            except OSError as error:
+                _log.error("%s: %s", self._name, error)
+                wait = 5.0
             except Exception:  # noqa: BLE001  (a thread that dies would stop recording)
                 _log.exception("%s failed", self._name)
                 wait = 5.0
@@ -89,7 +92,10 @@ class Background:
         lost = self._meter.flush_finally(LAST_ATTEMPTS)
         if lost:
             _log.critical("the database took no more: %d requests are not recorded", lost)
-        self._heads.keep_up(self._context)
+        try:
+            self._heads.keep_up(self._context)
+        except OSError as error:
+            _log.error("the last head of the log is not signed: %s", error)
 
     def _record(self) -> float:
         kept = self._meter.flush()

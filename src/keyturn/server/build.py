@@ -17,6 +17,7 @@ from keyturn.http.desk import Desk, Readiness
 from keyturn.http.metrics import Metrics
 from keyturn.http.verify import VerifyEndpoint
 from keyturn.server.background import Background
+from keyturn.server.diagnose import database_fault
 from keyturn.server.edge import Edge
 from keyturn.server.heads import HeadsFile
 from keyturn.server.lock import FolderLock
@@ -83,6 +84,11 @@ def sole_process(settings: Settings) -> Iterator[Callable[[], bool]]:
 
     Raises `InstallationFault` where one does.
     """
+    if not settings.home.is_dir():
+        raise InstallationFault(
+            f"There is no data folder at {settings.home}.",
+            remedy="Run `keyturn init` first, or name the right folder in KEYTURN_HOME.",
+        )
     if settings.sqlite_path is not None:
         with FolderLock(settings.home):
             yield lambda: True
@@ -91,10 +97,7 @@ def sole_process(settings: Settings) -> Iterator[Callable[[], bool]]:
     try:
         held = lock.hold()
     except StorageUnavailable as error:
-        raise InstallationFault(
-            "The database cannot be reached.",
-            remedy="Check KEYTURN_DATABASE_URL, and that the server runs.",
-        ) from error
+        raise database_fault(settings, error) from error
     if not held:
         raise InstallationFault(
             "Another Keyturn serves this database.",
@@ -131,8 +134,11 @@ def opened(settings: Settings) -> Iterator[House]:
     damage = DamageWatch()
     store = open_store(settings, secret, damage)
     try:
-        with store.read() as transaction:
-            installation = transaction.installation.find()
+        try:
+            with store.read() as transaction:
+                installation = transaction.installation.find()
+        except StorageUnavailable as error:
+            raise database_fault(settings, error) from error
         brand = require_fitting(settings, secret, installation)
         yield House(
             settings=settings,
@@ -146,34 +152,48 @@ def opened(settings: Settings) -> Iterator[House]:
 
 def require_present(settings: Settings) -> None:
     """Raises `InstallationFault` unless the database is there, at the revision that we need."""
+    revision = require_known(settings)
+    if revision == newest_revision():
+        return
+    raise InstallationFault(
+        f"The database is at revision {revision}, this version needs {newest_revision()}.",
+        remedy="Back it up, then run `keyturn migrate`.",
+    )
+
+
+def require_known(settings: Settings) -> str:
+    """The revision of the database. Raises `InstallationFault` unless it is one that we know."""
     path = settings.sqlite_path
     if path is not None and not path.is_file():
         raise InstallationFault(
-            f"There is no database at {path}.", remedy="Run `keyturn init` first."
+            f"There is no database at {path}.",
+            remedy="Run `keyturn init` first, or name the right one in KEYTURN_HOME or "
+            "KEYTURN_DATABASE_URL.",
         )
-    engine = migration_engine(settings)
-    try:
-        revision = present_revision(engine)
-    except SQLAlchemyError as error:
-        raise InstallationFault(
-            "The database cannot be reached.",
-            remedy="Check KEYTURN_DATABASE_URL, and that the server runs.",
-        ) from error
-    finally:
-        engine.dispose()
-    if revision == newest_revision():
-        return
+    revision = revision_of(settings)
     if revision is None:
-        raise InstallationFault("The database is empty.", remedy="Run `keyturn init` first.")
+        raise InstallationFault(
+            "The database has no installation.",
+            remedy="Run `keyturn init` first, or name the right one in KEYTURN_DATABASE_URL.",
+        )
     if revision not in known_revisions():
         raise InstallationFault(
             f"The database was made by a newer Keyturn (its revision is {revision}).",
             remedy="Install that version again; data is never migrated backwards.",
         )
-    raise InstallationFault(
-        f"The database is at revision {revision}, this version needs {newest_revision()}.",
-        remedy="Back it up, then run `keyturn migrate`.",
-    )
+    return revision
+
+
+def revision_of(settings: Settings) -> str | None:
+    """The revision of the database, None for one without our tables. Raises
+    `InstallationFault`."""
+    engine = migration_engine(settings)
+    try:
+        return present_revision(engine)
+    except SQLAlchemyError as error:
+        raise database_fault(settings, error) from error
+    finally:
+        engine.dispose()
 
 
 def require_fitting(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from keyturn.ambient import SystemClock
-from keyturn.domain.error import InstallationFault, KeyturnError
+from keyturn.domain.error import InstallationFault, KeyturnError, StorageUnavailable
 from keyturn.domain.instant import SECOND, format_instant
 from keyturn.server.build import House, opened, require_present
 from keyturn.server.heads import read_lines
@@ -38,10 +38,7 @@ def examine(environ: Mapping[str, str], folder: Path) -> list[Check]:
             for problem, remedy in fault.faults
         ]
     checks = [Check(name="settings", status="ok", detail=f"data folder {settings.home}")]
-    checks += [
-        Check(name="settings", status="warning", detail=text, remedy="Take it out.")
-        for text in warnings
-    ]
+    checks += [Check(name="settings", status="warning", detail=text) for text in warnings]
     checks.append(_checked("data folder", lambda: _folder(settings)))
     checks.append(_checked("root secret", lambda: _secret(settings)))
     checks.append(_checked("database", lambda: _database(settings)))
@@ -52,22 +49,32 @@ def examine(environ: Mapping[str, str], folder: Path) -> list[Check]:
             checks.append(_checked("fingerprint", lambda: _fingerprint(settings)))
             checks.append(_checked("clock", lambda: _clock(house)))
             checks.append(_checked("log", lambda: _log(house)))
-    except InstallationFault as fault:
-        checks.append(
-            Check(name="fingerprint", status="fault", detail=fault.detail, remedy=fault.remedy)
-        )
+    except KeyturnError as error:
+        checks.append(_faulty("fingerprint", error))
     return checks
 
 
 def _checked(name: str, look: Callable[[], Check]) -> Check:
     try:
         return look()
-    except InstallationFault as fault:
-        return Check(name=name, status="fault", detail=fault.detail, remedy=fault.remedy)
     except KeyturnError as error:
+        return _faulty(name, error)
+    except OSError as error:
         return Check(
-            name=name, status="fault", detail=error.detail, remedy="See the log of the server."
+            name=name,
+            status="fault",
+            detail=f"{error.filename}: {error.strerror}.",
+            remedy="Check that it is what it should be, and that this user may read it.",
         )
+
+
+def _faulty(name: str, error: KeyturnError) -> Check:
+    remedy = "Run `keyturn activity verify`, and restore the database from a backup."
+    if isinstance(error, InstallationFault):
+        remedy = error.remedy
+    elif isinstance(error, StorageUnavailable):
+        remedy = "Repeat; if it stays so, see the log of the database."
+    return Check(name=name, status="fault", detail=error.detail, remedy=remedy)
 
 
 def _folder(settings: Settings) -> Check:

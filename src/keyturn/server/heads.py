@@ -36,7 +36,7 @@ class HeadsFile:
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """The lines of the file; none where there is no file yet."""
-    if path.is_file():
+    """The lines of the file; none where there is no file yet. Raises `OSError`."""
+    if path.exists():
         with path.open(encoding="utf-8", errors="replace") as file:
             yield from file

@@ -1,134 +1,163 @@
 """Making an installation on this machine: folder, root secret, database, the first token's file."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from keyturn.ambient import SystemEntropy
-from keyturn.domain.error import InstallationFault
+from keyturn.domain.error import InstallationFault, StorageUnavailable
+from keyturn.domain.seal import Sealer
 from keyturn.domain.token import Token
-from keyturn.server.build import DEFAULT_BRAND, make_context, migration_engine, open_store
+from keyturn.server.build import (
+    DEFAULT_BRAND,
+    make_context,
+    migration_engine,
+    open_store,
+    require_known,
+    revision_of,
+)
+from keyturn.server.diagnose import database_fault
 from keyturn.server.files import make_private_folder, write_private
-from keyturn.server.secret import load_root_secret, make_root_secret
+from keyturn.server.lock import FolderLock
+from keyturn.server.secret import RootSecret, load_root_secret, make_root_secret
 from keyturn.server.settings import Settings
 from keyturn.services.install import FirstInstallation
 from keyturn.services.watch import DamageWatch
-from keyturn.storage.migrate import known_revisions, migrate, present_revision
+from keyturn.storage.installation import InstallationRow
+from keyturn.storage.migrate import migrate
+from keyturn.storage.session import Session
 
 TOKEN_FILE = "operator.token"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """A new installation. `token_file` is None where the token was asked for on the terminal."""
+    """A new installation. `token_file` is None where its token was shown instead."""
 
     workspace_id: str
     token_file: Path | None
-    token: Token
 
 
 def is_installed(settings: Settings) -> bool:
-    """Whether the settings name a database that has an installation."""
-    path = settings.sqlite_path
-    if path is not None and not path.is_file():
-        return False
-    if not settings.root_secret_file.is_file():
-        return False
-    if _revision(settings) is None:
-        return False
-    store = open_store(settings, load_root_secret(settings.root_secret_file), DamageWatch())
-    try:
-        with store.read() as transaction:
-            return transaction.installation.find() is not None
-    finally:
-        store.close()
+    """Whether the settings name a database that has an installation, and its root secret."""
+    return settings.root_secret_file.is_file() and _has_installation(settings)
 
 
-def install(settings: Settings, output: Path | None, *, to_file: bool = True) -> Made:
+def install(
+    settings: Settings, output: Path | None = None, show: Callable[[Token], None] | None = None
+) -> Made:
     """Makes the installation; may be repeated where it was interrupted.
 
-    The token is on the disk before the installation exists, so no crash can lose it. Raises
-    `InstallationFault` where there is an installation already.
+    The first operator's token goes to `show`, or else to the file `output`, before the installation
+    exists, so that no crash and no full disk can lose it. Raises `InstallationFault` where there is
+    an installation already.
     """
     make_private_folder(settings.home)
-    path = settings.sqlite_path
-    if path is not None:
-        make_private_folder(path.parent)
-    entropy = SystemEntropy()
-    if settings.root_secret_file.exists():
-        secret = load_root_secret(settings.root_secret_file)
-    elif _has_tables(settings):
-        raise InstallationFault(
-            f"The database has an installation, whose root secret is not at "
-            f"{settings.root_secret_file}.",
-            remedy="Name its file in KEYTURN_ROOT_SECRET_FILE, or name another database.",
-        )
-    else:
-        make_private_folder(settings.root_secret_file.parent)
-        secret = make_root_secret(settings.root_secret_file, entropy)
-    run_migrations(settings)
+    # Of two at once the second would put its root secret in the place of the first one's.
+    with FolderLock(settings.home):
+        return _install(settings, output, show)
+
+
+def _install(settings: Settings, output: Path | None, show: Callable[[Token], None] | None) -> Made:
+    if settings.sqlite_path is not None:
+        make_private_folder(settings.sqlite_path.parent)
+    if _has_installation(settings):
+        raise InstallationFault(_told_installed(settings), remedy=_way_on(settings))
+    secret = _own_secret(settings)
+    _migrate(settings)
     store = open_store(settings, secret, DamageWatch())
     try:
         context = make_context(settings, secret, store, settings.brand or DEFAULT_BRAND)
-        with store.read() as transaction:
-            if transaction.installation.find() is not None:
-                raise InstallationFault(
-                    "There is an installation already.",
-                    remedy="Start it with `keyturn serve`, or name another KEYTURN_HOME.",
-                )
         first = FirstInstallation(context)
-        token_file = (output or settings.home / TOKEN_FILE) if to_file else None
-        if token_file is not None:
-            write_private(token_file, first.token.reveal() + "\n")
+        token_file = None if show is not None else output or settings.home / TOKEN_FILE
+        if show is not None:
+            show(first.token)
+        elif token_file is not None:
+            _keep_token(token_file, first.token)
         made = first.keep(
             root_fingerprint=secret.fingerprint, pepper_fingerprints=secret.pepper_fingerprints
         )
+    except StorageUnavailable as error:
+        raise database_fault(settings, error) from error
     finally:
         store.close()
-    return Made(workspace_id=str(made.workspace_id), token_file=token_file, token=made.token)
+    return Made(workspace_id=str(made.workspace_id), token_file=token_file)
 
 
-def run_migrations(settings: Settings) -> tuple[str | None, str | None]:
-    """Brings the database to the newest revision. Returns the revisions before and after."""
+def _told_installed(settings: Settings) -> str:
+    if settings.root_secret_file.is_file():
+        return "There is an installation already."
+    return (
+        "The database has an installation, whose root secret is not at "
+        f"{settings.root_secret_file}."
+    )
+
+
+def _way_on(settings: Settings) -> str:
+    if settings.root_secret_file.is_file():
+        return "Start it with `keyturn serve`, or name another KEYTURN_HOME."
+    return "Name its file in KEYTURN_ROOT_SECRET_FILE, or name another database."
+
+
+def _own_secret(settings: Settings) -> RootSecret:
+    path = settings.root_secret_file
+    if path.exists():
+        return load_root_secret(path)
+    make_private_folder(path.parent)
+    return make_root_secret(path, SystemEntropy())
+
+
+def _keep_token(path: Path, token: Token) -> None:
+    try:
+        write_private(path, token.reveal() + "\n")
+    except OSError as error:
+        raise InstallationFault(
+            f"The operator's token cannot be written to {path} ({error.strerror}); there is no "
+            "installation yet.",
+            remedy="Name another file with --output, and repeat.",
+        ) from error
+
+
+def run_migrations(settings: Settings) -> tuple[str, str]:
+    """Brings the database of an installation to the newest revision. Returns the revisions before
+    and after. Raises `InstallationFault`."""
+    before = require_known(settings)
+    if not _has_installation(settings):
+        raise InstallationFault(
+            "The database has no installation.", remedy="Run `keyturn init` first."
+        )
+    _migrate(settings)
+    return before, revision_of(settings) or before
+
+
+def _migrate(settings: Settings) -> None:
     engine = migration_engine(settings)
     try:
-        before = present_revision(engine)
-        if before is not None and before not in known_revisions():
-            raise InstallationFault(
-                f"The database was made by a newer Keyturn (its revision is {before}).",
-                remedy="Install that version again; data is never migrated backwards.",
-            )
         migrate(engine)
-        after = present_revision(engine)
     except SQLAlchemyError as error:
-        raise InstallationFault(
-            "The database cannot be migrated; it is as it was.",
-            remedy="Check KEYTURN_DATABASE_URL, that the server runs, and the user's rights.",
-        ) from error
+        raise database_fault(settings, error) from error
     finally:
         engine.dispose()
-    path = settings.sqlite_path
-    if path is not None:
-        path.chmod(0o600)
-    return before, after
+    if settings.sqlite_path is not None:
+        settings.sqlite_path.chmod(0o600)
 
 
-def _revision(settings: Settings) -> str | None:
+def _is_there(settings: Settings) -> bool:
+    return settings.sqlite_path is None or settings.sqlite_path.is_file()
+
+
+def _has_installation(settings: Settings) -> bool:
+    """Whether an installation stands in the database. It is not sealed, so no secret is needed."""
+    if not _is_there(settings) or revision_of(settings) is None:
+        return False
+    require_known(settings)
     engine = migration_engine(settings)
     try:
-        return present_revision(engine)
+        with engine.begin() as connection:
+            return InstallationRow(Session(connection, Sealer(bytes(32)))).find() is not None
     except SQLAlchemyError as error:
-        raise InstallationFault(
-            "The database cannot be reached.",
-            remedy="Check KEYTURN_DATABASE_URL, and that the server runs.",
-        ) from error
+        raise database_fault(settings, error) from error
     finally:
         engine.dispose()
-
-
-def _has_tables(settings: Settings) -> bool:
-    path = settings.sqlite_path
-    if path is not None and not path.is_file():
-        return False
-    return _revision(settings) is not None

@@ -9,14 +9,21 @@ from keyturn.domain.error import InstallationFault
 
 
 class FolderLock:
-    """Held while a server runs. A second one is refused at once, with the first one's number."""
+    """Held while a server runs or an installation is made. A second process is refused at once,
+    with the first one's number."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "lock"
         self._descriptor: int | None = None
 
     def __enter__(self) -> "FolderLock":
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise InstallationFault(
+                f"The data folder {self._path.parent} cannot be used ({error.strerror}).",
+                remedy="Check that it is a folder that this user may write.",
+            ) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

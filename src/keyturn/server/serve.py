@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -72,10 +73,18 @@ def _listen(settings: Settings) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((settings.host, settings.port))
         listener.listen(BACKLOG)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         listener.close()
+        number = error.errno if isinstance(error, OSError) else None
+        reason = error.strerror if isinstance(error, OSError) else "no name of a host"
         raise InstallationFault(
-            f"Cannot listen on {settings.host}:{settings.port} ({error.strerror or error}).",
-            remedy="Stop what listens there, or choose another KEYTURN_PORT.",
+            f"Cannot listen on {settings.host}:{settings.port} ({reason}).",
+            remedy=_REMEDIES.get(number, "Name an address of this machine in KEYTURN_HOST."),
         ) from error
     return listener
+
+
+_REMEDIES: dict[int | None, str] = {
+    errno.EADDRINUSE: "Stop what listens there, or choose another KEYTURN_PORT.",
+    errno.EACCES: "Choose a KEYTURN_PORT from 1024 on; the lower ones are the system's.",
+}

@@ -4,15 +4,17 @@ Every faulty setting is named at once, with its remedy. `SETTINGS` is the whole 
 is generated from it.
 """
 
+import difflib
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from keyturn.domain.error import InstallationFault
 from keyturn.domain.slot import KNOWN_ENVIRONMENTS
-from keyturn.domain.token import BRAND, ENVIRONMENT
+from keyturn.domain.token import BRAND, ENVIRONMENT, OPERATOR_ENVIRONMENT
 
 FILE = "keyturn.toml"
 PREFIX = "KEYTURN_"
@@ -62,19 +64,41 @@ class Setting:
     def variable(self) -> str:
         return PREFIX + self.name.upper()
 
+    @property
+    def remedy(self) -> str:
+        what = self.meaning[0].lower() + self.meaning[1:]
+        without = f"without it, it is {self.default}" if self.default else "it may be left out"
+        return f"It is {what}; {without}."
+
 
 def _path(text: str) -> Path:
-    if not text:
+    if not text or not text.isprintable():
         raise ValueError("a path")
-    return Path(text).expanduser().absolute()
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError:
+        raise ValueError("a path: there is no such user") from None
 
 
 def _database_url(text: str) -> str:
+    """The address, checked as far as can be told without asking its server. What is wrong with it
+    is never repeated: it may be a part of the password."""
     if text.startswith("sqlite:///") and len(text) > len("sqlite:///") and ":memory:" not in text:
-        return f"sqlite:///{Path(text.removeprefix('sqlite:///')).expanduser().absolute()}"
-    if text.startswith(("postgresql://", "postgres://")):
-        return "postgresql://" + text.partition("://")[2]
-    raise ValueError("`sqlite:///<file>` or `postgresql://<user>@<host>/<database>`")
+        return f"sqlite:///{_path(text.removeprefix('sqlite:///'))}"
+    if not text.startswith(("postgresql://", "postgres://")):
+        raise ValueError("`sqlite:///<file>` or `postgresql://<user>@<host>/<database>`")
+    url = "postgresql://" + text.partition("://")[2]
+    try:
+        parts = urlsplit(url)
+        is_whole = parts.port != 0 and bool(parts.path.strip("/"))
+    except ValueError:
+        is_whole = False
+    if not is_whole or not url.isprintable() or " " in url:
+        raise ValueError(
+            "an address of PostgreSQL like `postgresql://<user>:<password>@<host>:5432/<database>`,"
+            " with anything but letters and digits in the password as `%XX`"
+        )
+    return url
 
 
 def _whole(lowest: int, highest: int) -> Callable[[str], int]:
@@ -116,8 +140,8 @@ def _environment(text: str) -> str:
 
 def _environments(text: str) -> frozenset[str]:
     names = [name.strip() for name in text.split(",")]
-    if any(ENVIRONMENT.fullmatch(name) is None for name in names):
-        raise ValueError("names of 1 to 16 of a-z and 0-9, separated by commas")
+    if OPERATOR_ENVIRONMENT in names or any(ENVIRONMENT.fullmatch(name) is None for name in names):
+        raise ValueError("names of 1 to 16 of a-z and 0-9, separated by commas, without `operator`")
     return frozenset(names)
 
 
@@ -164,7 +188,7 @@ class SettingsFault(InstallationFault):
     title = "The settings cannot be used"
 
     def __init__(self, faults: list[tuple[str, str]]) -> None:
-        lines = "\n".join(f"  {problem} {remedy}" for problem, remedy in faults)
+        lines = "\n".join(f"  {problem}\n    → {remedy}" for problem, remedy in faults)
         super().__init__(f"The settings cannot be used:\n{lines}", remedy="Mend them and repeat.")
         self.faults = tuple(faults)
 
@@ -174,23 +198,23 @@ def load_settings(
 ) -> tuple[Settings, list[str]]:
     """The settings, and warnings. Raises `SettingsFault` naming every fault at once."""
     faults: list[tuple[str, str]] = []
-    texts = _from_file(folder / FILE, faults) | {
-        one.name: environ[one.variable] for one in SETTINGS if one.variable in environ
-    }
+    texts = _from_file(folder / FILE, faults)
     values: dict[str, Any] = {}
     for setting in SETTINGS:
-        text = texts.get(setting.name)
+        place, text = setting.variable, environ.get(setting.variable)
+        if text is None:
+            place, text = f"`{setting.name}` in {folder / FILE}", texts.get(setting.name)
         if text is None:
             continue
         try:
             values[setting.name] = setting.read(text)
         except ValueError as error:
-            faults.append((f"{setting.variable} is not {error}.", f"{setting.meaning}."))
+            faults.append((f"{place} is not {error}.", setting.remedy))
     if faults:
         raise SettingsFault(faults)
     known = {one.variable for one in SETTINGS} | CLIENT_SETTINGS
     warnings = [
-        f"{name} is no setting of this version and is ignored."
+        f"{name} is no setting of this version and is ignored. {_nearest(name)}"
         for name in sorted(environ)
         if name.startswith(PREFIX) and name not in known
     ]
@@ -216,18 +240,21 @@ def _settings(values: dict[str, Any], default_environment: str) -> Settings:
 
 
 def _from_file(path: Path, faults: list[tuple[str, str]]) -> dict[str, str]:
-    if not path.is_file():
-        return {}
     try:
         content = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        faults.append((f"{path} cannot be read ({error.strerror}).", "Let this user read it."))
+        return {}
+    except ValueError as error:
         faults.append((f"{path} cannot be read as TOML ({error}).", "Mend the file."))
         return {}
     names = {one.name for one in SETTINGS}
     texts = {}
     for name, value in content.items():
         if name not in names:
-            faults.append((f"{path} has `{name}`, which is no setting.", "Take it out."))
+            faults.append((f"{path} has `{name}`, which is no setting.", _nearest(name)))
         elif isinstance(value, list):
             texts[name] = ",".join(str(member) for member in value)
         elif isinstance(value, str | int | float) and not isinstance(value, bool):
@@ -235,3 +262,10 @@ def _from_file(path: Path, faults: list[tuple[str, str]]) -> dict[str, str]:
         else:
             faults.append((f"{path} has no usable value for `{name}`.", "Give a text or a number."))
     return texts
+
+
+def _nearest(name: str) -> str:
+    """What was meant, perhaps, by a name that is none of ours."""
+    names = [one.variable if name.startswith(PREFIX) else one.name for one in SETTINGS]
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.75)
+    return f"Did you mean {near[0]}?" if near else "Take it out."

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import insert, select
 
+from keyturn.domain.error import IntegrityFailed
 from keyturn.storage.schema import installation
 from keyturn.storage.session import Session
 
@@ -29,14 +30,22 @@ class InstallationRow:
         row = self._session.connection.execute(select(installation)).mappings().first()
         if row is None:
             return None
-        fingerprints = json.loads(row["pepper_fingerprints"])
-        return Installation(
-            installation_id=UUID(row["installation_id"]),
-            brand=row["brand"],
-            root_fingerprint=row["root_fingerprint"],
-            pepper_fingerprints={int(version): print_ for version, print_ in fingerprints.items()},
-            created_at=row["created_at"],
-        )
+        try:
+            fingerprints = json.loads(row["pepper_fingerprints"])
+            return Installation(
+                installation_id=UUID(row["installation_id"]),
+                brand=row["brand"],
+                root_fingerprint=row["root_fingerprint"],
+                pepper_fingerprints={
+                    int(version): print_ for version, print_ in fingerprints.items()
+                },
+                created_at=row["created_at"],
+            )
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            raise IntegrityFailed(
+                "The installation's own row was changed from outside; restore the database from a "
+                "backup."
+            ) from None
 
     def create(self, made: Installation) -> None:
         self._session.connection.execute(

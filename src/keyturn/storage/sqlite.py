@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from uuid import UUID
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, QueuePool
 
@@ -36,6 +36,7 @@ READERS = 40
 # What a hostile editor left need not be valid text; it must reach the seal's check all the same.
 _CLOCK = "SELECT julianday('now'), (SELECT count(*) FROM change_head)"
 _EPOCH_JULIAN = 2_440_587.5
+_WAL = "journal_mode=WAL"
 
 _as_text = partial(str, encoding="utf-8", errors="surrogateescape")
 
@@ -148,7 +149,7 @@ def _connect(path: Path, pragmas: tuple[str, ...]) -> sqlite3.Connection:
     connection = sqlite3.connect(
         path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_MS / 1_000
     )
-    _prepare(connection, pragmas)
+    _prepare(connection, (_WAL, *pragmas))
     return connection
 
 
@@ -156,23 +157,28 @@ def _prepare(connection: sqlite3.Connection, pragmas: tuple[str, ...]) -> None:
     connection.isolation_level = None
     connection.text_factory = _as_text
     connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
-    connection.execute("PRAGMA journal_mode=WAL")
     for pragma in pragmas:
         connection.execute(f"PRAGMA {pragma}")
 
 
 def sqlite_engine(path: Path) -> Engine:
-    """An engine for migrations and checks: durable, one connection at a time."""
+    """An engine for migrations and checks: durable, one connection at a time.
+
+    It leaves the journal mode as it is, since what it looks at may turn out to be none of ours.
+    """
     return _engine(path, begin="BEGIN IMMEDIATE", pragmas=("synchronous=FULL",), size=0)
 
 
 def _engine(path: Path, *, begin: str, pragmas: tuple[str, ...], size: int) -> Engine:
+    # Not as a text: what follows a `?` in a folder's name would be read as options.
+    url = URL.create("sqlite", database=str(path))
     engine = (
-        create_engine(f"sqlite:///{path}", poolclass=NullPool)
+        create_engine(url, poolclass=NullPool, hide_parameters=True)
         if size == 0
         else create_engine(
-            f"sqlite:///{path}",
+            url,
             poolclass=QueuePool,
+            hide_parameters=True,
             pool_size=size,
             max_overflow=0,
             pool_timeout=5,
@@ -182,7 +188,7 @@ def _engine(path: Path, *, begin: str, pragmas: tuple[str, ...], size: int) -> E
 
     @event.listens_for(engine, "connect")
     def on_connect(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
-        _prepare(connection, pragmas)
+        _prepare(connection, pragmas if size == 0 else (_WAL, *pragmas))
 
     @event.listens_for(engine, "begin")
     def on_begin(connection: object) -> None:
