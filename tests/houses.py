@@ -72,7 +72,7 @@ class Raw:
     """
 
     def __init__(self, connection: sqlite3.Connection | psycopg.Connection[Any]) -> None:
-        self._connection = connection
+        self.connection = connection
 
     def run(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
         return [tuple(row.values()) for row in self.rows(statement, **values)]
@@ -80,12 +80,12 @@ class Raw:
     def rows(self, statement: str, **values: object) -> list[dict[str, Any]]:
         """As `run`, each row by column."""
         cursor: sqlite3.Cursor | psycopg.Cursor[Any]
-        if isinstance(self._connection, sqlite3.Connection):
-            cursor = self._connection.execute(statement, values)
+        if isinstance(self.connection, sqlite3.Connection):
+            cursor = self.connection.execute(statement, values)
         else:
             if values:
                 statement = _PARAMETER.sub(r"%(\1)s", statement.replace("%", "%%"))
-            cursor = self._connection.execute(statement.encode(), values or None)
+            cursor = self.connection.execute(statement.encode(), values or None)
         if cursor.description is None:
             return []
         names = [column[0] for column in cursor.description]

@@ -146,7 +146,7 @@ class Activity:
         numbers = (
             select(activity.c.number)
             .where(activity.c.expires_at <= now, activity.c.action.is_not(None))
-            .order_by(activity.c.number)
+            .order_by(activity.c.expires_at)
             .limit(limit)
         )
         return self._session.connection.execute(

@@ -115,13 +115,15 @@ def _joined() -> Join:
             slots.c.service == keys.c.service,
             slots.c.environment == keys.c.environment,
         ),
-    ).outerjoin(key_usage, key_usage.c.key_id == keys.c.id)
+    )
 
 
 def _views() -> Select[*tuple[Any, ...]]:
-    return select(*KEYS.selection(), *SLOTS.selection(), key_usage.c.last_used_at).select_from(
-        _joined()
+    # A subquery, not a join: for a page of keys a join may be planned as a walk over all of them.
+    last_used_at = (
+        select(key_usage.c.last_used_at).where(key_usage.c.key_id == keys.c.id).scalar_subquery()
     )
+    return select(*KEYS.selection(), *SLOTS.selection(), last_used_at).select_from(_joined())
 
 
 def _wanted(workspace_id: UUID, wanted: KeyFilter) -> ColumnElement[bool]:

@@ -21,6 +21,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    text,
 )
 
 from keyturn.domain.key import KeyState, RevocationReason
@@ -265,7 +266,13 @@ activity = Table(
     Index("ix_activity_workspace_id_number", "workspace_id", "number"),
     Index("ix_activity_resource", "workspace_id", "resource_type", "resource_id", "number"),
     Index("ix_activity_workspace_id_request_id", "workspace_id", "request_id"),
-    Index("ix_activity_expires_at", "expires_at"),
+    # Of the entries that still have a content, which alone are looked for by their end.
+    Index(
+        "ix_activity_expires_at",
+        "expires_at",
+        sqlite_where=text("action IS NOT NULL"),
+        postgresql_where=text("action IS NOT NULL"),
+    ),
 )
 
 idempotency = Table(

@@ -12,6 +12,7 @@ from sqlalchemy import (
     LargeBinary,
     PrimaryKeyConstraint,
     Text,
+    text,
 )
 
 revision = "0001"
@@ -49,7 +50,14 @@ def upgrade() -> None:
         Column("hash", Blob(), nullable=False),
         PrimaryKeyConstraint("number", name=op.f("pk_activity")),
     )
-    op.create_index("ix_activity_expires_at", "activity", ["expires_at"], unique=False)
+    op.create_index(
+        "ix_activity_expires_at",
+        "activity",
+        ["expires_at"],
+        unique=False,
+        sqlite_where=text("action IS NOT NULL"),
+        postgresql_where=text("action IS NOT NULL"),
+    )
     op.create_index(
         "ix_activity_resource",
         "activity",

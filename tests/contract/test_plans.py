@@ -1,0 +1,312 @@
+"""Each hot query goes by an index on both engines, and never reads a whole table."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from sqlalchemy import event
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+
+from keyturn.domain.error import IntegrityFailed
+from keyturn.domain.key import KeyStatus
+from keyturn.domain.slot import SlotName
+from keyturn.storage.activity import ActivityFilter
+from keyturn.storage.contract import Store
+from keyturn.storage.credentials import POSITION_STATEMENT, key_statement, operator_statement
+from keyturn.storage.idempotency import IdempotencyScope
+from keyturn.storage.keys import KeyFilter
+from keyturn.storage.requests import RequestFilter
+from keyturn.storage.sealed import Damage
+from keyturn.storage.transaction import Reading
+from keyturn.testing.ambience import SOME_TIME
+from keyturn.testing.storage import making
+from tests.houses import Ground, Plots, Raw
+
+# An installation of a few tenants with a few thousand rows each. `@` is a number of 12 digits.
+ID = "'01900000-0000-7000-8000-' || @"
+TENANTS, KEYS, REQUESTS, ENTRIES = 40, 6_000, 12_000, 12_000
+TABLES = {
+    "workspaces": (
+        4_000,
+        (f"{ID}, 'acme', 'active', '[]', {SOME_TIME}, {SOME_TIME}, 1, CAST('' AS BYTES)"),
+    ),
+    "operators": (
+        4_000,
+        (f"{ID}, 'op', 'operator', CAST('' AS BYTES), '1', 1, NULL, NULL, 1, 1, CAST('' AS BYTES)"),
+    ),
+    "slots": (
+        4_000,
+        (
+            "'01900000-0000-7000-8000-' || TENANT, 'service' || @, 'prod', 'owner' || (i % 50),"
+            " NULL, NULL, NULL, NULL, i, i, 1, CAST('' AS BYTES)"
+        ),
+    ),
+    "keys": (
+        KEYS,
+        (
+            f"{ID}, '01900000-0000-7000-8000-' || TENANT, 'service' || (100000000000 + i % 4000),"
+            " 'prod', 'kt', 'key', '[]', '[]', '[]', '{}',"
+            " CASE WHEN i % 5 = 0 THEN 'revoked' WHEN i % 7 = 0 THEN 'suspended' ELSE 'active' END,"
+            " 0, CAST('' AS BYTES), '1', i, '01900000-0000-7000-8000-' || (100000000000 + i % 300),"
+            " NULL, NULL, NULL, i, CASE WHEN i % 5 = 0 THEN i END,"
+            " CASE WHEN i % 5 = 0 THEN 'other' END, 1, CAST('' AS BYTES)"
+        ),
+    ),
+    "key_usage": (KEYS, f"{ID}, i, 1, 1"),
+    "runtimes": (KEYS, f"{ID}, 'worker', 1, i, i, 1, 1"),
+    "changes": (ENTRIES, f"i, 'key', {ID}, 1, '01900000-0000-7000-8000-' || TENANT, i"),
+    "requests": (
+        REQUESTS,
+        (
+            f"{ID}, 'request-' || (i % 3000), i, '01900000-0000-7000-8000-' || TENANT,"
+            " '01900000-0000-7000-8000-' || (100000000000 + i % 1500), i % 2, 'valid', 'worker', 1,"
+            " '10.0.0.1', '00000000000000000000ffff0a000001', NULL, 'GET', '/', '[]', NULL"
+        ),
+    ),
+    "activity": (
+        ENTRIES,
+        (
+            f"i, {ID}, '01900000-0000-7000-8000-' || TENANT, 'user', NULL, 'op', 'api_key.created',"
+            " 'security', 'api_key', '01900000-0000-7000-8000-' || (100000000000 + i % 1500), 1,"
+            " 'success', 'm', '{}', 'request-' || (i % 3000), 400, i, i, i, CAST('' AS BYTES),"
+            " CAST('' AS BYTES)"
+        ),
+    ),
+    "idempotency": (
+        4_000,
+        (f"{ID}, {ID}, 'POST', 'k' || @, CAST('' AS BYTES), 201, '{{}}', '', i"),
+    ),
+}
+TENANT = UUID("01900000-0000-7000-8000-100000000007")
+KEY = UUID("01900000-0000-7000-8000-100000000047")
+
+
+def settle(ground: Ground, raw: Raw) -> None:
+    bytes_ = "BLOB" if ground.engine == "sqlite" else "BYTEA"
+    raw.run("BEGIN")
+    for table, (count, values) in TABLES.items():
+        spelled = (
+            values.replace("@", "CAST(100000000000 + i AS TEXT)")
+            .replace("TENANT", f"(100000000000 + i % {TENANTS})")
+            .replace("BYTES", bytes_)
+        )
+        raw.run(
+            f"INSERT INTO {table} WITH RECURSIVE n (i) AS"
+            f" (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) SELECT {spelled} FROM n"
+        )
+    raw.run("COMMIT")
+    raw.run("ANALYZE")
+
+
+def _overlook(_: Damage) -> None:
+    """The rows have no seals: what is asked for here is their plan."""
+
+
+@dataclass(frozen=True, slots=True)
+class City:
+    ground: Ground
+    store: Store
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def city(request: pytest.FixtureRequest, plots: Plots) -> Iterator[City]:
+    ground = plots.migrated(request.param)
+    with ground.raw() as raw:
+        settle(ground, raw)
+    store = ground.open(_overlook)
+    yield City(ground, store)
+    store.close()
+    plots.clear(ground)
+
+
+@contextmanager
+def noted(reading: Reading) -> Iterator[list[tuple[str, Any]]]:
+    """What is asked of the engine meanwhile."""
+    statements: list[tuple[str, Any]] = []
+
+    def note(*asked: Any) -> None:
+        statements.append((asked[2], asked[3]))
+
+    connection = reading.session.connection
+    event.listen(connection, "before_cursor_execute", note)
+    yield statements
+    event.remove(connection, "before_cursor_execute", note)
+
+
+def plan(city: City, statement: str, values: Any) -> list[str]:
+    """The steps of a plan, one line each."""
+    if city.ground.engine == "sqlite":
+        with city.ground.raw() as raw:
+            return [
+                row[3] for row in raw.connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)
+            ]
+    with psycopg.connect(city.ground.place) as connection:
+        [(found,)] = connection.execute(f"EXPLAIN (FORMAT JSON) {statement}".encode(), values)
+    tree = found if isinstance(found, list) else json.loads(found)
+    return list(_steps(tree[0]["Plan"]))
+
+
+def _steps(node: dict[str, Any]) -> Iterator[str]:
+    yield " ".join(
+        str(node[name]) for name in ("Node Type", "Relation Name", "Index Name") if name in node
+    )
+    for child in node.get("Plans", ()):
+        yield from _steps(child)
+
+
+# SQLite: `SCAN t` and `SCAN t USING INDEX` both read all of it, `SEARCH` goes by an index. A scan
+# of the one row of the head, or of a subquery's own rows, is none of a table's.
+_SCAN = re.compile(rf"(?:SCAN|Seq Scan) (?:TABLE )?(?:{'|'.join(TABLES)})(?:_\d+)?\b")
+_BY_INDEX = re.compile(r"USING (?:COVERING )?INDEX|USING INTEGER PRIMARY KEY|Index")
+
+
+def assert_by_index(city: City, statement: str, values: Any) -> None:
+    steps = plan(city, statement, values)
+    assert not [step for step in steps if _SCAN.search(step)], (statement, steps)
+    assert [step for step in steps if _BY_INDEX.search(step)], (statement, steps)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["SELECT id FROM keys WHERE name = 'x'", "SELECT at FROM requests WHERE path LIKE '/a%'"],
+)
+def test_a_walk_over_a_whole_table_is_seen(city: City, statement: str) -> None:
+    with pytest.raises(AssertionError):
+        assert_by_index(city, statement, ())
+
+
+def test_a_credential_is_found_by_its_index(city: City) -> None:
+    if city.ground.engine == "sqlite":
+        statements = (
+            key_statement(SQLiteDialect_pysqlite(paramstyle="named")),
+            operator_statement(SQLiteDialect_pysqlite(paramstyle="named")),
+        )
+    else:
+        dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]
+        statements = (key_statement(dialect), operator_statement(dialect))
+    for statement in statements:
+        assert_by_index(city, statement, {"id": str(KEY)})
+    assert POSITION_STATEMENT == "SELECT position FROM change_head"  # a table of one row
+
+
+Ask = Callable[[Reading], object]
+EVERYTHING = KeyFilter(status=None, now=SOME_TIME)
+SLOTS: dict[str, Any] = {
+    "patterns": ("*",),
+    "service": None,
+    "environment": None,
+    "owner": None,
+    "limit": 101,
+    "before": None,
+}
+
+
+def keys(before: UUID | None = None, **wanted: Any) -> Ask:
+    asked = KeyFilter(**{"status": None, "now": SOME_TIME} | wanted)
+    return lambda reading: reading.keys.list(TENANT, asked, limit=101, before=before)
+
+
+def requests(before: tuple[int, str] | None = None, **wanted: Any) -> Ask:
+    asked = RequestFilter(**wanted)
+    return lambda reading: reading.requests.list(TENANT, asked, limit=101, before=before)
+
+
+def activity(before: int | None = None, **wanted: Any) -> Ask:
+    asked = ActivityFilter(**wanted)
+    return lambda reading: reading.activity.list(TENANT, asked, limit=101, before=before)
+
+
+SCOPE = IdempotencyScope(caller_id=KEY, workspace_id=TENANT, route="POST", idempotency_key="k")
+HOT: dict[str, Ask] = {
+    "a key": lambda reading: reading.keys.view(TENANT, KEY),
+    "a key to change": lambda reading: reading.keys.find(TENANT, KEY),
+    "a key's workspace": lambda reading: reading.keys.workspace_of(KEY),
+    "keys": keys(),
+    "active keys": keys(status=KeyStatus.ACTIVE),
+    "suspended keys": keys(status=KeyStatus.SUSPENDED),
+    "expired keys": keys(status=KeyStatus.EXPIRED),
+    "keys of a slot": keys(service="service100000000007", environment="prod"),
+    "keys of an owner": keys(owner="owner7"),
+    "keys made by a key": keys(created_by=KEY),
+    "the second page of keys": keys(before=KEY),
+    "the second page of active keys": keys(before=KEY, status=KeyStatus.ACTIVE),
+    "how many active keys": lambda reading: reading.keys.count(
+        TENANT, KeyFilter(status=KeyStatus.ACTIVE, now=SOME_TIME)
+    ),
+    "a slot": lambda reading: reading.slots.find(
+        TENANT, SlotName(service="service100000000007", environment="prod")
+    ),
+    "slots": lambda reading: reading.slots.list(TENANT, **SLOTS),
+    "the second page of slots": lambda reading: reading.slots.list(
+        TENANT, **{**SLOTS, "before": (5, "a", "b")}
+    ),
+    "a workspace": lambda reading: reading.workspaces.find(TENANT),
+    "an operator": lambda reading: reading.operators.find(KEY),
+    "the second page of workspaces": lambda reading: reading.workspaces.list(
+        limit=101, before=TENANT
+    ),
+    "requests": requests(),
+    "the second page of requests": requests(before=(9_000, "x")),
+    "requests of a key": requests(key_id=KEY),
+    "the second page of requests of a key": requests(before=(9_000, "x"), key_id=KEY),
+    "requests of a request id": requests(request_id="request-47"),
+    "requests of a time": requests(since=5_000, until=5_100),
+    "a series": lambda reading: reading.usage.series(KEY, since=0, until=SOME_TIME, bucket=60),
+    "runtimes": lambda reading: reading.usage.runtimes(KEY, since=0, until=SOME_TIME),
+    "activity": activity(),
+    "the second page of activity": activity(before=9_000),
+    "activity of a resource": activity(resource_type="api_key", resource_id=str(KEY)),
+    "activity of a request": activity(request_id="request-47"),
+    "the last change": lambda reading: reading.activity.last_change("key", str(KEY)),
+    "links of the chain": lambda reading: reading.activity.links(after=9_000, limit=1_000),
+    "changes": lambda reading: reading.activity.changes(after=9_000, limit=1_000),
+    "an answer": lambda reading: reading.idempotency.find(SCOPE, since=0),
+}
+
+
+def test_what_is_read_often_is_read_by_an_index(city: City) -> None:
+    for name, ask in HOT.items():
+        with (
+            city.store.read() as reading,
+            noted(reading) as statements,
+            suppress(IntegrityFailed),  # the rows have no seals
+        ):
+            ask(reading)
+        assert statements, name
+        for statement, values in statements:
+            assert_by_index(city, statement, values)
+
+
+TIDYING: dict[str, Ask] = {
+    "purging requests": lambda transaction: transaction.requests.purge(100, limit=50),
+    "purging answers": lambda transaction: transaction.idempotency.purge(10),
+    "blanking": lambda transaction: transaction.activity.blank_expired(100, limit=50),
+    "recording": lambda transaction: transaction.requests.record(
+        [(str(making.id_of(10**9)), making.request(1, key_id=KEY))]
+    ),
+}
+
+
+class _Undone(Exception):
+    pass
+
+
+def test_what_is_tidied_often_is_found_by_an_index(city: City) -> None:
+    for name, ask in TIDYING.items():
+        statements: list[tuple[str, Any]] = []
+        with suppress(_Undone), city.store.record() as transaction:
+            with noted(transaction) as asked:
+                ask(transaction)
+            statements += asked
+            raise _Undone
+        assert statements, name
+        for statement, values in statements:
+            if not statement.startswith("INSERT"):
+                assert_by_index(city, statement, values)
