@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from keyturn.domain.error import (
@@ -39,7 +40,9 @@ def build_app(desk: Desk) -> FastAPI:
         app.include_router(resource.router)
 
     @app.get("/openapi.json", include_in_schema=False)
-    def get_openapi() -> Response:
+    def get_openapi(request: Request) -> Response:
+        if request.url.query:
+            raise RequestInvalid.at("", "This call takes no query parameters.")
         return Response(openapi_document(app), media_type="application/json")
 
     app.add_exception_handler(KeyturnError, _answer_error)
@@ -103,7 +106,18 @@ def _answer_framework(request: Request, error: Exception) -> Response:
         case 404:
             return _respond(request, RouteUnknown("There is nothing at this path."))
         case 405:
-            allow = (refusal.headers or {}).get("Allow", "")
+            # The framework names the methods of the first route alone that has this path.
+            allow = _methods_at(request.scope["path"]) or (refusal.headers or {}).get("Allow", "")
             return _respond(request, MethodNotAllowed("This path has no such method.", allow=allow))
         case _:
             return _respond(request, RequestMalformed("The request cannot be read."))
+
+
+def _methods_at(path: str) -> str:
+    """What a path takes, as `Allow` spells it (RFC 9110, 10.2.1)."""
+    methods: set[str] = set()
+    for resource in RESOURCES:
+        for route in resource.router.routes:
+            if isinstance(route, APIRoute) and route.path_regex.match(path):
+                methods |= route.methods or set()
+    return ", ".join(sorted(methods))

@@ -28,7 +28,7 @@ from keyturn.domain.runtime import check_runtime
 from keyturn.domain.scope import check_scopes
 from keyturn.domain.token import Token, parse_token
 from keyturn.domain.verdict import VerdictCode
-from keyturn.http.body import Receive, check_media_type
+from keyturn.http.body import Receive, check_media_type, parse_json
 from keyturn.http.credential import presented_token
 from keyturn.http.desk import Desk
 from keyturn.http.origin import caller_address
@@ -89,6 +89,9 @@ class VerdictBody(msgspec.Struct, frozen=True, gc=False):
 
 
 _decode = msgspec.json.Decoder(VerifyBody).decode
+# The decoder takes the last of two members of one name, another parser the first. Where a member
+# may stand twice (or be spelled with an escape) the strict reading decides.
+_MEMBERS = [f'"{name}"'.encode() for name in VerifyBody.__struct_fields__]
 _encode = msgspec.json.Encoder().encode
 _HEADERS = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
 
@@ -188,18 +191,31 @@ def _parsed(raw: bytes, headers: Headers) -> tuple[VerifyBody | None, KeyturnErr
     fine = RequestMalformed("The body cannot be read.")
     try:
         check_media_type(headers)
-        return _decode(raw), fine
+        body = _decode(raw)
+        if b"\\" in raw or any(raw.count(member) > 1 for member in _MEMBERS):
+            parse_json(raw)
     except KeyturnError as error:
         return None, error
     except msgspec.ValidationError as error:
-        match = _POINTER.fullmatch(str(error))
-        detail, path = (str(error), "") if match is None else match.groups()
-        pointer = re.sub(r"[.\[\]]+", "/", path).rstrip("/")
-        return None, RequestInvalid.at(pointer, f"{detail}.")
+        return None, _invalid(raw, error)
     except RecursionError:
         return None, RequestMalformed("The body is nested too deep.")
     except ValueError:
         return None, RequestMalformed("The body is not JSON in UTF-8.")
+    return body, fine
+
+
+def _invalid(raw: bytes, error: msgspec.ValidationError) -> KeyturnError:
+    """What is wrong with a body that is not of our shape; the decoder stops at the first thing
+    that it cannot use, JSON or not."""
+    try:
+        parse_json(raw)
+    except KeyturnError as malformed:
+        return malformed
+    match = _POINTER.fullmatch(str(error))
+    detail, path = (str(error), "") if match is None else match.groups()
+    pointer = re.sub(r"[.\[\]]+", "/", path).rstrip("/")
+    return RequestInvalid.at(pointer, f"{detail}.")
 
 
 def _question(body: VerifyBody, token: Token | None, scope: Scope) -> Question:

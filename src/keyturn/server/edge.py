@@ -11,9 +11,10 @@ from typing import Any
 from keyturn.domain.error import KeyturnError
 from keyturn.domain.redaction import holds_shape
 from keyturn.http.body import BodyReader, Receive
+from keyturn.http.credential import decoded
 from keyturn.http.desk import Desk
-from keyturn.http.exposure import refuse_exposed
-from keyturn.http.problem import MEDIA_TYPE, headers_of, problem, status_of
+from keyturn.http.exposure import raw_path_of, refuse_exposed
+from keyturn.http.problem import MEDIA_TYPE, headers_of, log_cause, problem, status_of
 from keyturn.http.verify import PATH as VERIFY_PATH
 from keyturn.http.verify import REQUEST_ID
 
@@ -55,6 +56,7 @@ class Edge:
             app = self._verify if scope["path"] == VERIFY_PATH else self._app
             await app(scope, body, answering.send)
         except KeyturnError as error:
+            log_cause(error, scope["keyturn.request_id"])
             await answering.refuse(error)
         except Exception:  # noqa: BLE001  (the last resort: answered, and logged)
             _log.exception("unforeseen failure", extra={"request_id": scope["keyturn.request_id"]})
@@ -89,7 +91,8 @@ class Edge:
             "answered",
             extra={
                 "method": scope["method"],
-                "path": scope["path"],
+                # Decoded as far as tokens are looked for, so that redaction sees each of them.
+                "path": decoded(raw_path_of(scope)),
                 "status": status,
                 "ms": round(seconds * 1_000, 1),
                 "request_id": scope["keyturn.request_id"],

@@ -8,6 +8,11 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from keyturn.ambient import SystemClock, SystemEntropy
+from keyturn.domain.error import RequestMalformed
+from keyturn.domain.identity import make_id
+from keyturn.http.problem import MEDIA_TYPE, problem
+
 HEADERS_TIMEOUT_SECONDS = 10.0
 LARGEST_HEADERS_BYTES = 64 << 10
 
@@ -47,6 +52,22 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_complete()
         self._in_head = True
         self._head_bytes = 0
+
+    def send_400_response(self, msg: str) -> None:
+        """Answers what is no HTTP as every other error is answered."""
+        request_id = str(make_id(SystemClock().now(), SystemEntropy()))
+        body = problem(RequestMalformed("This is no HTTP that can be understood."), request_id)
+        lines = (
+            "HTTP/1.1 400 Bad Request",
+            f"Content-Type: {MEDIA_TYPE}",
+            f"Content-Length: {len(body)}",
+            f"X-Request-Id: {request_id}",
+            "X-Content-Type-Options: nosniff",
+            "Cache-Control: no-store",
+            "Connection: close",
+        )
+        self.transport.write("\r\n".join((*lines, "", "")).encode("ascii") + body)
+        self.transport.close()
 
     def _expect_head(self) -> None:
         self._end_wait()

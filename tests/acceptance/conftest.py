@@ -1,0 +1,77 @@
+"""Servers for the acceptance tests: one an engine and worker, shared by tests of their own
+workspaces, and others for those that need settings or an end of their own."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.acceptance.api import Site, Workspace, open_site
+from tests.acceptance.servers import ENGINES, Estate, Installation, serving
+from tests.servers.postgres import Postgres
+
+BODY_TIMEOUT_SECONDS = "1"
+
+
+@pytest.fixture(scope="session")
+def estate(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Estate]:
+    def postgres() -> Postgres:
+        server = request.getfixturevalue("postgres")
+        assert isinstance(server, Postgres)
+        return server
+
+    made = Estate(tmp_path_factory.mktemp("estate"), postgres)
+    yield made
+    made.clear()
+
+
+@pytest.fixture(scope="session")
+def open_shared_site(estate: Estate) -> Iterator[Callable[..., Site]]:
+    """Gives the site of an engine and settings, the same one each time."""
+    sites: dict[str, Site] = {}
+    with ExitStack() as stack:
+
+        def open_one(engine: str, **settings: str) -> Site:
+            name = f"{engine} {sorted(settings.items())}"
+            if name not in sites:
+                installation = estate.install(
+                    engine, **{"body_timeout_seconds": BODY_TIMEOUT_SECONDS, **settings}
+                )
+                site = open_site(stack.enter_context(serving(installation)))
+                stack.callback(site.operator.client.close)
+                sites[name] = site
+            return sites[name]
+
+        yield open_one
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    """Each engine in turn."""
+    return str(request.param)
+
+
+@pytest.fixture
+def site(engine: str, open_shared_site: Callable[..., Site]) -> Site:
+    """A running server, shared with other tests."""
+    return open_shared_site(engine)
+
+
+@pytest.fixture
+def home(site: Site) -> Workspace:
+    """A workspace of this test's own."""
+    return site.workspace()
+
+
+@pytest.fixture
+def other(site: Site) -> Workspace:
+    """Another tenant of the same server."""
+    return site.workspace()
+
+
+@pytest.fixture
+def installation(engine: str, estate: Estate) -> Installation:
+    """An installation of this test's own, not served yet."""
+    return estate.install(engine)
