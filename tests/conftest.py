@@ -16,6 +16,9 @@ from tests.servers.postgres import (
     remove_run,
 )
 
+# So that a test that fails in what is shared shows what it compared.
+pytest.register_assert_rewrite("tests.houses", "keyturn.testing.storage")
+
 IS_CI = os.environ.get("CI") == "true"
 
 # The machine's speed is not what a property test judges. In CI a failure must come back when

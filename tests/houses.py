@@ -30,7 +30,7 @@ from sqlalchemy import Engine
 from keyturn.domain.activity import Actor, ActorType
 from keyturn.domain.authority import UNBOUNDED
 from keyturn.domain.digest import PepperRing
-from keyturn.domain.network import Address
+from keyturn.domain.network import Address, parse_address
 from keyturn.domain.seal import Sealer
 from keyturn.domain.slot import SlotName
 from keyturn.domain.token import Token
@@ -202,6 +202,10 @@ class House:
     def caller(self, token: Token) -> Caller:
         """Who presents this token. Raises as `Identification.require`."""
         return self.identify(token).require()
+
+    def caller_within(self, address: str, token: Token) -> Caller:
+        """As `caller`, from an address."""
+        return self.identify(token, parse_address(address)).require()
 
     def view(self, key_id: UUID, workspace_id: UUID | None = None) -> KeyView:
         with self.store.read() as transaction:

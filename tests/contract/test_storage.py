@@ -1,7 +1,10 @@
 """Both engines keep the storage contract, and both have the tables that the code speaks of."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -11,7 +14,9 @@ from sqlalchemy import text
 
 from keyturn.domain.error import InstallationFault, StorageUnavailable
 from keyturn.storage.contract import Store
+from keyturn.storage.log import create_head
 from keyturn.storage.migrate import known_revisions, migrate, newest_revision, present_revision
+from keyturn.storage.postgresql import RECORDERS
 from keyturn.storage.schema import metadata
 from keyturn.storage.sealed import Damage
 from keyturn.testing.storage import StorageContract
@@ -235,6 +240,33 @@ def test_a_session_that_is_cut_off_within_a_transaction_is_storage_unavailable(
         with psycopg.connect(ground.place, autocommit=True) as connection:
             connection.execute("SELECT pg_terminate_backend(%s)", [pid])
         transaction.workspaces.count()
+    store.close()
+    plots.clear(ground)
+
+
+def test_who_waits_too_long_for_the_head_or_for_a_connection_is_told_so(plots: Plots) -> None:
+    """A session that hangs while it holds the head must not hang everybody for ever."""
+    ground = plots.migrated("postgresql")
+    store = ground.open(_overlook)
+    with store.create() as reading:
+        create_head(reading.session, UUID(int=1))
+
+    def wait_for_the_head() -> None:
+        with store.change():
+            raise AssertionError("two changes at once")
+
+    def wait_for_a_connection() -> None:
+        with store.record():
+            raise AssertionError("more sessions than there may be")
+
+    with ExitStack() as held, ThreadPoolExecutor() as pool:
+        held.enter_context(store.change())
+        for _ in range(RECORDERS):
+            held.enter_context(store.record())
+        for waiting in (pool.submit(wait_for_the_head), pool.submit(wait_for_a_connection)):
+            assert isinstance(waiting.exception(timeout=10), StorageUnavailable)
+    with store.change(), store.record() as transaction:
+        assert transaction.head().position == 0
     store.close()
     plots.clear(ground)
 

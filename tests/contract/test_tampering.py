@@ -24,7 +24,7 @@ from keyturn.storage.contract import KeyCredential, Reference
 from keyturn.storage.keys import KeyFilter
 from keyturn.storage.sealed import Damage
 from tests.contract.hostile import Row, columns, edits, loosen, write
-from tests.houses import BRAND, SEALER, House
+from tests.houses import BRAND, SEALER, House, Raw
 
 SEALED = ("keys", "workspaces", "operators", "slots")
 
@@ -376,10 +376,28 @@ def test_a_caller_whose_row_was_put_back_changes_nothing(
         house.issue(by=caller, workspace_id=street.home, slot="mine-prod")
 
 
+def cover_up(raw: Raw, way: str, entry: Row, old_version: int) -> None:
+    """Edits the change log so that an old row's version seems to be the last one."""
+    cells = entry.genuine(raw)
+    match way:
+        case "delete":
+            entry.delete(raw)
+        case "kind":
+            entry.edit(raw, kind="other")
+        case "ref":
+            entry.edit(raw, ref=str(UUID(int=1)))
+        case "version":
+            entry.edit(raw, version=old_version)
+        case "position":
+            entry.edit(raw, position=-1)
+        case _:
+            cells.update(position=cells["position"] + 1, version=old_version)
+            write(raw, "changes", cells)
+
+
 @pytest.mark.parametrize("table", ["keys", "workspaces", "operators"])
-@pytest.mark.parametrize("cover_up", ["delete", "kind", "ref", "version", "older", "newer"])
 def test_who_edits_the_change_log_to_match_an_old_row_is_found_by_the_attestation(
-    house: House, street: Street, table: str, cover_up: str
+    house: House, street: Street, table: str
 ) -> None:
     """A seal cannot tell an old row from the present one, and the change log beside it can be
     edited by the same hand: the chain cannot."""
@@ -388,26 +406,16 @@ def test_who_edits_the_change_log_to_match_an_old_row_is_found_by_the_attestatio
     with house.raw() as raw:
         old = row.genuine(raw)
         change(house, street, table)
-        assert house.attest([house.signed_head()]).is_sound
-        row.restore(raw, old)
         [(last,)] = raw.run("SELECT max(position) FROM changes WHERE ref = :ref", ref=ref)
-        entry = Row("changes", {"position": last})
-        match cover_up:
-            case "delete":
-                entry.delete(raw)
-            case "kind":
-                entry.edit(raw, kind="other")
-            case "ref":
-                entry.edit(raw, ref=str(UUID(int=1)))
-            case "version":
-                entry.edit(raw, version=old["version"])
-            case "older":
-                entry.edit(raw, position=-1)
-            case _:
-                cells = entry.genuine(raw)
-                cells.update(position=last + 1, version=old["version"])
+        genuine = raw.rows("SELECT * FROM changes WHERE position >= :last", last=last)
+        for way in ("delete", "kind", "ref", "version", "position", "one more"):
+            assert house.attest([house.signed_head()]).is_sound
+            row.restore(raw, old)
+            cover_up(raw, way, Row("changes", {"position": last}), old["version"])
+            assert not house.attest().is_sound, way
+            raw.run("DELETE FROM changes WHERE position >= :last OR position < 0", last=last)
+            for cells in genuine:
                 write(raw, "changes", cells)
-    assert not house.attest().is_sound
 
 
 # --- reporting ------------------------------------------------------------------------------------
