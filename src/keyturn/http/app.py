@@ -17,12 +17,22 @@ from keyturn.domain.error import (
     RouteUnknown,
 )
 from keyturn.domain.redaction import redact
-from keyturn.http import activity, health, keys, requests, self, slots, workspaces
+from keyturn.http import (
+    activity,
+    health,
+    keys,
+    propagation,
+    requests,
+    self,
+    slots,
+    usage,
+    workspaces,
+)
 from keyturn.http.desk import Desk
 from keyturn.http.openapi import openapi_document
 from keyturn.http.problem import MEDIA_TYPE, headers_of, log_cause, problem, status_of
 
-RESOURCES = (workspaces, slots, keys, self, requests, activity, health)
+RESOURCES = (workspaces, slots, keys, propagation, self, requests, usage, activity, health)
 
 
 def build_app(desk: Desk) -> FastAPI:

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from typing import Annotated, cast
 from uuid import UUID
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Request
 
+from keyturn.domain.error import KeyUnknown
+from keyturn.domain.identity import parse_id
 from keyturn.http.desk import Desk
 from keyturn.services.context import Context
 from keyturn.services.identify import Caller
@@ -35,9 +37,12 @@ class Call:
         """The workspace of a call that creates or lists."""
         return locate_workspace(self.context, self.caller, self.workspace)
 
-    def home_of_key(self, id_: UUID | None) -> UUID:
-        """The workspace of a call that names a key."""
-        return locate_key(self.context, self.caller, self.workspace, id_)
+    def named_key(self, text: str) -> tuple[UUID, UUID]:
+        """The workspace and the id of the key that a path names. Raises `KeyUnknown`."""
+        id_ = parse_id(text)
+        if id_ is None:
+            raise KeyUnknown("There is no key with this id.")
+        return locate_key(self.context, self.caller, self.workspace, id_), id_
 
 
 def _admitted(request: Request) -> Call:
@@ -46,3 +51,6 @@ def _admitted(request: Request) -> Call:
 
 # What a handler of a guarded route takes.
 Admitted = Annotated[Call, Depends(_admitted)]
+
+# What a handler takes from its path.
+KeyId = Annotated[str, Path(description="The key's id, as a UUID or in its 22 characters.")]

@@ -1,200 +1,42 @@
 """`/v1/api-keys`: keys are made, read, changed, revoked, suspended and resumed."""
 
-import json
 from collections.abc import Mapping
-from typing import Annotated, Literal, Protocol, cast
+from typing import Annotated, Protocol
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import Field
+from fastapi import APIRouter, Query, Request, Response
 
-from keyturn.domain.error import KeyUnknown, RequestInvalid
+from keyturn.domain.error import RequestInvalid
 from keyturn.domain.identity import parse_id
-from keyturn.domain.instant import DAY
-from keyturn.domain.key import KeyStatus, RevocationReason
-from keyturn.domain.metadata import Json, encode_metadata
+from keyturn.domain.key import KeyStatus
 from keyturn.domain.permission import Permission
-from keyturn.domain.slot import SlotName, make_slot_name
 from keyturn.http.answer import answer, answer_list, etag
-from keyturn.http.call import Admitted, Call
+from keyturn.http.call import Admitted, Call, KeyId
 from keyturn.http.guard import GuardedRoute, guard
+from keyturn.http.key_bodies import (
+    GivenAmendment,
+    GivenKey,
+    IssuedKeyBody,
+    KeyBody,
+    KeysAsked,
+    NothingGiven,
+    RevokeAsked,
+    issued_body,
+)
 from keyturn.http.paging import decode_cursor, encode_cursor, split_page
 from keyturn.http.precondition import IfMatch, expected_versions
 from keyturn.http.propagation import propagation
 from keyturn.http.replay import IdempotencyKey, replaying
-from keyturn.http.schema import Asked, Given, GivenInstant, Paged, Shown, ShownInstant
-from keyturn.http.slots import GivenNotes
-from keyturn.services.amend import KeyAmendment, amend_key
+from keyturn.services.amend import amend_key
 from keyturn.services.context import Context
-from keyturn.services.inspect import list_keys, trace_propagation, view_key
-from keyturn.services.issue import IssuedKey, KeyDraft, issue_key
+from keyturn.services.inspect import list_keys, view_key
+from keyturn.services.issue import IssuedKey, issue_key
 from keyturn.services.journal import Act
 from keyturn.services.revoke import Remember, resume_key, revoke_key, suspend_key
 from keyturn.storage.keys import KeyFilter, KeyView
 from keyturn.storage.transaction import Writing
 
 router = APIRouter(tags=["keys"], route_class=GuardedRoute)
-
-ID = Path(description="The key's id, as a UUID or in its 22 characters.")
-Metadata = dict[str, object]
-
-
-class GivenRights(GivenNotes):
-    """What create and PATCH have in common."""
-
-    name: str | None = Field(default=None, examples=["scheduler-prod"])
-    scopes: list[str] | None = Field(default=None, examples=[["read", "pins:publish"]])
-    permissions: list[str] | None = Field(default=None, examples=[["keys:read"]])
-    allowed_cidrs: list[str] | None = Field(default=None, examples=[["10.0.0.0/8"]])
-    expires_at: GivenInstant | None = None
-    metadata: Metadata | None = None
-
-    def encoded_metadata(self) -> str | None:
-        if self.metadata is None:
-            return None
-        return encode_metadata(cast("dict[str, Json]", self.metadata))
-
-
-class GivenKey(GivenRights):
-    """A key to be made: a name, or a service and an environment, is enough."""
-
-    service: str | None = None
-    environment: str | None = None
-    not_before: GivenInstant | None = None
-
-    def draft(self) -> KeyDraft:
-        return KeyDraft(
-            name=self.name,
-            slot=self._slot(),
-            scopes=tuple(self.scopes or ()),
-            permissions=tuple(self.permissions or ()),
-            allowed_cidrs=tuple(self.allowed_cidrs or ()),
-            metadata=self.encoded_metadata() or "{}",
-            not_before=self.not_before,
-            expires_at=self.expires_at,
-            notes=self.notes(),
-        )
-
-    def _slot(self) -> SlotName | None:
-        if self.service is None and self.environment is None:
-            return None
-        if self.service is None:
-            raise RequestInvalid.at("/service", "Give this along with `environment`.")
-        if self.environment is None:
-            raise RequestInvalid.at("/environment", "Give this along with `service`.")
-        return make_slot_name(self.service, self.environment)
-
-
-class GivenAmendment(GivenRights):
-    """What is to change; what is left out stays."""
-
-    def amendment(self) -> KeyAmendment:
-        return KeyAmendment(
-            name=self.name,
-            scopes=None if self.scopes is None else tuple(self.scopes),
-            permissions=None if self.permissions is None else tuple(self.permissions),
-            allowed_cidrs=None if self.allowed_cidrs is None else tuple(self.allowed_cidrs),
-            metadata=self.encoded_metadata(),
-            expires_at=self.expires_at,
-            notes=self.notes(),
-        )
-
-
-class KeyBody(Shown):
-    id: str
-    workspace_id: str
-    name: str
-    service: str
-    environment: str
-    owner: str | None
-    purpose: str | None
-    runbook_url: str | None
-    rotation_period_days: int | None
-    scopes: list[str]
-    permissions: list[str]
-    allowed_cidrs: list[str]
-    metadata: Metadata
-    status: KeyStatus
-    hint: str
-    created_at: ShownInstant
-    created_by: str | None
-    not_before: ShownInstant | None
-    expires_at: ShownInstant | None
-    rotate_by: ShownInstant | None
-    last_rotated_at: ShownInstant | None
-    last_used_at: ShownInstant | None
-    updated_at: ShownInstant
-    revoked_at: ShownInstant | None
-    revocation_reason: RevocationReason | None
-    version: int
-
-    @classmethod
-    def of(cls, view: KeyView, now: int) -> "KeyBody":
-        return cls(**_members(view, now))
-
-
-class IssuedKeyBody(KeyBody):
-    """A key along with its token: the answer to its creation, and to nothing else."""
-
-    api_key: str | None
-
-
-def _members(view: KeyView, now: int) -> dict[str, object]:
-    key, notes = view.key, None if view.slot is None else view.slot.notes
-    period = None if notes is None else notes.rotation_period_days
-    rotated_at = key.created_at if key.last_rotated_at is None else key.last_rotated_at
-    return {
-        "id": str(key.id),
-        "workspace_id": str(key.workspace_id),
-        "name": key.name,
-        "service": key.slot.service,
-        "environment": key.slot.environment,
-        "owner": None if notes is None else notes.owner,
-        "purpose": None if notes is None else notes.purpose,
-        "runbook_url": None if notes is None else notes.runbook_url,
-        "rotation_period_days": period,
-        "scopes": list(key.scopes),
-        "permissions": list(key.permissions),
-        "allowed_cidrs": list(key.allowed_cidrs),
-        "metadata": json.loads(key.metadata),
-        "status": key.status(now),
-        "hint": key.hint,
-        "created_at": key.created_at,
-        "created_by": None if key.created_by is None else str(key.created_by),
-        "not_before": key.not_before,
-        "expires_at": key.expires_at,
-        "rotate_by": None if period is None else rotated_at + period * DAY,
-        "last_rotated_at": key.last_rotated_at,
-        "last_used_at": view.last_used_at,
-        "updated_at": key.updated_at,
-        "revoked_at": key.revoked_at,
-        "revocation_reason": key.revocation_reason,
-        "version": key.version,
-    }
-
-
-def issued_body(issued: IssuedKey, *, token: str | None) -> IssuedKeyBody:
-    """The answer to a creation. `token` is None where it was answered before."""
-    members = _members(issued.view, issued.view.key.created_at)
-    return IssuedKeyBody(**members, api_key=token)
-
-
-class NothingGiven(Given):
-    """A body with nothing in it, for calls that need none."""
-
-
-class NodeBody(Shown):
-    id: str
-    state: Literal["confirmed"]
-    position: int
-
-
-class PropagationBody(Shown):
-    key_id: str
-    position: int
-    changed_at: ShownInstant
-    state: Literal["complete"]
-    nodes: list[NodeBody]
 
 
 class MoveKey(Protocol):
@@ -210,18 +52,6 @@ class MoveKey(Protocol):
         expected: frozenset[int] | None,
         remember: Remember | None,
     ) -> KeyView: ...
-
-
-class KeysAsked(Paged):
-    status: Literal["active", "suspended", "revoked", "expired", "all"] = "active"
-    service: str | None = None
-    environment: str | None = None
-    owner: str | None = None
-    created_by: str | None = Field(default=None, description="The id of a key or an operator.")
-
-
-class RevokeAsked(Asked):
-    reason: RevocationReason = RevocationReason.OTHER
 
 
 @router.post(
@@ -290,8 +120,8 @@ def get_keys(request: Request, call: Admitted, asked: Annotated[KeysAsked, Query
     response_model=KeyBody,
     **guard(Permission.KEYS_READ),
 )
-def get_key(call: Admitted, id: Annotated[str, ID]) -> Response:  # noqa: A002
-    home, id_ = _named(call, id)
+def get_key(call: Admitted, id: KeyId) -> Response:  # noqa: A002
+    home, id_ = call.named_key(id)
     return _shown(call, view_key(call.context, call.caller, home, id_))
 
 
@@ -303,11 +133,11 @@ def get_key(call: Admitted, id: Annotated[str, ID]) -> Response:  # noqa: A002
 )
 def patch_key(
     call: Admitted,
-    id: Annotated[str, ID],  # noqa: A002
+    id: KeyId,  # noqa: A002
     body: GivenAmendment,
     if_match: IfMatch = None,
 ) -> Response:
-    home, id_ = _named(call, id)
+    home, id_ = call.named_key(id)
     expected = expected_versions(if_match)
     started = call.context.clock.elapsed()
     view = amend_key(call.context, call.act, home, id_, body.amendment(), expected=expected)
@@ -324,11 +154,11 @@ def patch_key(
 )
 def delete_key(
     call: Admitted,
-    id: Annotated[str, ID],  # noqa: A002
+    id: KeyId,  # noqa: A002
     asked: Annotated[RevokeAsked, Query()],
     if_match: IfMatch = None,
 ) -> Response:
-    home, id_ = _named(call, id)
+    home, id_ = call.named_key(id)
     expected = expected_versions(if_match)
     started = call.context.clock.elapsed()
     revoke_key(call.context, call.act, home, id_, asked.reason, expected=expected)
@@ -343,7 +173,7 @@ def delete_key(
 )
 def suspend(
     call: Admitted,
-    id: Annotated[str, ID],  # noqa: A002
+    id: KeyId,  # noqa: A002
     body: NothingGiven | None = None,  # noqa: ARG001  (refuses members)
     if_match: IfMatch = None,
     idempotency_key: IdempotencyKey = None,
@@ -359,7 +189,7 @@ def suspend(
 )
 def resume(
     call: Admitted,
-    id: Annotated[str, ID],  # noqa: A002
+    id: KeyId,  # noqa: A002
     body: NothingGiven | None = None,  # noqa: ARG001  (refuses members)
     if_match: IfMatch = None,
     idempotency_key: IdempotencyKey = None,
@@ -375,7 +205,7 @@ def _move(
     if_match: str | None,
     idempotency_key: str | None,
 ) -> Response:
-    home, id_ = _named(call, id_text)
+    home, id_ = call.named_key(id_text)
     expected = expected_versions(if_match)
     route = f"POST /v1/api-keys/{id_}/{verb}"
     with replaying(call, idempotency_key, route, home) as replay:
@@ -393,35 +223,6 @@ def _move(
         started = call.context.clock.elapsed()
         view = move(call.context, call.act, home, id_, expected=expected, remember=remember)
     return _shown(call, view, propagation(call, started))
-
-
-@router.get(
-    "/v1/api-keys/{id}/propagation",
-    summary="Where a key's last change has arrived",
-    response_model=PropagationBody,
-    **guard(Permission.KEYS_READ),
-)
-def get_propagation(call: Admitted, id: Annotated[str, ID]) -> Response:  # noqa: A002
-    home, id_ = _named(call, id)
-    traced = trace_propagation(call.context, call.caller, home, id_)
-    node = NodeBody(id=str(call.desk.node_id), state="confirmed", position=traced.position)
-    return answer(
-        PropagationBody(
-            key_id=str(id_),
-            position=traced.position,
-            changed_at=traced.changed_at,
-            state="complete",
-            nodes=[node],
-        )
-    )
-
-
-def _named(call: Call, text: str) -> tuple[UUID, UUID]:
-    id_ = parse_id(text)
-    home = call.home_of_key(id_)
-    if id_ is None:
-        raise KeyUnknown("There is no key with this id.")
-    return home, id_
 
 
 def _given_id(text: str | None, pointer: str) -> UUID | None:

@@ -1,20 +1,20 @@
-"""`/v1/requests` and a key's usage: what was done with keys, as Keyturn saw it."""
+"""`/v1/requests`: what was done with keys, as Keyturn saw it."""
 
-from typing import Annotated, Literal, cast
+from typing import Annotated, cast
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
-from keyturn.domain.error import KeyUnknown, RequestInvalid
+from keyturn.domain.error import RequestInvalid
 from keyturn.domain.identity import parse_id
 from keyturn.domain.network import parse_address, parse_network
 from keyturn.domain.permission import Permission
-from keyturn.http.answer import answer, answer_list
+from keyturn.http.answer import answer_list
 from keyturn.http.call import Admitted
 from keyturn.http.guard import GuardedRoute, guard
 from keyturn.http.paging import decode_cursor, encode_cursor, split_page
-from keyturn.http.schema import Asked, GivenInstant, Paged, Shown, ShownInstant
-from keyturn.services.inspect import KeyUsage, list_requests, measure_usage
+from keyturn.http.schema import GivenInstant, Paged, Shown, ShownInstant
+from keyturn.services.inspect import list_requests
 from keyturn.storage.requests import RecordedRequest, RequestFilter
 
 router = APIRouter(tags=["requests"], route_class=GuardedRoute)
@@ -112,92 +112,3 @@ def get_requests(
     page, last = split_page(found, asked.limit)
     cursor = None if last is None else encode_cursor(last.at, last.id)
     return answer_list(request, [RequestBody.of(one) for one in page], cursor=cursor, total=total)
-
-
-class UsageTotals(Shown):
-    allowed: int
-    denied: int
-
-
-class UsageBucket(UsageTotals):
-    at: ShownInstant
-
-
-class UsageRuntime(UsageTotals):
-    runtime: str
-    declared: bool
-    first_seen_at: ShownInstant | None
-    last_seen_at: ShownInstant | None
-
-
-class UsageBody(Shown):
-    """Buckets without a request are left out of the series."""
-
-    key_id: str
-    since: ShownInstant
-    until: ShownInstant
-    bucket: Literal["minute", "hour", "day"]
-    last_used_at: ShownInstant | None
-    totals: UsageTotals
-    series: list[UsageBucket]
-    runtimes: list[UsageRuntime]
-
-    @classmethod
-    def of(cls, usage: KeyUsage) -> "UsageBody":
-        return cls(
-            key_id=str(usage.key_id),
-            since=usage.since,
-            until=usage.until,
-            bucket=cast("Literal['minute', 'hour', 'day']", usage.bucket),
-            last_used_at=usage.last_used_at,
-            totals=UsageTotals(allowed=usage.allowed, denied=usage.denied),
-            series=[
-                UsageBucket(at=one.at, allowed=one.allowed, denied=one.denied)
-                for one in usage.series
-            ],
-            runtimes=[
-                UsageRuntime(
-                    runtime=one.runtime,
-                    declared=one.declared,
-                    first_seen_at=one.first_seen_at,
-                    last_seen_at=one.last_seen_at,
-                    allowed=one.allowed,
-                    denied=one.denied,
-                )
-                for one in usage.runtimes
-            ],
-        )
-
-
-class UsageAsked(Asked):
-    since: GivenInstant | None = None
-    until: GivenInstant | None = None
-    bucket: Literal["minute", "hour", "day"] = "day"
-
-
-@router.get(
-    "/v1/api-keys/{id}/usage",
-    summary="How a key was used",
-    description="Without bounds, the last 30 days.",
-    response_model=UsageBody,
-    **guard(Permission.REQUESTS_READ),
-)
-def get_usage(
-    call: Admitted,
-    id: Annotated[str, Path(description="The key's id.")],  # noqa: A002
-    asked: Annotated[UsageAsked, Query()],
-) -> Response:
-    id_ = parse_id(id)
-    home = call.home_of_key(id_)
-    if id_ is None:
-        raise KeyUnknown("There is no key with this id.")
-    usage = measure_usage(
-        call.context,
-        call.caller,
-        home,
-        id_,
-        since=asked.since,
-        until=asked.until,
-        bucket=asked.bucket,
-    )
-    return answer(UsageBody.of(usage))

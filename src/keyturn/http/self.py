@@ -8,7 +8,7 @@ from keyturn.domain.activity import ActorType
 from keyturn.http.answer import answer
 from keyturn.http.call import Admitted
 from keyturn.http.guard import ANY_TOKEN, GuardedRoute, guard
-from keyturn.http.keys import KeyBody
+from keyturn.http.key_bodies import KeyBody
 from keyturn.http.schema import Shown, ShownInstant
 from keyturn.services.inspect import view_self
 

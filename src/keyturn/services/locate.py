@@ -36,10 +36,8 @@ def locate_workspace(context: Context, caller: Caller, named: UUID | None) -> UU
         return named
 
 
-def locate_key(context: Context, caller: Caller, named: UUID | None, id_: UUID | None) -> UUID:
+def locate_key(context: Context, caller: Caller, named: UUID | None, id_: UUID) -> UUID:
     """The workspace of a call that names a key. Raises `KeyUnknown`."""
-    if id_ is None:
-        raise KeyUnknown("There is no key with this id.")
     if caller.workspace_id is not None:
         return caller.workspace_id
     with context.store.read() as transaction:

@@ -1,0 +1,175 @@
+"""The bodies of keys: what a client may send and ask, and what a key looks like."""
+
+import json
+from typing import Literal, cast
+
+from pydantic import Field
+
+from keyturn.domain.error import RequestInvalid
+from keyturn.domain.instant import DAY
+from keyturn.domain.key import KeyStatus, RevocationReason
+from keyturn.domain.metadata import Json, encode_metadata
+from keyturn.domain.slot import SlotName, make_slot_name
+from keyturn.http.schema import Asked, Given, GivenInstant, Paged, Shown, ShownInstant
+from keyturn.http.slots import GivenNotes
+from keyturn.services.amend import KeyAmendment
+from keyturn.services.issue import IssuedKey, KeyDraft
+from keyturn.storage.keys import KeyView
+
+Metadata = dict[str, object]
+
+
+class GivenRights(GivenNotes):
+    """What create and PATCH have in common."""
+
+    name: str | None = Field(default=None, examples=["scheduler-prod"])
+    scopes: list[str] | None = Field(default=None, examples=[["read", "pins:publish"]])
+    permissions: list[str] | None = Field(default=None, examples=[["keys:read"]])
+    allowed_cidrs: list[str] | None = Field(default=None, examples=[["10.0.0.0/8"]])
+    expires_at: GivenInstant | None = None
+    metadata: Metadata | None = None
+
+    def encoded_metadata(self) -> str | None:
+        if self.metadata is None:
+            return None
+        return encode_metadata(cast("dict[str, Json]", self.metadata))
+
+
+class GivenKey(GivenRights):
+    """A key to be made: a name, or a service and an environment, is enough."""
+
+    service: str | None = None
+    environment: str | None = None
+    not_before: GivenInstant | None = None
+
+    def draft(self) -> KeyDraft:
+        return KeyDraft(
+            name=self.name,
+            slot=self._slot(),
+            scopes=tuple(self.scopes or ()),
+            permissions=tuple(self.permissions or ()),
+            allowed_cidrs=tuple(self.allowed_cidrs or ()),
+            metadata=self.encoded_metadata() or "{}",
+            not_before=self.not_before,
+            expires_at=self.expires_at,
+            notes=self.notes(),
+        )
+
+    def _slot(self) -> SlotName | None:
+        if self.service is None and self.environment is None:
+            return None
+        if self.service is None:
+            raise RequestInvalid.at("/service", "Give this along with `environment`.")
+        if self.environment is None:
+            raise RequestInvalid.at("/environment", "Give this along with `service`.")
+        return make_slot_name(self.service, self.environment)
+
+
+class GivenAmendment(GivenRights):
+    """What is to change; what is left out stays."""
+
+    def amendment(self) -> KeyAmendment:
+        return KeyAmendment(
+            name=self.name,
+            scopes=None if self.scopes is None else tuple(self.scopes),
+            permissions=None if self.permissions is None else tuple(self.permissions),
+            allowed_cidrs=None if self.allowed_cidrs is None else tuple(self.allowed_cidrs),
+            metadata=self.encoded_metadata(),
+            expires_at=self.expires_at,
+            notes=self.notes(),
+        )
+
+
+class KeyBody(Shown):
+    id: str
+    workspace_id: str
+    name: str
+    service: str
+    environment: str
+    owner: str | None
+    purpose: str | None
+    runbook_url: str | None
+    rotation_period_days: int | None
+    scopes: list[str]
+    permissions: list[str]
+    allowed_cidrs: list[str]
+    metadata: Metadata
+    status: KeyStatus
+    hint: str
+    created_at: ShownInstant
+    created_by: str | None
+    not_before: ShownInstant | None
+    expires_at: ShownInstant | None
+    rotate_by: ShownInstant | None
+    last_rotated_at: ShownInstant | None
+    last_used_at: ShownInstant | None
+    updated_at: ShownInstant
+    revoked_at: ShownInstant | None
+    revocation_reason: RevocationReason | None
+    version: int
+
+    @classmethod
+    def of(cls, view: KeyView, now: int) -> "KeyBody":
+        return cls(**_members(view, now))
+
+
+class IssuedKeyBody(KeyBody):
+    """A key along with its token: the answer to its creation, and to nothing else."""
+
+    api_key: str | None
+
+
+def _members(view: KeyView, now: int) -> dict[str, object]:
+    key, notes = view.key, None if view.slot is None else view.slot.notes
+    period = None if notes is None else notes.rotation_period_days
+    rotated_at = key.created_at if key.last_rotated_at is None else key.last_rotated_at
+    return {
+        "id": str(key.id),
+        "workspace_id": str(key.workspace_id),
+        "name": key.name,
+        "service": key.slot.service,
+        "environment": key.slot.environment,
+        "owner": None if notes is None else notes.owner,
+        "purpose": None if notes is None else notes.purpose,
+        "runbook_url": None if notes is None else notes.runbook_url,
+        "rotation_period_days": period,
+        "scopes": list(key.scopes),
+        "permissions": list(key.permissions),
+        "allowed_cidrs": list(key.allowed_cidrs),
+        "metadata": json.loads(key.metadata),
+        "status": key.status(now),
+        "hint": key.hint,
+        "created_at": key.created_at,
+        "created_by": None if key.created_by is None else str(key.created_by),
+        "not_before": key.not_before,
+        "expires_at": key.expires_at,
+        "rotate_by": None if period is None else rotated_at + period * DAY,
+        "last_rotated_at": key.last_rotated_at,
+        "last_used_at": view.last_used_at,
+        "updated_at": key.updated_at,
+        "revoked_at": key.revoked_at,
+        "revocation_reason": key.revocation_reason,
+        "version": key.version,
+    }
+
+
+def issued_body(issued: IssuedKey, *, token: str | None) -> IssuedKeyBody:
+    """The answer to a creation. `token` is None where it was answered before."""
+    members = _members(issued.view, issued.view.key.created_at)
+    return IssuedKeyBody(**members, api_key=token)
+
+
+class NothingGiven(Given):
+    """A body with nothing in it, for calls that need none."""
+
+
+class KeysAsked(Paged):
+    status: Literal["active", "suspended", "revoked", "expired", "all"] = "active"
+    service: str | None = None
+    environment: str | None = None
+    owner: str | None = None
+    created_by: str | None = Field(default=None, description="The id of a key or an operator.")
+
+
+class RevokeAsked(Asked):
+    reason: RevocationReason = RevocationReason.OTHER
