@@ -9,6 +9,8 @@ import pytest
 from keyturn.domain.error import CredentialInvalid, IntegrityFailed, KeyturnError
 from keyturn.domain.key import RevocationReason
 from keyturn.domain.operator import OperatorKind
+from keyturn.domain.request import Request
+from keyturn.domain.runtime import Runtime
 from keyturn.domain.seal import Sealer
 from keyturn.domain.slot import SlotName
 from keyturn.domain.token import SECRET_BYTES, Token, make_token
@@ -17,11 +19,13 @@ from keyturn.domain.workspace import WorkspaceStatus
 from keyturn.services.amend import KeyAmendment, amend_key
 from keyturn.services.appoint import appoint_operator, dismiss_operator
 from keyturn.services.locate import locate_key
+from keyturn.services.meter import Meter
 from keyturn.services.provision import WorkspaceAmendment, amend_workspace
 from keyturn.services.revoke import resume_key, revoke_key, suspend_key
 from keyturn.services.watch import DamageWatch
 from keyturn.storage.contract import KeyCredential, Reference
 from keyturn.storage.keys import KeyFilter
+from keyturn.storage.requests import RequestFilter
 from keyturn.storage.sealed import Damage
 from tests.contract.hostile import Row, columns, edits, loosen, write
 from tests.houses import BRAND, SEALER, House, Raw
@@ -462,3 +466,33 @@ def test_a_damaged_slot_takes_nothing_from_its_keys_but_what_it_says(
     assert credential.owner is None
     assert house.damage == [Damage("slot", f"{street.home}/mine-prod")]
     assert house.view(street.mine.id).slot is None
+
+
+@pytest.mark.parametrize("poison", ["{", "null", "7", ""])
+def test_a_poisoned_request_is_left_out_and_harms_no_other(house: House, poison: str) -> None:
+    meter = Meter(house.context)
+    for request_id in ("first", "second"):
+        meter.note(
+            Request(
+                at=house.clock.now(),
+                request_id=request_id,
+                workspace_id=house.workspace_id,
+                key_id=None,
+                code="unknown",
+                runtime=Runtime("ua:curl", declared=False),
+                address=None,
+                user_agent=None,
+                method=None,
+                path=None,
+                scopes=(),
+                environment=None,
+            )
+        )
+    meter.flush()
+    house.run("UPDATE requests SET scopes = :poison WHERE request_id = 'first'", poison=poison)
+    with house.store.read() as transaction:
+        found = transaction.requests.list(
+            house.workspace_id, RequestFilter(), limit=10, before=None
+        )
+    assert [one.request_id for one in found] == ["second"]
+    assert [one.kind for one in house.damage] == ["request"]

@@ -26,6 +26,7 @@ from keyturn.domain.permission import Permission
 from keyturn.domain.request import VALID, recordable
 from keyturn.domain.request import Request as RecordedRequest
 from keyturn.domain.runtime import check_runtime, identify_runtime
+from keyturn.domain.text import without_controls
 from keyturn.domain.token import parse_token
 from keyturn.domain.verdict import VerdictCode
 from keyturn.http.body import check_media_type, parse_json
@@ -150,7 +151,11 @@ class Visit:
 
     def _check_query(self) -> None:
         query = self.request.scope["query_string"].decode("latin-1")
-        members = [name for name, _ in parse_qsl(query, keep_blank_values=True)]
+        pairs = parse_qsl(query, keep_blank_values=True)
+        for name, value in pairs:
+            if without_controls(value, len(value)) != value:
+                raise RequestInvalid.at(f"/{name}", "This may not have control characters.")
+        members = [name for name, _ in pairs]
         if members and not self._route.dependant.query_params:
             raise RequestInvalid.at(f"/{members[0]}", "This call takes no query parameters.")
         for name in members:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from keyturn.domain.error import WorkspaceUnknown
+from keyturn.domain.error import RequestInvalid, WorkspaceUnknown
 from keyturn.domain.identity import parse_id
 from keyturn.domain.runtime import NamedNetwork
 from keyturn.domain.workspace import Workspace, WorkspaceStatus
@@ -136,12 +136,15 @@ def create_workspace(
     **guard(OPERATOR),
 )
 def get_workspaces(request: Request, call: Admitted, asked: Annotated[Paged, Query()]) -> Response:
-    before = decode_cursor(asked.cursor, str)
+    cursor_parts = decode_cursor(asked.cursor, str)
+    before = None if cursor_parts is None else parse_id(str(cursor_parts[0]))
+    if cursor_parts is not None and before is None:
+        raise RequestInvalid.at("/cursor", "This is no cursor of this list; begin without one.")
     workspaces, total = list_workspaces(
         call.context,
         call.caller,
         limit=asked.limit + 1,
-        before=None if before is None else parse_id(str(before[0])),
+        before=before,
         count=asked.count,
     )
     page, last = split_page(workspaces, asked.limit)

@@ -1,5 +1,6 @@
 """Logs: one JSON object a line on standard error, with every secret taken out."""
 
+import asyncio
 import json
 import logging
 import sys
@@ -26,6 +27,16 @@ class JsonFormatter(logging.Formatter):
         return redact(json.dumps(event, ensure_ascii=True, default=str))
 
 
+class CutOff(logging.Filter):
+    """Says in a line what the HTTP server tells by a stack: a request did not end in time."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        kind = record.exc_info[0] if record.exc_info else None
+        if kind is not None and issubclass(kind, asyncio.CancelledError):
+            record.msg, record.args, record.exc_info = "a request was cut off by the end", (), None
+        return True
+
+
 def configure_logs(level: int = logging.INFO) -> None:
     """Sends everything to standard error. The framework's own access log stays off."""
     handler = logging.StreamHandler(sys.stderr)
@@ -35,3 +46,4 @@ def configure_logs(level: int = logging.INFO) -> None:
     root.setLevel(logging.WARNING)
     logging.getLogger("keyturn").setLevel(level)
     logging.getLogger("uvicorn.access").disabled = True
+    logging.getLogger("uvicorn.error").addFilter(CutOff())

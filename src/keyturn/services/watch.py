@@ -1,5 +1,7 @@
 """Watching for damage: a row that was changed from outside is told of in the activity log, once."""
 
+from uuid import UUID
+
 from keyturn.domain.activity import SYSTEM, ActivityStatus, Category
 from keyturn.domain.error import IntegrityFailed
 from keyturn.domain.identity import parse_id
@@ -44,13 +46,7 @@ class DamageWatch:
 
 def _note_damage(context: Context, damage: Damage) -> None:
     now = context.clock.now()
-    with context.store.read() as reading:
-        id_ = parse_id(damage.ref.partition("/")[0])
-        workspace_id = None
-        if id_ is not None:
-            workspace_id = reading.keys.workspace_of(id_) if damage.kind == "key" else id_
-        if damage.kind == "operator":
-            workspace_id = None
+    workspace_id = _workspace_of(context, damage)
     with context.store.change() as transaction:
         note(
             context,
@@ -66,7 +62,20 @@ def _note_damage(context: Context, damage: Damage) -> None:
                 id=without_controls(damage.ref.rpartition("/")[2], NAME_LENGTH),
             ),
             message=f"The stored record of this {damage.kind} was changed from outside; "
-            "it is denied.",
+            "it is left out everywhere.",
             status=ActivityStatus.FAILED,
             now=now,
         )
+
+
+def _workspace_of(context: Context, damage: Damage) -> UUID | None:
+    """The workspace whose log tells of the damage, None for the installation's."""
+    id_ = parse_id(damage.ref.partition("/")[0])
+    match damage.kind:
+        case "workspace" | "slot":
+            return id_
+        case "key" if id_ is not None:
+            with context.store.read() as reading:
+                return reading.keys.workspace_of(id_)
+        case _:
+            return None

@@ -5,7 +5,8 @@
 2. `read` gives one consistent view, and cannot write.
 3. `record` keeps what may be kept a moment later than it happened (requests, purges); it never
    waits for a change to be durable, and no verdict depends on it.
-4. `credentials` answers from the database each time, never from an earlier answer.
+4. `credentials` answers what the database would answer at that moment, edits from outside
+   included: an earlier answer serves only while the engine says that nothing was committed since.
 5. A row that fails its seal is reported to `on_damage` once its transaction is over.
 6. What the engine raises becomes `StorageUnavailable`, with the cause behind it.
 """

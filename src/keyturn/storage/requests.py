@@ -5,9 +5,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, delete, func, select, text, true, tuple_
+from sqlalchemy import ColumnElement, Row, and_, delete, func, select, text, true, tuple_
 
 from keyturn.domain.network import Network, sort_key, sort_range
 from keyturn.domain.request import (
@@ -22,6 +23,7 @@ from keyturn.domain.runtime import MOST_RUNTIMES_OF_A_KEY, OTHER
 from keyturn.domain.seal import Cell
 from keyturn.storage.keys import in_slots
 from keyturn.storage.schema import keys, requests, runtimes
+from keyturn.storage.sealed import Damage
 from keyturn.storage.session import Session
 
 
@@ -206,30 +208,34 @@ class Requests:
             select(requests)
             .where(_wanted(workspace_id, wanted))
             .order_by(*(column.desc() for column in order))
-            .limit(limit)
         )
         if before is not None:
             query = query.where(tuple_(*order) < tuple_(*before))
-        rows = self._session.connection.execute(query).mappings()
-        return [
-            RecordedRequest(
-                id=row["id"],
-                request_id=row["request_id"],
-                at=row["at"],
-                key_id=row["key_id"],
-                valid=bool(row["valid"]),
-                code=row["code"],
-                runtime=row["runtime"],
-                declared=bool(row["declared"]),
-                ip=row["ip"],
-                user_agent=row["user_agent"],
-                method=row["method"],
-                path=row["path"],
-                scopes=tuple(json.loads(row["scopes"])),
-                environment=row["environment"],
+        return self._session.gather(query, limit, self._opened)
+
+    def _opened(self, row: Row[*tuple[Any, ...]]) -> RecordedRequest | None:
+        """The request in a row. Requests are not sealed; what is none at all is left out."""
+        cells = row._mapping
+        try:
+            return RecordedRequest(
+                id=str(UUID(cells["id"])),
+                request_id=cells["request_id"],
+                at=int(cells["at"]),
+                key_id=cells["key_id"],
+                valid=bool(cells["valid"]),
+                code=cells["code"],
+                runtime=cells["runtime"],
+                declared=bool(cells["declared"]),
+                ip=cells["ip"],
+                user_agent=cells["user_agent"],
+                method=cells["method"],
+                path=cells["path"],
+                scopes=tuple(json.loads(cells["scopes"])),
+                environment=cells["environment"],
             )
-            for row in rows
-        ]
+        except (ValueError, TypeError, AttributeError):
+            self._session.damage.append(Damage("request", str(cells["id"])))
+            return None
 
     def count(self, workspace_id: UUID, wanted: RequestFilter) -> int:
         query = select(func.count()).select_from(requests).where(_wanted(workspace_id, wanted))
