@@ -1,6 +1,7 @@
 """Private files and folders: whole or not there, and for their owner alone."""
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 
@@ -15,6 +16,9 @@ def make_private_folder(path: Path) -> None:
 
 def write_private(path: Path, text: str) -> None:
     """Writes the file (0600) so that a crash leaves the old one or the new one, never a part."""
+    path = path.absolute()
+    if not path.name:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     draft = path.with_name(f".{path.name}.draft")
     with contextlib.suppress(FileNotFoundError):
         draft.unlink()

@@ -109,7 +109,7 @@ def _parse(path: Path, text: str) -> RootSecret:
             for version, pepper in content["peppers"].items()
         }
         secret = RootSecret(base64.b64decode(content["root"], validate=True), peppers)
-        if content["format"] != FORMAT or len(secret.root) != 32:
+        if content["format"] != FORMAT or len(secret.root) != 32 or min(peppers, default=0) < 1:
             raise ValueError("another format")
         secret.ring  # noqa: B018  (raises where a pepper has the wrong size)
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -266,6 +266,9 @@ def _from_file(path: Path, faults: list[tuple[str, str]]) -> dict[str, str]:
 
 def _nearest(name: str) -> str:
     """What was meant, perhaps, by a name that is none of ours."""
-    names = [one.variable if name.startswith(PREFIX) else one.name for one in SETTINGS]
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.75)
-    return f"Did you mean {near[0]}?" if near else "Take it out."
+    is_variable = name.startswith(PREFIX)
+    meant = name.removeprefix(PREFIX).lower()
+    for one in SETTINGS:
+        if difflib.get_close_matches(meant, [one.name], cutoff=0.7):
+            return f"Did you mean {one.variable if is_variable else one.name}?"
+    return "Take it out."

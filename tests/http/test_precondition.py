@@ -1,0 +1,49 @@
+"""`If-Match`: exactly the versions that were read, and nothing that only looks like one."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keyturn.domain.error import RequestMalformed
+from keyturn.http.answer import etag
+from keyturn.http.precondition import expected_versions
+
+
+@given(st.lists(st.integers(1, 2**53), min_size=1, max_size=5))
+def test_the_tags_that_were_answered_are_the_versions_expected(versions: list[int]) -> None:
+    assert expected_versions(", ".join(map(etag, versions))) == frozenset(versions)
+    assert expected_versions(",".join(map(etag, versions))) == frozenset(versions)
+
+
+@pytest.mark.parametrize("header", [None, "*", " * "])
+def test_no_header_and_a_star_take_any_version(header: str | None) -> None:
+    assert expected_versions(header) is None
+
+
+@pytest.mark.parametrize(
+    "header",
+    ['W/"3"', '""', '"03"', '"+3"', '"3 "'.replace(" ", "!"), '"x"', '"-1"', '"0"', f'"{9**30}"'],
+)
+def test_a_tag_that_we_never_gave_matches_nothing(header: str) -> None:
+    assert expected_versions(header) == frozenset()
+
+
+def test_a_good_tag_counts_among_others() -> None:
+    assert expected_versions('W/"1", "2", "other"') == frozenset({2})
+
+
+@pytest.mark.parametrize(
+    "header", ["", "3", '"3', '3"', "'3'", '"1" "2"', '"1",', '"1",,"2"', '*, "1"', 'w/"1"', '"é"']
+)
+def test_what_is_no_list_of_tags_is_refused(header: str) -> None:
+    with pytest.raises(RequestMalformed, match="If-Match takes ETags"):
+        expected_versions(header)
+
+
+@given(st.text(max_size=60))
+def test_any_header_is_read_or_refused(header: str) -> None:
+    try:
+        versions = expected_versions(header)
+    except RequestMalformed:
+        return
+    assert versions is None or all(version > 0 for version in versions)
