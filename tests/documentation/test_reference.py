@@ -5,9 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
+from keyturn.cli.main import keyturn
+from keyturn.domain.error import KeyturnError
 from keyturn.domain.key import TRANSITIONS, KeyAct, KeyState
+from keyturn.domain.verdict import VerdictCode
+from keyturn.http.app import RESOURCES
+from keyturn.server.settings import SETTINGS
 
 PROJECT = Path(__file__).parents[2]
 
@@ -64,3 +70,72 @@ def test_the_table_of_states_has_every_state_and_every_act() -> None:
     }
     assert len(told) == len(KeyState) * len(KeyAct)
     assert {step: to for step, to in told.items() if to != "refused"} == TRANSITIONS
+
+
+def page(name: str) -> str:
+    return (PROJECT / "docs" / "reference" / name).read_text(encoding="utf-8")
+
+
+def codes(root: type[KeyturnError] = KeyturnError) -> set[str]:
+    return {root.code}.union(*(codes(one) for one in root.__subclasses__()))
+
+
+def test_every_error_code_and_every_verdict_is_explained() -> None:
+    told = page("errors.md")
+    for code in codes() | set(VerdictCode):
+        assert f"| `{code}` |" in told, code
+
+
+def test_every_setting_is_explained_with_what_it_takes_and_its_default() -> None:
+    rows = [line for line in page("settings.md").splitlines() if line.startswith("| `KEYTURN_")]
+    assert [row.split("`")[1] for row in rows] == [one.variable for one in SETTINGS]
+    for row in rows:
+        assert all(cell.strip() for cell in row.strip("|").split(" | ")), row
+
+
+def commands(command: click.Command, name: str) -> set[str]:
+    names = {name}
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for inner in command.list_commands(context):
+            found = command.get_command(context, inner)
+            assert found is not None
+            names |= commands(found, f"{name} {inner}")
+    return names
+
+
+def test_every_command_is_shown_with_its_help() -> None:
+    told = page("cli.md")
+    names = commands(keyturn, "keyturn")
+    assert len(names) >= 12
+    for name in names:
+        assert f"## `{name}`\n" in told
+        assert f"Usage: {name} " in told
+
+
+def test_every_route_is_listed() -> None:
+    told = page("http.md")
+    routes = {
+        f"{method} {route.path}"
+        for resource in RESOURCES
+        for route in resource.router.routes
+        for method in route.methods
+        if method != "HEAD"
+    }
+    assert len(routes) > 20
+    for route in {*routes, "POST /v1/verify"}:
+        assert f"## `{route}`\n" in told, route
+    assert "GET /openapi.json" in told
+
+
+def test_no_link_of_the_reference_leads_nowhere() -> None:
+    told = page("http.md")
+    headings = {
+        "".join(one for one in line.lstrip("# ").lower() if one.isalnum() or one in " -_").replace(
+            " ", "-"
+        )
+        for line in told.splitlines()
+        if line.startswith("#")
+    }
+    targets = {part.partition(")")[0] for part in told.split("](#")[1:]}
+    assert targets <= headings
