@@ -91,7 +91,7 @@ class Api:
         self.conformance.check(response)
         return response
 
-    def get(self, path: str, **params: Any) -> httpx2.Response:
+    def get(self, path: str, /, **params: Any) -> httpx2.Response:
         return self.call("GET", path, params=params or None)
 
     def post(self, path: str, json: Json = None, **headers: str) -> httpx2.Response:
@@ -167,13 +167,13 @@ class Workspace:
         """The key as it is now."""
         return expect(self.admin.get(key.path), 200)
 
-    def keys(self) -> Json:
+    def all_keys(self) -> Json:
         """All its keys as they are now."""
         return expect(self.admin.get("/v1/api-keys", status="all", limit=1000), 200)
 
     def records(self) -> Json:
         """All its keys, without what their use alone moves."""
-        return [{**one, "last_used_at": None} for one in self.keys()]
+        return [{**one, "last_used_at": None} for one in self.all_keys()]
 
     def activity(self, **filters: Any) -> list[Json]:
         """All its activity, oldest first."""
