@@ -115,6 +115,7 @@ class Visit:
     async def enter(self) -> None:
         """Lets the call in. Raises what refuses it."""
         self._identification = await self._identify()
+        misnamed = self._take_runtime()
         if self._identification.code is not VerdictCode.VALID:
             self._desk.metrics.refused_credentials.labels(self._identification.code.value).inc()
         caller = self._caller = self._identification.require()
@@ -124,9 +125,8 @@ class Visit:
         require_own(caller, workspace, is_named=header is not None)
         if header is not None and workspace is None:
             raise RequestInvalid.at("/Keyturn-Workspace", "This is the id of a workspace.")
-        runtime = self.request.headers.get("keyturn-runtime")
-        if runtime is not None:
-            self._runtime = check_runtime(runtime, "/Keyturn-Runtime")
+        if misnamed is not None:
+            raise misnamed
         self._check_query()
         call = Call(
             desk=self._desk, caller=caller, request_id=self._request_id, workspace=workspace
@@ -142,6 +142,17 @@ class Visit:
             reading = await desk.look_up([reference(token)])
             credential = reading.found.get(token.id)
         return identify(desk.context.ring, token, credential, now=self._now, address=self._address)
+
+    def _take_runtime(self) -> RequestInvalid | None:
+        """Takes the declared runtime before anything is refused, since refused calls are recorded
+        under it too. Returns what is wrong with it, to be told in its turn."""
+        runtime = self.request.headers.get("keyturn-runtime")
+        try:
+            if runtime is not None:
+                self._runtime = check_runtime(runtime, "/Keyturn-Runtime")
+        except RequestInvalid as error:
+            return error
+        return None
 
     def _require_permission(self, caller: Caller) -> None:
         if self._route.permission == OPERATOR:
@@ -190,11 +201,11 @@ class Visit:
     async def _record_refusal(self, error: KeyturnError) -> None:
         if self._caller is None or self._route.action is None:
             return
-        named = next(iter(self.request.path_params.values()), "")
+        named = str(next(iter(self.request.path_params.values()), ""))
         subject = Subject(
             workspace_id=self._caller.workspace_id,
             type=self._route.action.partition(".")[0],
-            id=recordable(str(named), _LONGEST_NAME) or "",
+            id=str(parse_id(named) or "") or recordable(named, _LONGEST_NAME) or "",
         )
         act = Act(caller=self._caller, request_id=self._request_id)
         await run_in_threadpool(
