@@ -57,6 +57,8 @@ def parse_network(text: str) -> Network | None:
 def check_networks(values: Iterable[str], pointer: str = "/allowed_cidrs") -> tuple[str, ...]:
     """The blocks in their one spelling, sorted. Raises `RequestInvalid` naming each other one."""
     texts = list(values)
+    if len(texts) > MOST_NETWORKS:
+        raise RequestInvalid.at(pointer, f"There may be at most {MOST_NETWORKS} networks.")
     networks = [parse_network(text) for text in texts]
     faults = tuple(
         Fault(
@@ -69,8 +71,6 @@ def check_networks(values: Iterable[str], pointer: str = "/allowed_cidrs") -> tu
     )
     if faults:
         raise RequestInvalid(faults[0].detail, faults)
-    if len(networks) > MOST_NETWORKS:
-        raise RequestInvalid.at(pointer, f"There may be at most {MOST_NETWORKS} networks.")
     return tuple(sorted({str(network) for network in networks}))
 
 

@@ -32,6 +32,8 @@ _PATTERN = re.compile(r"(?:[a-z0-9][a-z0-9-]{0,80}\*?|\*)", re.ASCII)
 def check_permissions(values: Iterable[str], pointer: str = "/permissions") -> tuple[str, ...]:
     """The permissions, sorted and each once. Raises `RequestInvalid` naming each that is none."""
     permissions = list(values)
+    if len(permissions) > MOST_PERMISSIONS:
+        raise RequestInvalid.at(pointer, f"There may be at most {MOST_PERMISSIONS} permissions.")
     faults = tuple(
         Fault(pointer=f"{pointer}/{index}", detail=detail)
         for index, value in enumerate(permissions)
@@ -39,8 +41,6 @@ def check_permissions(values: Iterable[str], pointer: str = "/permissions") -> t
     )
     if faults:
         raise RequestInvalid(faults[0].detail, faults)
-    if len(permissions) > MOST_PERMISSIONS:
-        raise RequestInvalid.at(pointer, f"There may be at most {MOST_PERMISSIONS} permissions.")
     return tuple(sorted(set(permissions)))
 
 

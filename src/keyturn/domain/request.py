@@ -42,9 +42,25 @@ class Request:
         return self.code == VALID
 
 
+# More than any token has: what may stand cut in two at the end of a text that was cut short.
+_SPARE = 128
+
+
+def bounded(text: str | None, longest: int) -> str | None:
+    """`text` short enough to wait in memory until it is kept: no longer than `recordable` needs."""
+    return text if text is None or len(text) <= longest + _SPARE else text[: longest + _SPARE]
+
+
 def recordable(text: str | None, longest: int) -> str | None:
-    """`text` fit to be kept: secrets taken out first, then control characters, then its length."""
-    return None if text is None else without_controls(redact(text), longest)
+    """`text` fit to be kept: secrets taken out first, then control characters, then its length.
+
+    A token that the cut would go through is not seen as one, so the end of a long text goes.
+    """
+    if text is None:
+        return None
+    if len(text) > longest:
+        text = redact(text[: longest + _SPARE])[:-_SPARE]
+    return without_controls(redact(text), longest)
 
 
 def recordable_path(path: str | None) -> str | None:

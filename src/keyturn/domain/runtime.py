@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 from keyturn.domain.error import RequestInvalid
 from keyturn.domain.network import Address, holds_address
+from keyturn.domain.redaction import redact
 from keyturn.domain.text import refuse_token
 
 MOST_RUNTIMES_OF_A_KEY = 256
 OTHER = "other"
 
 _DECLARED = re.compile(r"[A-Za-z0-9._:/@-]{1,128}", re.ASCII)
+_LOOKED_AT = 200
 _PRODUCT = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}", re.ASCII)
 # A version at the end; with something behind it (`-beta1`) only where it has a dot, since
 # `oauth2-proxy` and `oauth2-client` are two workloads and not versions of `oauth`.
@@ -67,7 +69,8 @@ def identify_runtime(
 
 
 def _product(user_agent: str | None) -> str:
-    match = _PRODUCT.match((user_agent or "").strip())
+    # A token sent as a user agent must not end up, cut short, as a workload's name.
+    match = _PRODUCT.match(redact((user_agent or "").strip()[:_LOOKED_AT]))
     if match is None:
         return "unknown"
     product = match.group()

@@ -19,6 +19,8 @@ _LONGEST = 128
 def check_scopes(values: Iterable[str], pointer: str = "/scopes") -> tuple[str, ...]:
     """The scopes, sorted and each once. Raises `RequestInvalid` naming each one that is none."""
     scopes = list(values)
+    if len(scopes) > MOST_SCOPES:
+        raise RequestInvalid.at(pointer, f"There may be at most {MOST_SCOPES} scopes.")
     faults = tuple(
         Fault(
             pointer=f"{pointer}/{index}",
@@ -30,8 +32,6 @@ def check_scopes(values: Iterable[str], pointer: str = "/scopes") -> tuple[str, 
     )
     if faults:
         raise RequestInvalid(faults[0].detail, faults)
-    if len(scopes) > MOST_SCOPES:
-        raise RequestInvalid.at(pointer, f"There may be at most {MOST_SCOPES} scopes.")
     return tuple(sorted(set(scopes)))
 
 

@@ -30,7 +30,7 @@ from keyturn.http import (
 )
 from keyturn.http.desk import Desk
 from keyturn.http.openapi import openapi_document
-from keyturn.http.problem import MEDIA_TYPE, headers_of, log_cause, problem, status_of
+from keyturn.http.problem import MEDIA_TYPE, MOST_FAULTS, headers_of, log_cause, problem, status_of
 
 RESOURCES = (workspaces, slots, keys, propagation, self, requests, usage, activity, health)
 
@@ -82,7 +82,9 @@ def _answer_unforeseen(request: Request, error: Exception) -> Response:  # noqa:
 
 
 def _answer_validation(request: Request, error: Exception) -> Response:
-    faults = tuple(_fault(one) for one in cast(RequestValidationError, error).errors())
+    faults = tuple(
+        _fault(one) for one in cast(RequestValidationError, error).errors()[:MOST_FAULTS]
+    )
     detail = faults[0].detail if faults else "The request has invalid values."
     where = faults[0].pointer.lstrip("/") if faults else ""
     return _respond(request, RequestInvalid(f"{where}: {detail}" if where else detail, faults))

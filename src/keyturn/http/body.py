@@ -18,6 +18,9 @@ LARGEST_BYTES = 1 << 20
 # the answer instead of a reset connection.
 DRAINED_BYTES = 64 << 20
 
+# More than any body of ours has, and few enough to say what is wrong with each of them.
+MOST_MEMBERS = 1_000
+
 _JSON = b"application/json"
 
 Message = MutableMapping[str, Any]
@@ -122,6 +125,8 @@ class _Refused(ValueError):
 
 
 def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    if len(pairs) > MOST_MEMBERS:
+        raise _Refused(f"an object has more than {MOST_MEMBERS} members")
     members = dict(pairs)
     if len(members) != len(pairs):
         raise _Refused("an object has two members of one name")

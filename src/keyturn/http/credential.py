@@ -14,7 +14,7 @@ _NAMES = frozenset(
     {"api_key", "apikey", "api-key", "x-api-key", "access_token", "authorization", "bearer"}
 )
 _ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
-_MOST_DECODINGS = 3
+_MOST_DECODINGS = 10
 
 
 def presented_token(headers: Headers) -> str:
@@ -41,18 +41,24 @@ def presented_token(headers: Headers) -> str:
 
 
 def is_in_url(raw_path: bytes, query: bytes) -> bool:
-    """Whether the URL holds something of a token's shape, or a query member named like one."""
+    """Whether the URL holds something of a token's shape, or a query member named like one.
+
+    A URL that is encoded more often than anybody means it counts too: it may hide anything.
+    """
     if query and any(
         decoded(member.partition(b"=")[0]).strip().lower() in _NAMES for member in query.split(b"&")
     ):
         return True
     if len(raw_path) + len(query) < SHORTEST:
         return False
-    return holds_shape(decoded(raw_path)) or holds_shape(decoded(query))
+    return any(
+        holds_shape(text) or _ENCODED.search(text) is not None
+        for text in (decoded(raw_path), decoded(query))
+    )
 
 
 def decoded(raw: bytes) -> str:
-    """The text of a part of a URL, with its percent-encoding taken off, even where it is double."""
+    """The text of a part of a URL, with its percent-encoding taken off, however often it is on."""
     text = raw.decode("latin-1")
     for _ in range(_MOST_DECODINGS):
         if _ENCODED.search(text) is None:

@@ -5,14 +5,24 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TypeVar
 from uuid import UUID
 
+from keyturn.domain.error import RecordingSaturated
 from keyturn.http.metrics import Metrics
+from keyturn.http.trickle import Trickle
 from keyturn.services.context import Context
+from keyturn.services.locate import sole_workspace
 from keyturn.services.meter import Meter
 from keyturn.storage.contract import CredentialReading, Reference
 
 LOOKUP_THREADS = 8
+
+_ROOM_TRIES = 100
+_ROOM_WAIT_SECONDS = 0.02
+_SOLE_SECONDS = 1.0
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +66,36 @@ class Desk:
     proxies: int
     check: Callable[[], Readiness]
     running: Running = field(default_factory=Running)
+    strangers: Trickle = field(default_factory=lambda: Trickle(burst=100, per_second=10.0))
+    refusals: Trickle = field(default_factory=lambda: Trickle(burst=20, per_second=0.5))
+    _sole: tuple[UUID | None, float] | None = None
     lookups: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="lookup")
     )
+
+    async def wait_for_room(self) -> None:
+        """Waits a moment until one more request can be noted. Raises `RecordingSaturated`: no call
+        is answered unrecorded."""
+        for _ in range(_ROOM_TRIES):
+            if self.meter.has_room:
+                return
+            await asyncio.sleep(_ROOM_WAIT_SECONDS)
+        raise RecordingSaturated("Requests cannot be recorded as fast as they arrive; try again.")
+
+    async def sole_workspace(self) -> UUID | None:
+        """The installation's one workspace, None where it has several; up to a second old.
+
+        It only says in whose log a token that nobody knows is recorded.
+        """
+        elapsed = self.context.clock.elapsed()
+        if self._sole is None or elapsed - self._sole[1] > _SOLE_SECONDS:
+            self._sole = (await self.elsewhere(sole_workspace, self.context), elapsed)
+        return self._sole[0]
+
+    async def elsewhere(self, verb: Callable[..., Result], *arguments: object) -> Result:
+        """What a verb that reads the database gives, without stopping the event loop."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.lookups, verb, *arguments)
 
     async def look_up(self, references: Iterable[Reference]) -> CredentialReading:
         """Reads credentials: at once where the engine can, else in a thread."""

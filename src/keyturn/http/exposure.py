@@ -31,6 +31,7 @@ async def refuse_exposed(desk: Desk, scope: MutableMapping[str, Any]) -> None:
 
 
 async def _record(desk: Desk, scope: MutableMapping[str, Any], token: Token) -> None:
+    await desk.wait_for_room()
     now = desk.context.clock.now()
     headers = scope["headers"]
     address = caller_address(scope.get("client"), headers, desk.proxies)

@@ -34,9 +34,10 @@ from keyturn.http.call import Call
 from keyturn.http.credential import presented_token
 from keyturn.http.desk import Desk
 from keyturn.http.origin import caller_address
+from keyturn.http.problem import log_cause
+from keyturn.http.tenancy import named_workspace
 from keyturn.services.identify import Caller, Identification, identify, reference
 from keyturn.services.journal import Act, Subject, note_refusal
-from keyturn.services.locate import require_own
 from keyturn.services.provision import require_operator
 
 OPERATOR = "operator"
@@ -46,6 +47,7 @@ PERMISSION = "x-keyturn-permission"
 _ACTION = "x-keyturn-action"
 _MISSING = "permission_missing"
 _LONGEST_NAME = 200
+_MOST_PARAMETERS = 50
 _BODILESS = frozenset({"GET", "HEAD", "DELETE"})
 
 
@@ -86,7 +88,7 @@ class GuardedRoute(APIRoute):
             try:
                 await visit.enter()
                 response = await answer(visit.request)
-            except KeyturnError as error:
+            except Exception as error:
                 await visit.leave(error)
                 raise
             await visit.leave(None)
@@ -114,17 +116,14 @@ class Visit:
 
     async def enter(self) -> None:
         """Lets the call in. Raises what refuses it."""
+        await self._desk.wait_for_room()
         self._identification = await self._identify()
         misnamed = self._take_runtime()
         if self._identification.code is not VerdictCode.VALID:
             self._desk.metrics.refused_credentials.labels(self._identification.code.value).inc()
         caller = self._caller = self._identification.require()
         self._require_permission(caller)
-        header = self.request.headers.get("keyturn-workspace")
-        workspace = None if header is None else parse_id(header)
-        require_own(caller, workspace, is_named=header is not None)
-        if header is not None and workspace is None:
-            raise RequestInvalid.at("/Keyturn-Workspace", "This is the id of a workspace.")
+        workspace = named_workspace(self._headers, caller)
         if misnamed is not None:
             raise misnamed
         self._check_query()
@@ -162,16 +161,19 @@ class Visit:
 
     def _check_query(self) -> None:
         query = self.request.scope["query_string"].decode("latin-1")
-        pairs = parse_qsl(query, keep_blank_values=True)
+        try:
+            pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS)
+        except ValueError:
+            raise RequestInvalid.at("", "There are too many query parameters.") from None
+        seen = set()
         for name, value in pairs:
+            if not self._route.dependant.query_params:
+                raise RequestInvalid.at(f"/{name}", "This call takes no query parameters.")
+            if name in seen:
+                raise RequestInvalid.at(f"/{name}", "This was given more than once.")
             if without_controls(value, len(value)) != value:
                 raise RequestInvalid.at(f"/{name}", "This may not have control characters.")
-        members = [name for name, _ in pairs]
-        if members and not self._route.dependant.query_params:
-            raise RequestInvalid.at(f"/{members[0]}", "This call takes no query parameters.")
-        for name in members:
-            if members.count(name) > 1:
-                raise RequestInvalid.at(f"/{name}", "This was given more than once.")
+            seen.add(name)
 
     async def _read_body(self) -> object:
         if self.request.method in ("GET", "HEAD", "DELETE"):
@@ -188,38 +190,53 @@ class Visit:
         check_media_type(self._headers)
         return parse_json(raw)
 
-    async def leave(self, error: KeyturnError | None) -> None:
+    async def leave(self, error: Exception | None) -> None:
         """Records the call: each use of a key, and each change refused for want of rights."""
         identification = self._identification
         if identification is None:
             return
-        if identification.workspace_id is not None:
+        if identification.workspace_id is not None and self._is_worth_noting(identification):
             self._desk.meter.note(self._recorded(identification, error))
         if isinstance(error, PermissionMissing | GrantExceeded):
             await self._record_refusal(error)
 
+    def _is_worth_noting(self, identification: Identification) -> bool:
+        """A wrong secret for an id that exists is recorded, but who knows only an id, which is no
+        secret, cannot fill the log with it: beyond a trickle such calls are only counted."""
+        if identification.key_id is not None:
+            return True
+        elapsed = self._desk.context.clock.elapsed()
+        return self._desk.strangers.lets(identification.workspace_id, elapsed)
+
     async def _record_refusal(self, error: KeyturnError) -> None:
-        if self._caller is None or self._route.action is None:
+        """Beyond a trickle a caller's refusals stand in the request log alone: each entry of the
+        activity log is kept for ever, and takes its turn with the revocations."""
+        caller, action = self._caller, self._route.action
+        if caller is None or action is None:
+            return
+        if not self._desk.refusals.lets(caller.id, self._desk.context.clock.elapsed()):
             return
         named = str(next(iter(self.request.path_params.values()), ""))
         subject = Subject(
-            workspace_id=self._caller.workspace_id,
-            type=self._route.action.partition(".")[0],
+            workspace_id=caller.workspace_id,
+            type=action.partition(".")[0],
             id=str(parse_id(named) or "") or recordable(named, _LONGEST_NAME) or "",
         )
-        act = Act(caller=self._caller, request_id=self._request_id)
-        await run_in_threadpool(
-            note_refusal,
-            self._desk.context,
-            act,
-            action=self._route.action,
-            subject=subject,
-            error=error,
-        )
+        act = Act(caller=caller, request_id=self._request_id)
+        try:
+            await run_in_threadpool(
+                note_refusal,
+                self._desk.context,
+                act,
+                action=action,
+                subject=subject,
+                error=error,
+            )
+        except KeyturnError as failure:
+            # The refusal stands, whether or not it could be written down.
+            log_cause(failure, self._request_id)
 
-    def _recorded(
-        self, identification: Identification, error: KeyturnError | None
-    ) -> RecordedRequest:
+    def _recorded(self, identification: Identification, error: Exception | None) -> RecordedRequest:
         code = identification.code.value
         if code == VALID and isinstance(error, PermissionMissing | GrantExceeded):
             code = _MISSING

@@ -9,6 +9,9 @@ from keyturn.domain.error import RequestInvalid
 from keyturn.domain.instant import DAY
 from keyturn.domain.key import KeyStatus, RevocationReason
 from keyturn.domain.metadata import Json, encode_metadata
+from keyturn.domain.network import MOST_NETWORKS
+from keyturn.domain.permission import MOST_PERMISSIONS
+from keyturn.domain.scope import MOST_SCOPES
 from keyturn.domain.slot import SlotName, make_slot_name
 from keyturn.http.schema import Asked, Given, GivenInstant, Paged, Shown, ShownInstant
 from keyturn.http.slots import GivenNotes
@@ -23,9 +26,15 @@ class GivenRights(GivenNotes):
     """What create and PATCH have in common."""
 
     name: str | None = Field(default=None, examples=["scheduler-prod"])
-    scopes: list[str] | None = Field(default=None, examples=[["read", "pins:publish"]])
-    permissions: list[str] | None = Field(default=None, examples=[["keys:read"]])
-    allowed_cidrs: list[str] | None = Field(default=None, examples=[["10.0.0.0/8"]])
+    scopes: list[str] | None = Field(
+        default=None, max_length=MOST_SCOPES, examples=[["read", "pins:publish"]]
+    )
+    permissions: list[str] | None = Field(
+        default=None, max_length=MOST_PERMISSIONS, examples=[["keys:read"]]
+    )
+    allowed_cidrs: list[str] | None = Field(
+        default=None, max_length=MOST_NETWORKS, examples=[["10.0.0.0/8"]]
+    )
     expires_at: GivenInstant | None = None
     metadata: Metadata | None = None
 

@@ -35,6 +35,7 @@ from keyturn.domain.redaction import redact
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:keyturn:error:"
+MOST_FAULTS = 20
 
 STATUS: dict[type[KeyturnError], int] = {
     RequestMalformed: 400,
@@ -112,7 +113,7 @@ def problem(error: KeyturnError, request_id: str) -> bytes:
         "request_id": request_id,
     }
     if isinstance(error, RequestInvalid):
-        members["errors"] = [_spelled(fault) for fault in error.faults]
+        members["errors"] = [_spelled(fault) for fault in error.faults[:MOST_FAULTS]]
     if isinstance(error, IdempotencyMismatch):
         members["errors"] = [{"pointer": "", "detail": error.detail}]
     return json.dumps(members).encode()

@@ -36,7 +36,7 @@ class GivenNotes(Given):
     purpose: str | None = None
     runbook_url: str | None = None
     rotation_period_days: int | None = None
-    runtimes: list[GivenRuntime] | None = None
+    runtimes: list[GivenRuntime] | None = Field(default=None, max_length=MOST_RUNTIMES)
 
     def notes(self) -> SlotNotes:
         return SlotNotes(

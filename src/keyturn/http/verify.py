@@ -3,10 +3,10 @@
 A call is answered only when there is room to record it; it never waits for the recording.
 """
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
@@ -14,26 +14,24 @@ import msgspec
 from keyturn.domain.error import (
     KeyturnError,
     MethodNotAllowed,
-    RecordingSaturated,
     RequestInvalid,
     RequestMalformed,
-    WorkspaceUnknown,
 )
-from keyturn.domain.identity import parse_id
 from keyturn.domain.key import Key
 from keyturn.domain.network import Address, parse_address
 from keyturn.domain.permission import Permission
 from keyturn.domain.redaction import holds_shape
 from keyturn.domain.runtime import check_runtime
-from keyturn.domain.scope import check_scopes
+from keyturn.domain.scope import MOST_SCOPES, check_scopes
 from keyturn.domain.token import Token, parse_token
 from keyturn.domain.verdict import VerdictCode
 from keyturn.http.body import Receive, check_media_type, parse_json
 from keyturn.http.credential import presented_token
 from keyturn.http.desk import Desk
 from keyturn.http.origin import caller_address
+from keyturn.http.tenancy import named_workspace
 from keyturn.services.identify import MALFORMED, Caller, identify, reference
-from keyturn.services.locate import locate_workspace, require_own, sole_workspace
+from keyturn.services.locate import locate_workspace
 from keyturn.services.verify import Answer, Question, verify
 from keyturn.storage.contract import CredentialReading
 
@@ -43,10 +41,7 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = Iterable[tuple[bytes, bytes]]
-Result = TypeVar("Result")
 
-_ROOM_TRIES = 100
-_ROOM_WAIT_SECONDS = 0.02
 _POINTER = re.compile(r"(.*) - at `\$([^`]*)`", re.DOTALL)
 
 
@@ -54,7 +49,7 @@ class VerifyBody(msgspec.Struct, frozen=True, gc=False):
     """What may be asked. Members that this version does not know are ignored."""
 
     api_key: str
-    scopes: list[str] | None = None
+    scopes: Annotated[list[str], msgspec.Meta(max_length=MOST_SCOPES)] | None = None
     request_id: str | None = None
     ip: str | None = None
     user_agent: str | None = None
@@ -105,32 +100,44 @@ class VerifyEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
             raise MethodNotAllowed("This path takes POST.", allow="POST")
-        if scope["query_string"]:
-            raise RequestInvalid.at("", "This call takes no query parameters.")
         desk, headers = self._desk, scope["headers"]
         brand = desk.context.brand
-        now = desk.context.clock.now()
         token = parse_token(presented_token(headers), brand=brand)
-        body, fault = _parsed(await _read(receive), headers)
+        body, fault = await _receive(receive, headers)
         subject = None if body is None else parse_token(body.api_key, brand=brand)
+        await desk.wait_for_room()
         reading = await desk.look_up([reference(one) for one in (token, subject) if one])
+        # From here to the answer nothing is waited for: the verdict is as new as the reading, and
+        # the time that it is judged by is the present.
+        now = desk.context.clock.now()
         address = caller_address(scope.get("client"), headers, desk.proxies)
         caller = self._admit(token, reading, now, address)
+        home = named_workspace(headers, caller) or caller.workspace_id
+        if scope["query_string"]:
+            raise RequestInvalid.at("", "This call takes no query parameters.")
         if body is None:
             raise fault
         question = _question(body, subject, scope)
-        home = await self._home(caller, headers)
         credential = None if subject is None else reading.found.get(subject.id)
-        if credential is None and home is None:
-            home = await self._elsewhere(sole_workspace, desk.context)
-        await self._wait_for_room()
         answer = verify(desk.context.ring, caller, question, credential, now=now, home=home)
+        if answer.verdict.key is None:
+            answer = await self._placed(answer, caller, home)
         desk.meter.note(answer.request)
         desk.metrics.verified(answer.verdict.code.value)
         spelled = _spelled(answer, reading.position)
         headers = [*_HEADERS, (b"content-length", str(len(spelled)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": spelled})
+
+    async def _placed(self, answer: Answer, caller: Caller, home: UUID | None) -> Answer:
+        """An answer that tells of no key, with the workspace in whose log it belongs. An operator
+        may have named one that does not exist; waiting to know cannot make a denial stale."""
+        request = answer.request
+        if caller.is_operator and home is not None:
+            await self._desk.elsewhere(locate_workspace, self._desk.context, caller, home)
+        elif request.workspace_id is None:
+            request = replace(request, workspace_id=await self._desk.sole_workspace())
+        return Answer(answer.verdict, answer.owner, request)
 
     def _admit(
         self, token: Token | None, reading: CredentialReading, now: int, address: Address | None
@@ -150,29 +157,13 @@ class VerifyEndpoint:
         caller.rights.require(Permission.VERIFY)
         return caller
 
-    async def _home(self, caller: Caller, headers: Headers) -> UUID | None:
-        """The workspace that the question is asked in; None for an operator who names none."""
-        for name, value in headers:
-            if name == b"keyturn-workspace":
-                named = parse_id(value.decode("latin-1"))
-                require_own(caller, named, is_named=True)
-                if named is None:
-                    raise WorkspaceUnknown("There is no workspace with this id.")
-                if caller.is_operator:
-                    await self._elsewhere(locate_workspace, self._desk.context, caller, named)
-                return named
-        return caller.workspace_id
 
-    async def _elsewhere(self, verb: Callable[..., Result], *arguments: object) -> Result:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._desk.lookups, verb, *arguments)
-
-    async def _wait_for_room(self) -> None:
-        for _ in range(_ROOM_TRIES):
-            if self._desk.meter.has_room:
-                return
-            await asyncio.sleep(_ROOM_WAIT_SECONDS)
-        raise RecordingSaturated("Requests cannot be recorded as fast as they arrive; try again.")
+async def _receive(receive: Receive, headers: Headers) -> tuple[VerifyBody | None, KeyturnError]:
+    """The body, or what is wrong with it: told only once the caller is known to have the right."""
+    try:
+        return _parsed(await _read(receive), headers)
+    except KeyturnError as error:
+        return None, error
 
 
 async def _read(receive: Receive) -> bytes:

@@ -3,9 +3,11 @@
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import Field
 
 from keyturn.domain.error import RequestInvalid, WorkspaceUnknown
 from keyturn.domain.identity import parse_id
+from keyturn.domain.network import MOST_NETWORKS as MOST_CIDRS
 from keyturn.domain.runtime import NamedNetwork
 from keyturn.domain.workspace import Workspace, WorkspaceStatus
 from keyturn.http.answer import answer, answer_list, etag
@@ -18,6 +20,7 @@ from keyturn.http.replay import IdempotencyKey, replaying
 from keyturn.http.schema import Given, Paged, Shown, ShownInstant
 from keyturn.services.inspect import list_workspaces, view_workspace
 from keyturn.services.provision import (
+    MOST_NETWORKS,
     ProvisionedWorkspace,
     WorkspaceAmendment,
     WorkspaceDraft,
@@ -33,7 +36,7 @@ ID = Path(description="The workspace's id.")
 
 class GivenNetwork(Given):
     name: str
-    cidrs: list[str]
+    cidrs: Annotated[list[str], Field(max_length=MOST_CIDRS)]
 
     def network(self) -> NamedNetwork:
         return NamedNetwork(name=self.name, cidrs=tuple(self.cidrs))
@@ -41,13 +44,13 @@ class GivenNetwork(Given):
 
 class GivenWorkspace(Given):
     name: str
-    networks: list[GivenNetwork] | None = None
+    networks: Annotated[list[GivenNetwork], Field(max_length=MOST_NETWORKS)] | None = None
 
 
 class GivenWorkspaceAmendment(Given):
     name: str | None = None
     status: Literal["active", "suspended"] | None = None
-    networks: list[GivenNetwork] | None = None
+    networks: Annotated[list[GivenNetwork], Field(max_length=MOST_NETWORKS)] | None = None
 
 
 class ShownNetwork(Shown):

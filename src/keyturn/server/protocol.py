@@ -1,6 +1,12 @@
-"""The HTTP protocol with bounds on what comes before a body: headers neither too late nor too long.
+"""The HTTP protocol, with bounds where the library has none.
 
-The library waits for ever for headers that are half sent, and keeps as many of them as arrive.
+1. Headers arrive within 10 s of the connection or of their first byte, in at most 64 KiB.
+2. The target has no user information and no fragment: nothing would look there for a credential.
+3. Trailers are no headers. The library would add them to the headers of a request that is being
+   judged already, where they could name another address or workspace. They are dropped.
+4. A body that is still arriving after its answer is waited for 5 s, so that its sender can read the
+   answer; then the connection is closed. (How long a body may take before it is answered is a
+   setting, and the business of whoever reads it.)
 """
 
 import asyncio
@@ -17,11 +23,16 @@ HEADERS_TIMEOUT_SECONDS = 10.0
 LARGEST_HEADERS_BYTES = 64 << 10
 
 
+LARGEST_TRAILERS_BYTES = 8 << 10
+LINGER_SECONDS = 5.0
+
+
 class BoundedProtocol(HttpToolsProtocol):
-    """Closes a connection whose headers are late or too large."""
+    """Closes a connection that is late or sends too much; what is raised here is answered 400."""
 
     _timer: asyncio.TimerHandle | None = None
     _head_bytes = 0
+    _trailer_bytes = 0
     _in_head = True
 
     def connection_made(self, transport: Any) -> None:
@@ -43,15 +54,33 @@ class BoundedProtocol(HttpToolsProtocol):
         self._expect_head()
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:
+            super().on_header(name, value)
+            return
+        self._trailer_bytes += len(name) + len(value)
+        if self._trailer_bytes > LARGEST_TRAILERS_BYTES:
+            raise ValueError("the trailers are too large")
+
     def on_headers_complete(self) -> None:
         self._end_wait()
+        authority = [] if self.url.startswith(b"/") else self.url.split(b"/", 3)[2:3]
+        if b"#" in self.url or b"@" in b"".join(authority):
+            raise ValueError("the target holds what is no path and no query")
         self._in_head = False
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
+        self._end_wait()
         self._in_head = True
-        self._head_bytes = 0
+        self._head_bytes = self._trailer_bytes = 0
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self._in_head:
+            self._end_wait()
+            self._timer = self.loop.call_later(LINGER_SECONDS, self._close)
 
     def send_400_response(self, msg: str) -> None:
         """Answers what is no HTTP as every other error is answered."""

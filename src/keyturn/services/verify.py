@@ -11,7 +11,14 @@ from uuid import UUID
 from keyturn.domain.digest import PepperRing
 from keyturn.domain.network import Address
 from keyturn.domain.permission import Permission, covers_slot
-from keyturn.domain.request import Request
+from keyturn.domain.request import (
+    LONGEST_ENVIRONMENT,
+    LONGEST_METHOD,
+    LONGEST_PATH,
+    LONGEST_USER_AGENT,
+    Request,
+    bounded,
+)
 from keyturn.domain.runtime import identify_runtime
 from keyturn.domain.token import Token
 from keyturn.domain.verdict import Verdict, VerdictCode, judge
@@ -92,11 +99,11 @@ def _answer(
             () if credential is None else credential.workspace.networks,
         ),
         address=question.address,
-        user_agent=question.user_agent,
-        method=question.method,
-        path=question.path,
+        user_agent=bounded(question.user_agent, LONGEST_USER_AGENT),
+        method=bounded(question.method, LONGEST_METHOD),
+        path=bounded(question.path, LONGEST_PATH),
         scopes=question.scopes,
-        environment=question.environment,
+        environment=bounded(question.environment, LONGEST_ENVIRONMENT),
     )
     if credential is None:
         return Answer(Verdict(code=code, key=None), None, request)
