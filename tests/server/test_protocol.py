@@ -13,11 +13,16 @@ REQUEST = b"GET /healthz HTTP/1.1\r\nHost: here\r\n"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     place = Place(tmp_path_factory.mktemp("protocol"))
     place.run("init").done()
-    yield place.serve(KEYTURN_BODY_TIMEOUT_SECONDS="1")
+    yield place
     place.close()
+
+
+@pytest.fixture(scope="module")
+def server(place: Place) -> Server:
+    return place.serve(KEYTURN_BODY_TIMEOUT_SECONDS="1")
 
 
 @pytest.fixture
@@ -142,10 +147,12 @@ def test_many_connections_that_say_nothing_keep_nobody_out(
     assert time.monotonic() - began < 5
 
 
-def test_a_body_that_does_not_come_in_time_is_408(dial: Callable[[], socket.socket]) -> None:
+def test_a_body_that_does_not_come_in_time_is_408(
+    server: Server, place: Place, dial: Callable[[], socket.socket]
+) -> None:
     line = dial()
     line.sendall(
         b"POST /v1/verify HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
-        b"Authorization: Bearer x\r\nContent-Length: 100\r\n\r\n{"
+        b"Authorization: Bearer " + place.token.encode() + b"\r\nContent-Length: 100\r\n\r\n{"
     )
     assert heard(line).startswith(b"HTTP/1.1 408")
