@@ -62,6 +62,9 @@ class Unreliable:
     def ping(self) -> int:
         return self.store.ping()
 
+    def hurry(self) -> None:
+        self.store.hurry()
+
     def close(self) -> None:
         self.store.close()
 

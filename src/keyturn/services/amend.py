@@ -33,11 +33,11 @@ class KeyAmendment:
     expires_at: int | None = None
     notes: SlotNotes = NOTHING_NOTED
 
-    def checked(self, now: int) -> "KeyAmendment":
-        """This amendment in its one spelling. Raises `RequestInvalid`, also where it is empty."""
+    def checked(self) -> "KeyAmendment":
+        """This amendment in its one spelling. Raises `RequestInvalid`, also where it is empty, for
+        all that needs no clock."""
         if self == KeyAmendment():
             raise RequestInvalid.at("", "Name at least one member to change.")
-        check_lifetime(None, self.expires_at, now)
         return replace(
             self,
             name=None if self.name is None else check_text(self.name, "/name"),
@@ -73,14 +73,15 @@ def amend_key(
 ) -> KeyView:
     """Changes a key. Raises `KeyUnknown`, `VersionMoved`, `KeyTerminal`, `RequestInvalid`,
     `PermissionMissing` or `GrantExceeded`; then nothing has changed."""
-    now = context.clock.now()
-    amendment = amendment.checked(now)
+    amendment = amendment.checked()
     with context.store.change() as transaction:
+        now = context.clock.now()
         rights = reaffirm(transaction, act.caller, now)
         view = transaction.keys.view(workspace_id, id)
         if view is None:
             raise KeyUnknown("There is no key with this id.")
         key = view.key
+        check_lifetime(None, amendment.expires_at, now)
         rights.require(Permission.KEYS_WRITE, key.slot)
         require_version(key.version, expected)
         key.after(KeyAct.AMEND, now)

@@ -63,17 +63,18 @@ def appoint_operator(
     context: Context, name: str, kind: OperatorKind, expires_at: int | None
 ) -> AppointedOperator:
     """Makes an operator or a gateway credential. Raises `RequestInvalid`."""
-    now = context.clock.now()
-    appointed = make_operator(context, name, kind, expires_at, now)
+    name = check_text(name, "/name")
     with context.store.change() as transaction:
+        now = context.clock.now()
+        appointed = make_operator(context, name, kind, expires_at, now)
         add_operator(context, transaction, appointed.operator, now)
     return appointed
 
 
 def dismiss_operator(context: Context, id: UUID) -> Operator:  # noqa: A002
     """Revokes an operator's token; once more, it stays as it is. Raises `OperatorUnknown`."""
-    now = context.clock.now()
     with context.store.change() as transaction:
+        now = context.clock.now()
         operator = transaction.operators.find(id)
         if operator is None:
             raise OperatorUnknown("There is no operator with this id.")

@@ -38,8 +38,8 @@ def define_slot(
 ) -> DefinedSlot:
     """Makes the slot, or gives it exactly these notes."""
     notes = notes.checked()
-    now = context.clock.now()
     with context.store.change() as transaction:
+        now = context.clock.now()
         rights = reaffirm(transaction, act.caller, now)
         rights.require(Permission.KEYS_WRITE, name)
         if transaction.workspaces.find(workspace_id) is None:

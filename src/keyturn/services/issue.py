@@ -1,7 +1,7 @@
 """Issuing keys: the record is kept, the token is given out once, and nothing else knows it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from keyturn.domain.activity import Category
@@ -37,6 +37,20 @@ class KeyDraft:
     expires_at: int | None = None
     notes: SlotNotes = NOTHING_NOTED
 
+    def checked(self) -> "KeyDraft":
+        """This draft in its one spelling. Raises `RequestInvalid` for all that needs no clock."""
+        if self.name is None and self.slot is None:
+            raise RequestInvalid.at("/name", "Give `name`, or `service` and `environment`.")
+        check_lifetime(self.not_before, self.expires_at, None)
+        return replace(
+            self,
+            name=None if self.name is None else check_text(self.name, "/name"),
+            scopes=check_scopes(self.scopes),
+            permissions=check_permissions(self.permissions),
+            allowed_cidrs=check_networks(self.allowed_cidrs),
+            notes=self.notes.checked(),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuedKey:
@@ -59,10 +73,12 @@ def issue_key(
 ) -> IssuedKey:
     """Makes a key in the workspace. Raises `RequestInvalid`, `PermissionMissing`,
     `GrantExceeded`, `WorkspaceUnknown` or `CredentialInvalid`; then nothing has happened."""
-    now = context.clock.now()
-    key, token = make_key(context, workspace_id, draft, act.caller.actor.id, now)
+    draft = draft.checked()
     with context.store.change() as transaction:
+        # The moment of the change is that at which its turn has come.
+        now = context.clock.now()
         rights = reaffirm(transaction, act.caller, now)
+        key, token = make_key(context, workspace_id, draft, act.caller.actor.id, now)
         rights.require(Permission.KEYS_WRITE, key.slot)
         rights.require_covering(Rights.of(key))
         if transaction.workspaces.find(workspace_id) is None:
@@ -76,10 +92,8 @@ def issue_key(
 def make_key(
     context: Context, workspace_id: UUID, draft: KeyDraft, created_by: UUID | None, now: int
 ) -> tuple[Key, Token]:
-    """A new key and its token, kept nowhere yet. Raises `RequestInvalid`."""
-    if draft.name is None and draft.slot is None:
-        raise RequestInvalid.at("/name", "Give `name`, or `service` and `environment`.")
-    name = str(draft.slot) if draft.name is None else check_text(draft.name, "/name")
+    """A key after a checked draft, and its token, kept nowhere yet. Raises `RequestInvalid`."""
+    name = str(draft.slot) if draft.name is None else draft.name
     slot = draft.slot or infer_slot_name(name, context.environments)
     check_lifetime(draft.not_before, draft.expires_at, now)
     id_ = context.new_id(now)
@@ -96,9 +110,9 @@ def make_key(
         slot=slot,
         brand=context.brand,
         name=name,
-        scopes=check_scopes(draft.scopes),
-        permissions=check_permissions(draft.permissions),
-        allowed_cidrs=check_networks(draft.allowed_cidrs),
+        scopes=draft.scopes,
+        permissions=draft.permissions,
+        allowed_cidrs=draft.allowed_cidrs,
         metadata=draft.metadata,
         state=KeyState.ACTIVE,
         compromised=False,
@@ -117,9 +131,10 @@ def make_key(
     return key, token
 
 
-def check_lifetime(not_before: int | None, expires_at: int | None, now: int) -> None:
-    """Raises `RequestInvalid` where the key would be dead before it lived."""
-    if expires_at is not None and expires_at <= now:
+def check_lifetime(not_before: int | None, expires_at: int | None, now: int | None) -> None:
+    """Raises `RequestInvalid` where the key would be dead before it lived; without `now`, at
+    whatever time."""
+    if now is not None and expires_at is not None and expires_at <= now:
         raise RequestInvalid.at("/expires_at", "This lies in the past.")
     if expires_at is not None and not_before is not None and expires_at <= not_before:
         raise RequestInvalid.at("/expires_at", "This must lie after `not_before`.")
@@ -135,7 +150,7 @@ def add_key(
     now: int,
 ) -> IssuedKey:
     """Keeps a new key and logs it. Who calls has judged the rights."""
-    slot = note_slot(context, transaction, act, key.workspace_id, key.slot, notes.checked(), now)
+    slot = note_slot(context, transaction, act, key.workspace_id, key.slot, notes, now)
     transaction.keys.add(key)
     note(
         context,

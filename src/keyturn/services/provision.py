@@ -28,6 +28,10 @@ class WorkspaceDraft:
     name: str
     networks: tuple[NamedNetwork, ...] = ()
 
+    def checked(self) -> "WorkspaceDraft":
+        """This draft in its one spelling. Raises `RequestInvalid`."""
+        return replace(self, name=check_text(self.name, "/name"), networks=_checked(self.networks))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkspaceAmendment:
@@ -36,6 +40,16 @@ class WorkspaceAmendment:
     name: str | None = None
     status: WorkspaceStatus | None = None
     networks: tuple[NamedNetwork, ...] | None = None
+
+    def checked(self) -> "WorkspaceAmendment":
+        """This amendment in its one spelling. Raises `RequestInvalid`, also where it is empty."""
+        if self == WorkspaceAmendment():
+            raise RequestInvalid.at("", "Name at least one member to change.")
+        return replace(
+            self,
+            name=None if self.name is None else check_text(self.name, "/name"),
+            networks=None if self.networks is None else _checked(self.networks),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +74,13 @@ def provision_workspace(
 ) -> ProvisionedWorkspace:
     """Makes a workspace and the first administrator key in it."""
     require_operator(act.caller)
-    now = context.clock.now()
-    workspace = make_workspace(context, draft, now)
-    key_draft = KeyDraft(name=ADMINISTRATOR, permissions=(Permission.ADMIN.value,))
-    key, token = make_key(context, workspace.id, key_draft, act.caller.actor.id, now)
+    draft = draft.checked()
+    key_draft = KeyDraft(name=ADMINISTRATOR, permissions=(Permission.ADMIN.value,)).checked()
     with context.store.change() as transaction:
+        now = context.clock.now()
         reaffirm(transaction, act.caller, now)
+        workspace = make_workspace(context, draft, now)
+        key, token = make_key(context, workspace.id, key_draft, act.caller.actor.id, now)
         transaction.workspaces.add(workspace)
         _note(context, transaction, act, workspace, "created", "was made", now)
         issued = add_key(context, transaction, act, key, token, key_draft.notes, now)
@@ -76,12 +91,12 @@ def provision_workspace(
 
 
 def make_workspace(context: Context, draft: WorkspaceDraft, now: int) -> Workspace:
-    """A new workspace, kept nowhere yet. Raises `RequestInvalid`."""
+    """A new workspace after a checked draft, kept nowhere yet."""
     return Workspace(
         id=context.new_id(now),
-        name=check_text(draft.name, "/name"),
+        name=draft.name,
         status=WorkspaceStatus.ACTIVE,
-        networks=_checked(draft.networks),
+        networks=draft.networks,
         created_at=now,
         updated_at=now,
         version=1,
@@ -98,10 +113,9 @@ def amend_workspace(
 ) -> Workspace:
     """Renames a workspace, names its networks, suspends all its keys or lets them work again."""
     require_operator(act.caller)
-    if amendment == WorkspaceAmendment():
-        raise RequestInvalid.at("", "Name at least one member to change.")
-    now = context.clock.now()
+    amendment = amendment.checked()
     with context.store.change() as transaction:
+        now = context.clock.now()
         reaffirm(transaction, act.caller, now)
         workspace = transaction.workspaces.find(id)
         if workspace is None:
@@ -120,9 +134,9 @@ def amend_workspace(
 def _amended(workspace: Workspace, amendment: WorkspaceAmendment) -> Workspace:
     return replace(
         workspace,
-        name=workspace.name if amendment.name is None else check_text(amendment.name, "/name"),
+        name=workspace.name if amendment.name is None else amendment.name,
         status=workspace.status if amendment.status is None else amendment.status,
-        networks=workspace.networks if amendment.networks is None else _checked(amendment.networks),
+        networks=workspace.networks if amendment.networks is None else amendment.networks,
     )
 
 

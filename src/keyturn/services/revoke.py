@@ -102,8 +102,8 @@ def _move(
     expected: frozenset[int] | None,
     remember: Remember | None = None,
 ) -> KeyView:
-    now = context.clock.now()
     with context.store.change() as transaction:
+        now = context.clock.now()
         rights = reaffirm(transaction, act.caller, now)
         view = transaction.keys.view(workspace_id, id_)
         if view is None:

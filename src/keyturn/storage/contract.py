@@ -93,4 +93,9 @@ class Store(Protocol):
         """The database's own clock, in microseconds. Raises `StorageUnavailable`."""
         ...
 
+    def hurry(self) -> None:
+        """Whoever waits for the database now, or would, is told that it is unavailable: the process
+        is about to end."""
+        ...
+
     def close(self) -> None: ...

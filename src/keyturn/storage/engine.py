@@ -1,5 +1,6 @@
 """What both engines share: transactions over SQLAlchemy, and errors in our own words."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -12,9 +13,18 @@ from keyturn.storage.contract import OnDamage
 from keyturn.storage.session import Session
 from keyturn.storage.transaction import Reading, Writing
 
+TURN_SECONDS = 8.0
+_TURN_TICK_SECONDS = 0.5
+
+_REFUSED = "The database did not carry this out; try again."
+_UNCERTAIN = (
+    "The database failed at the very end: whether this was carried out is not known. Look before "
+    "you repeat it; what was sent with an Idempotency-Key may be sent again with the same one."
+)
+
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translated(detail: str = _REFUSED) -> Iterator[None]:
     """Turns what the engine raises into `StorageUnavailable`, its cause behind it.
 
     The engine's own text may hold parameters, so it is for the log alone, and redacted there.
@@ -22,7 +32,29 @@ def translated() -> Iterator[None]:
     try:
         yield
     except (DBAPIError, SQLAlchemyError) as error:
-        raise StorageUnavailable("The database did not carry this out; try again.") from error
+        raise StorageUnavailable(detail) from error
+
+
+class Turn:
+    """A queue in front of an engine that lets one writer in at a time, instead of spinning there.
+
+    Nobody stands in it for longer than `TURN_SECONDS`, nor for long once it `is_over`.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.is_over = False
+
+    def __enter__(self) -> None:
+        for _ in range(round(TURN_SECONDS / _TURN_TICK_SECONDS)):
+            if self._lock.acquire(timeout=_TURN_TICK_SECONDS):
+                return
+            if self.is_over:
+                break
+        raise StorageUnavailable(_REFUSED)
+
+    def __exit__(self, *failure: object) -> None:
+        self._lock.release()
 
 
 class Transactions:
@@ -43,7 +75,6 @@ class Transactions:
         self._recorder = recorder
         self._sealer = sealer
         self._on_damage = on_damage
-        # Where the engine lets one writer in at a time, they queue here instead of spinning there.
         self._turn: AbstractContextManager[object] = turn if turn is not None else nullcontext()
 
     @contextmanager
@@ -72,9 +103,11 @@ class Transactions:
     def _session(self, engine: Engine) -> Iterator[Session]:
         session: Session | None = None
         try:
-            with translated(), engine.begin() as connection:
+            with translated(), engine.connect() as connection, connection.begin() as transaction:
                 session = Session(connection, self._sealer)
                 yield session
+                with translated(_REFUSED if engine is self._reader else _UNCERTAIN):
+                    transaction.commit()
         finally:
             if session is not None:
                 for damage in session.damage:

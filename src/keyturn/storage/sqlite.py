@@ -8,15 +8,16 @@ transaction that reads first and writes later must begin IMMEDIATE, or two of th
 
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from uuid import UUID
 
-from sqlalchemy import URL, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, QueuePool
 
+from keyturn.domain.ambience import Clock
 from keyturn.domain.error import InstallationFault, StorageUnavailable
 from keyturn.domain.seal import Sealer
 from keyturn.storage.contract import Credential, CredentialReading, OnDamage, Reference
@@ -28,35 +29,51 @@ from keyturn.storage.credentials import (
     operator_statement,
     position_of,
 )
-from keyturn.storage.engine import Transactions
+from keyturn.storage.engine import Transactions, Turn
 
 BUSY_TIMEOUT_MS = 5_000
 READERS = 40
+READ_SECONDS = 8.0
 
 # What a hostile editor left need not be valid text; it must reach the seal's check all the same.
 _CLOCK = "SELECT julianday('now'), (SELECT count(*) FROM change_head)"
 _EPOCH_JULIAN = 2_440_587.5
 _WAL = "journal_mode=WAL"
+# How many steps of SQLite's machine lie between two looks at the time: some milliseconds.
+_STEPS = 100_000
 
 _as_text = partial(str, encoding="utf-8", errors="surrogateescape")
 
 
 class SqliteStore(Transactions):
-    """The database in one file. Raises `InstallationFault` where the file is no database."""
+    """The database in one file. Raises `InstallationFault` where the file is no database.
+
+    With a clock each `read` ends after `READ_SECONDS`, so that no question, however costly, keeps
+    a connection for long; a check of the whole log goes without.
+    """
 
     engine = "sqlite"
 
-    def __init__(self, path: Path, sealer: Sealer, on_damage: OnDamage) -> None:
+    def __init__(
+        self, path: Path, sealer: Sealer, on_damage: OnDamage, *, clock: Clock | None = None
+    ) -> None:
         self._path = path
+        self._queue = Turn()
         super().__init__(
-            reader=_engine(path, begin="BEGIN", pragmas=("query_only=ON",), size=READERS),
+            reader=_engine(
+                path,
+                begin="BEGIN",
+                pragmas=("query_only=ON",),
+                size=READERS,
+                elapsed=None if clock is None else clock.elapsed,
+            ),
             changer=_engine(path, begin="BEGIN IMMEDIATE", pragmas=("synchronous=FULL",), size=1),
             recorder=_engine(
                 path, begin="BEGIN IMMEDIATE", pragmas=("synchronous=NORMAL",), size=1
             ),
             sealer=sealer,
             on_damage=on_damage,
-            turn=threading.Lock(),
+            turn=self._queue,
         )
         try:
             self.credentials = SqliteCredentials(path, sealer, on_damage)
@@ -68,6 +85,9 @@ class SqliteStore(Transactions):
 
     def ping(self) -> int:
         return self.credentials.clock()
+
+    def hurry(self) -> None:
+        self._queue.is_over = True
 
     def close(self) -> None:
         super().close()
@@ -169,7 +189,14 @@ def sqlite_engine(path: Path) -> Engine:
     return _engine(path, begin="BEGIN IMMEDIATE", pragmas=("synchronous=FULL",), size=0)
 
 
-def _engine(path: Path, *, begin: str, pragmas: tuple[str, ...], size: int) -> Engine:
+def _engine(
+    path: Path,
+    *,
+    begin: str,
+    pragmas: tuple[str, ...],
+    size: int,
+    elapsed: Callable[[], float] | None = None,
+) -> Engine:
     # Not as a text: what follows a `?` in a folder's name would be read as options.
     url = URL.create("sqlite", database=str(path))
     engine = (
@@ -191,7 +218,17 @@ def _engine(path: Path, *, begin: str, pragmas: tuple[str, ...], size: int) -> E
         _prepare(connection, pragmas if size == 0 else (_WAL, *pragmas))
 
     @event.listens_for(engine, "begin")
-    def on_begin(connection: object) -> None:
-        connection.exec_driver_sql(begin)  # type: ignore[attr-defined]
+    def on_begin(connection: Connection) -> None:
+        if elapsed is not None:
+            _bound(connection, elapsed)
+        connection.exec_driver_sql(begin)
 
     return engine
+
+
+def _bound(connection: Connection, elapsed: Callable[[], float]) -> None:
+    """Has SQLite break off whatever runs on the connection once its time is up."""
+    end = elapsed() + READ_SECONDS
+    raw = connection.connection.driver_connection
+    if isinstance(raw, sqlite3.Connection):
+        raw.set_progress_handler(lambda: elapsed() > end, _STEPS)
