@@ -50,7 +50,7 @@ def test_a_reader_that_has_gone_is_no_stack_trace(made: Place) -> None:
 
 
 def test_standard_streams_that_are_closed_are_no_stack_trace(made: Place) -> None:
-    for closed in (">&-", "2>&-", ">&- 2>&-", "<&-"):
+    for closed in (">&-", "<&- >&- 2>&-"):
         command = f'exec "$0" -c "from keyturn.cli import main; main()" doctor {closed}'
         ended = subprocess.run(
             ["sh", "-c", command, sys.executable],
