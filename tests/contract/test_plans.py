@@ -61,7 +61,10 @@ TABLES = {
     ),
     "key_usage": (KEYS, f"{ID}, i, 1, 1"),
     "runtimes": (KEYS, f"{ID}, 'worker', 1, i, i, 1, 1"),
-    "changes": (ENTRIES, f"i, 'key', {ID}, 1, '01900000-0000-7000-8000-' || TENANT, i"),
+    "changes": (
+        ENTRIES,
+        f"i, 'key', {ID}, 1, '01900000-0000-7000-8000-' || TENANT, i, CAST('' AS BYTES)",
+    ),
     "requests": (
         REQUESTS,
         (
@@ -81,7 +84,7 @@ TABLES = {
     ),
     "idempotency": (
         4_000,
-        (f"{ID}, {ID}, 'POST', 'k' || @, CAST('' AS BYTES), 201, '{{}}', '', i"),
+        (f"{ID}, {ID}, 'POST', 'k' || @, CAST('' AS BYTES), 201, '{{}}', '', i, CAST('' AS BYTES)"),
     ),
 }
 TENANT = UUID("01900000-0000-7000-8000-100000000007")

@@ -22,6 +22,7 @@ from keyturn.services.locate import locate_key
 from keyturn.services.meter import Meter
 from keyturn.services.provision import WorkspaceAmendment, amend_workspace
 from keyturn.services.revoke import resume_key, revoke_key, suspend_key
+from keyturn.services.scrub import Scrub
 from keyturn.services.watch import DamageWatch
 from keyturn.storage.contract import KeyCredential, Reference
 from keyturn.storage.keys import KeyFilter
@@ -267,8 +268,9 @@ def test_a_row_copied_to_an_id_or_a_workspace_of_its_own_is_no_key(
         write(raw, "keys", {**genuine, "id": str(forged_id)})
         assert house.verdict(forged) is VerdictCode.UNKNOWN
         raw.run(
-            "INSERT INTO changes (position, kind, ref, version, workspace_id, at)"
-            " VALUES (100000, 'key', :ref, 1, :place, 1)",
+            "INSERT INTO changes (position, kind, ref, version, workspace_id, at, mac)"
+            " VALUES (100000, 'key', :ref, 1, :place, 1, :mac)",
+            mac=bytes(33),
             ref=str(forged_id),
             place=str(street.home),
         )
@@ -410,13 +412,26 @@ def test_who_edits_the_change_log_to_match_an_old_row_is_found_by_the_attestatio
     with house.raw() as raw:
         old = row.genuine(raw)
         change(house, street, table)
+        present = row.genuine(raw)
         [(last,)] = raw.run("SELECT max(position) FROM changes WHERE ref = :ref", ref=ref)
         genuine = raw.rows("SELECT * FROM changes WHERE position >= :last", last=last)
         for way in ("delete", "kind", "ref", "version", "position", "one more"):
             assert house.attest([house.signed_head()]).is_sound
             row.restore(raw, old)
             cover_up(raw, way, Row("changes", {"position": last}), old["version"])
+            # At once, by who has seen the later version; by the seals of the changes, or by the
+            # gap that is left, also by who has not.
+            assert found(house, street) == set(street.tokens) - DENIED[table], way
+            fresh = house.again()
+            if way in ("version", "one more"):
+                assert found(fresh, street) == set(street.tokens) - DENIED[table], way
+            else:
+                scrub = Scrub(fresh.context)
+                scrub.step()
+                assert fresh.store.memory.fault or fresh.damage, way
+            fresh.close()
             assert not house.attest().is_sound, way
+            row.restore(raw, present)
             raw.run("DELETE FROM changes WHERE position >= :last OR position < 0", last=last)
             for cells in genuine:
                 write(raw, "changes", cells)

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from keyturn.domain.activity import chain
+from keyturn.domain.activity import LoggedChange, chain
+from keyturn.domain.error import IntegrityFailed
 from keyturn.domain.instant import DAY
 from keyturn.domain.key import RevocationReason
 from keyturn.domain.slot import SlotName, SlotNotes
@@ -19,7 +20,7 @@ from tests.contract.hostile import Row, columns, edits, loosen, write
 from tests.houses import NOTARY, House, Raw
 
 # What the chain still holds of an entry whose content is gone.
-HELD_FOR_EVER = {"number", "expires_at", "content_hash", "hash"}
+HELD_FOR_EVER = {"number", "expires_at", "position", "content_hash", "hash"}
 
 
 def live_a_little(house: House) -> None:
@@ -149,7 +150,13 @@ def rechain(raw: Raw, since: int) -> None:
         "SELECT number, expires_at, content_hash FROM activity WHERE number >= :n ORDER BY number",
         n=since,
     ):
-        link = chain(link, number, expires_at, content)
+        found = raw.run(
+            "SELECT c.position, c.kind, c.ref, c.version, c.workspace_id, c.at FROM changes c"
+            " JOIN activity a ON a.position = c.position WHERE a.number = :n",
+            n=number,
+        )
+        change = LoggedChange(*found[0]) if found else None
+        link = chain(link, number, expires_at, content, change)
         Row("activity", {"number": number}).edit(raw, hash=link)
 
 
@@ -311,8 +318,11 @@ def test_a_cut_off_end_under_an_old_genuine_head_is_found_by_a_signed_head(lived
     late = lived.signed_head()
     assert lived.attest([early, late]).is_sound
     restore(lived, kept)
-    assert lived.attest([early]).is_sound  # inside the database nothing shows it
-    assert not lived.attest([early, late]).is_sound
+    assert not lived.attest([early]).is_sound  # this process has seen the later head
+    fresh = lived.again()
+    assert fresh.attest([early]).is_sound  # inside the database nothing shows it
+    assert not fresh.attest([early, late]).is_sound
+    fresh.close()
 
 
 def test_an_old_copy_that_was_written_on_is_found_by_a_signed_head(lived: House) -> None:
@@ -320,9 +330,13 @@ def test_an_old_copy_that_was_written_on_is_found_by_a_signed_head(lived: House)
     lived.issue(slot="hidden-prod")
     late = lived.signed_head()
     restore(lived, kept)
-    lived.issue(slot="other-prod")
-    lived.issue(slot="another-prod")
-    assert not lived.attest([late]).is_sound
+    fresh = lived.again()
+    fresh.issue(slot="other-prod")
+    fresh.issue(slot="another-prod")
+    assert not fresh.attest([late]).is_sound
+    with pytest.raises(IntegrityFailed):
+        lived.issue(slot="third-prod")
+    fresh.close()
 
 
 def test_an_old_copy_that_was_written_on_to_the_same_length_and_signed_is_found(
@@ -332,11 +346,17 @@ def test_an_old_copy_that_was_written_on_to_the_same_length_and_signed_is_found(
     lived.issue(slot="hidden-prod")
     hidden = lived.signed_head()
     restore(lived, kept)
-    lived.issue(slot="shown-prod")
-    shown = lived.signed_head()
-    assert lived.attest([shown]).is_sound
-    assert not lived.attest([hidden, shown]).is_sound
-    assert not lived.attest([shown, hidden]).is_sound
+    with pytest.raises(IntegrityFailed):
+        lived.issue(slot="shown-prod")
+    fresh = lived.again()
+    fresh.issue(slot="shown-prod")
+    shown = fresh.signed_head()
+    assert fresh.attest([shown]).is_sound
+    assert not fresh.attest([hidden, shown]).is_sound
+    assert not fresh.attest([shown, hidden]).is_sound
+    with pytest.raises(IntegrityFailed), lived.store.read() as reading:
+        reading.head()
+    fresh.close()
 
 
 NOT_SIGNED = (

@@ -120,6 +120,9 @@ def content_hash(content: bytes) -> bytes:
     return hashlib.sha256(b"\0" + content).digest()
 
 
-def link_hash(previous: bytes, number: int, expires_at: int, content: bytes) -> bytes:
+def link_hash(
+    previous: bytes, number: int, expires_at: int, content: bytes, change: list[object] | None
+) -> bytes:
     numbers = number.to_bytes(8, "big") + expires_at.to_bytes(8, "big")
-    return hashlib.sha256(b"\x01" + previous + numbers + content).digest()
+    spelled = "" if change is None else json.dumps(change, separators=(",", ":"))
+    return hashlib.sha256(b"\x01" + previous + numbers + content + spelled.encode()).digest()

@@ -14,6 +14,7 @@ from keyturn.domain.activity import (
     ActorType,
     Category,
     Entry,
+    LoggedChange,
     chain,
 )
 from keyturn.domain.base62 import encode_uuid
@@ -184,12 +185,16 @@ def test_an_entry_is_written_and_chained_as_its_vector_says(case: Vector) -> Non
     assert hash_of_content.hex() == case["content_hash"]
     previous = bytes.fromhex(case["previous_hash"])
     number, expires_at = case["number"], case["expires_at"]
-    assert spec.link_hash(previous, number, expires_at, hash_of_content).hex() == case["hash"]
+    change = case["change"]
+    spelled = spec.link_hash(previous, number, expires_at, hash_of_content, change)
+    assert spelled.hex() == case["hash"]
 
     product = entry(case["entry"])
     assert product.content() == content
     assert product.content_hash() == hash_of_content
-    assert chain(previous, number, expires_at, product.content_hash()).hex() == case["hash"]
+    logged = None if change is None else LoggedChange(*change)
+    made = chain(previous, number, expires_at, product.content_hash(), logged)
+    assert made.hex() == case["hash"]
 
 
 def test_the_chain_of_the_vectors_holds_from_zero_on() -> None:

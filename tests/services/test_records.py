@@ -17,6 +17,7 @@ from keyturn.services.watch import DamageWatch
 from keyturn.storage.activity import ActivityFilter
 from keyturn.storage.contract import CredentialReader, Store
 from keyturn.storage.idempotency import IdempotencyScope, StoredAnswer
+from keyturn.storage.memory import Memory
 from keyturn.storage.requests import RequestFilter
 from keyturn.storage.sealed import Damage
 from keyturn.storage.transaction import Reading, Writing
@@ -61,6 +62,10 @@ class Unreliable:
 
     def ping(self) -> int:
         return self.store.ping()
+
+    @property
+    def memory(self) -> Memory:
+        return self.store.memory
 
     def hurry(self) -> None:
         self.store.hurry()

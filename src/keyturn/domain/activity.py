@@ -2,10 +2,12 @@
 
 1. Entries are numbered without gaps from 1, over the whole installation.
 2. `content_hash = SHA-256(0x00 ‖ canonical JSON of the entry)`.
-3. `hash = SHA-256(0x01 ‖ previous hash ‖ number ‖ expiry ‖ content_hash)`, from 32 zero bytes on
-   (the leading bytes part the two uses, as RFC 9162, 2.1 does).
+3. `hash = SHA-256(0x01 ‖ previous hash ‖ number ‖ expiry ‖ content_hash ‖ change)`, from 32 zero
+   bytes on (the leading bytes part the two uses, as RFC 9162, 2.1 does). `change` is the canonical
+   JSON of the row that the entry's change has in the change log, nothing where it changed nothing.
 4. When an entry's retention ends its content goes and its `content_hash` stays, so the chain holds.
-   The expiry is in the chain: content that is gone before it was to go is a fault.
+   The expiry is in the chain: content that is gone before it was to go is a fault. So is the
+   change: which version an object has last is held by the chain for ever.
 """
 
 import hashlib
@@ -107,12 +109,36 @@ class Entry:
         return hashlib.sha256(b"\x00" + self.content()).digest()
 
 
-def chain(previous: bytes, number: int, expires_at: int, content_hash: bytes) -> bytes:
-    """The hash of entry `number`, given that of the entry before it."""
+@dataclass(frozen=True, slots=True)
+class LoggedChange:
+    """One row of the change log. As it stands in a database its cells may be of any type."""
+
+    position: int
+    kind: str
+    ref: str
+    version: int
+    workspace_id: str | None
+    at: int
+
+    def spelled(self) -> bytes:
+        """The canonical JSON. Raises `TypeError` where a cell cannot be spelled."""
+        cells = (self.position, self.kind, self.ref, self.version, self.workspace_id, self.at)
+        return json.dumps(cells, separators=(",", ":")).encode("ascii")
+
+
+def chain(
+    previous: bytes,
+    number: int,
+    expires_at: int,
+    content_hash: bytes,
+    change: LoggedChange | None = None,
+) -> bytes:
+    """The hash of entry `number`, given that of the entry before it, and the change it tells of."""
     return hashlib.sha256(
         b"\x01"
         + previous
         + number.to_bytes(8, "big")
         + expires_at.to_bytes(8, "big")
         + content_hash
+        + (b"" if change is None else change.spelled())
     ).digest()

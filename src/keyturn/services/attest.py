@@ -3,6 +3,9 @@
 Inside the database the chain shows every edit, removal and reordering. Only a head kept elsewhere
 shows that the *end* was cut off together with a genuine older head row: so heads are signed
 (Ed25519, RFC 8032) and written to a file beside the root secret, which may be copied anywhere.
+
+Each change is in the chain with its entry, also after the entry's content has gone, and each sealed
+row is held against its last change: so a row that the chain does not end with is a fault.
 """
 
 import base64
@@ -14,10 +17,11 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from keyturn.domain.activity import GENESIS, Entry, chain
+from keyturn.domain.activity import GENESIS, LoggedChange, chain
 from keyturn.domain.error import IntegrityFailed
 from keyturn.services.context import Context
-from keyturn.storage.activity import Activity, Link, LoggedChange
+from keyturn.services.scrub import missing_rows, walk_rows
+from keyturn.storage.activity import Activity, Link, place_of
 from keyturn.storage.log import Head
 
 _STEP = 1_000
@@ -124,7 +128,8 @@ def attest(
                 entries=0, changes=0, blanked=0, heads=len(heads), faults=(error.detail,)
             )
         log = transaction.activity
-        walk = _Walk(context.clock.now(), heads)
+        ledger = _Ledger(log)
+        walk = _Walk(context.clock.now(), heads, ledger)
         page: int | None = -1
         while page != walk.cursor:
             page = walk.cursor
@@ -139,7 +144,11 @@ def attest(
             )
         if walk.steps != log.count():
             faults.append("There are entries that stand nowhere in the log.")
-        changes = _check_changes(log, walk, head.position, faults)
+        faults += ledger.finish(head.position)
+        faults += [
+            f"The stored record of {damage.kind} {damage.ref} was changed from outside."
+            for damage in (*walk_rows(transaction), *missing_rows(transaction))
+        ]
     newest = max(heads, default=0)
     if newest > head.activity_number:
         faults.append(
@@ -148,7 +157,7 @@ def attest(
         )
     return Attestation(
         entries=walk.number,
-        changes=changes,
+        changes=ledger.last,
         blanked=walk.blanked,
         heads=len(heads),
         faults=tuple(faults),
@@ -173,17 +182,16 @@ def _signed_heads(notary: Notary, lines: Iterable[str], faults: list[str]) -> di
 
 
 class _Walk:
-    def __init__(self, now: int, heads: dict[int, SignedHead]) -> None:
+    def __init__(self, now: int, heads: dict[int, SignedHead], ledger: "_Ledger") -> None:
         self._now = now
         self._heads = heads
+        self._ledger = ledger
         self.cursor: int | None = None
         self.steps = 0
         self.number = 0
         self.hash = GENESIS
         self.blanked = 0
         self.faults: list[str] = []
-        self.changes: dict[int, LoggedChange] = {}
-        self.untold: set[int | None] = set()
 
     def step(self, link: Link) -> None:
         self.steps += 1
@@ -196,9 +204,11 @@ class _Walk:
             self.faults.append(f"What stands after entry {self.number} is no entry.")
             return
         self._check_content(link)
-        made = chain(self.hash, link.number, link.expires_at, link.content_hash)
-        if made != link.hash:
-            self.faults.append(f"Entry {link.number} does not follow from the one before it.")
+        if self._made(link) != link.hash:
+            self.faults.append(
+                f"Entry {link.number} does not follow from the one before it, or its change was "
+                "edited."
+            )
         signed = self._heads.get(link.number)
         if signed is not None and signed.hash != link.hash.hex():
             self.faults.append(f"Entry {link.number} is not the one whose head was signed.")
@@ -210,46 +220,74 @@ class _Walk:
             self.faults.append(f"Entry {link.number} cannot be read: it was edited.")
         elif entry is None:
             self.blanked += 1
-            self.untold.add(link.position)
             if link.expires_at > self._now:
                 self.faults.append(f"The content of entry {link.number} went before its time.")
         elif entry.content_hash() != link.content_hash:
             self.faults.append(f"Entry {link.number} was edited.")
-        elif entry.position is not None and entry.resource_version is not None:
-            self.changes[entry.position] = _told(entry, entry.position, entry.resource_version)
+
+    def _made(self, link: Link) -> bytes | None:
+        change = None if link.position is None else self._ledger.take(link.position)
+        try:
+            return chain(self.hash, link.number, link.expires_at, link.content_hash, change)
+        except (TypeError, ValueError, OverflowError):
+            return None
 
 
-def _told(entry: Entry, position: int, version: int) -> LoggedChange:
-    """What the change log must say of the change that an entry tells of."""
-    workspace_id = None if entry.workspace_id is None else str(entry.workspace_id)
-    is_slot = entry.resource_type == "slot"
-    return LoggedChange(
-        position=position,
-        kind="key" if entry.resource_type == "api_key" else entry.resource_type,
-        ref=f"{workspace_id}/{entry.resource_id}" if is_slot else entry.resource_id,
-        version=version,
-        workspace_id=workspace_id,
-        at=entry.created_at,
-    )
+class _Ledger:
+    """The change log, read beside the chain: the changes in order, each taken by its entry."""
+
+    def __init__(self, log: Activity) -> None:
+        self._log = log
+        self._cursor: int | None = None
+        self._ahead: list[tuple[LoggedChange, bool]] = []
+        self._is_over = False
+        self._steps = 0
+        self._faults: list[str] = []
+        self.last = 0
+
+    def take(self, position: int) -> LoggedChange | None:
+        """The change at this position, which is to be the next; None where it is not there."""
+        if position != self.last + 1:
+            self._faults.append(f"Change {self.last + 1} is told of by no entry.")
+        while (found := self._peek()) is not None:
+            if not _is_before(found, position):
+                break
+            self._faults.append(f"Change {found.position} is told of by no entry.")
+            self._drop()
+        if found is None or found.position != position:
+            self._faults.append(f"Change {position} is missing.")
+            return None
+        self._drop()
+        self.last = position
+        return found
+
+    def finish(self, position: int) -> list[str]:
+        """What is wrong with the change log, once the chain has been walked."""
+        while (found := self._peek()) is not None:
+            self._faults.append(f"Change {found.position} is told of by no entry.")
+            self._drop()
+        if self.last != position:
+            self._faults.append(f"The change log ends at {self.last}, its head says {position}.")
+        if self._steps != self._log.count_changes():
+            self._faults.append("There are changes that stand nowhere in the change log.")
+        return self._faults
+
+    def _peek(self) -> LoggedChange | None:
+        if not self._ahead and not self._is_over:
+            self._ahead = [*self._log.sealed_changes(after=self._cursor, limit=_STEP)]
+            self._ahead.reverse()
+            whole = [at for one, _ in self._ahead if (at := place_of(one)) is not None]
+            self._is_over = not whole
+            self._cursor = max(whole, default=None)
+        return self._ahead[-1][0] if self._ahead else None
+
+    def _drop(self) -> None:
+        change, is_genuine = self._ahead.pop()
+        self._steps += 1
+        if not is_genuine:
+            self._faults.append(f"Change {change.position} was edited.")
 
 
-def _check_changes(log: Activity, walk: _Walk, position: int, faults: list[str]) -> int:
-    page: int | None = -1
-    cursor: int | None = None
-    last = steps = 0
-    while page != cursor:
-        page = cursor
-        for change in log.changes(after=page, limit=_STEP):
-            steps += 1
-            if change.position != last + 1:
-                faults.append(f"Change {last + 1} is missing.")
-            told = walk.changes.get(change.position)
-            if told != change and not (told is None and change.position in walk.untold):
-                faults.append(f"Change {change.position} was edited.")
-            if isinstance(change.position, int):
-                cursor = last = change.position
-    if last != position:
-        faults.append(f"The change log ends at {last}, its head says {position}.")
-    if steps != log.count_changes():
-        faults.append("There are changes that stand nowhere in the change log.")
-    return last
+def _is_before(change: LoggedChange, position: int) -> bool:
+    at = place_of(change)
+    return at is None or at < position

@@ -8,7 +8,14 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, RowMapping, and_, func, or_, select, update
 
-from keyturn.domain.activity import ActivityStatus, Actor, ActorType, Category, Entry
+from keyturn.domain.activity import (
+    ActivityStatus,
+    Actor,
+    ActorType,
+    Category,
+    Entry,
+    LoggedChange,
+)
 from keyturn.domain.seal import Cell
 from keyturn.storage.schema import activity, changes
 from keyturn.storage.sealed import Damage
@@ -29,6 +36,7 @@ _CONTENT = (
     "request_id",
 )
 
+_CHANGE = tuple(changes.c[name] for name in LoggedChange.__slots__)
 _TEXTS = ("actor_label", "action", "resource_type", "resource_id", "message")
 _NUMBERS = ("retention_days", "created_at", "expires_at")
 
@@ -64,18 +72,6 @@ class Link:
     position: int | None
     content_hash: bytes
     hash: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedChange:
-    """One row of the change log as it stands; its cells may be of any type."""
-
-    position: int
-    kind: str
-    ref: str
-    version: int
-    workspace_id: str | None
-    at: int
 
 
 class Activity:
@@ -115,15 +111,44 @@ class Activity:
 
     def changes(self, *, after: int | None, limit: int) -> Sequence[LoggedChange]:
         """The next `limit` rows of the change log, in order; from the first one on without
-        `after`."""
-        query = (
-            select(*(changes.c[name] for name in LoggedChange.__slots__))
-            .order_by(changes.c.position)
-            .limit(limit)
-        )
+        `after`. Whether their seals hold is not asked (`sealed_changes`)."""
+        return [change for change, _ in self.sealed_changes(after=after, limit=limit)]
+
+    def sealed_changes(
+        self, *, after: int | None, limit: int
+    ) -> Sequence[tuple[LoggedChange, bool]]:
+        """As `changes`, each with whether its seal holds."""
+        query = select(*_CHANGE, changes.c.mac).order_by(changes.c.position).limit(limit)
         if after is not None:
             query = query.where(changes.c.position > after)
-        return [LoggedChange(*row) for row in self._session.connection.execute(query)]
+        return [self._sealed(row) for row in self._session.connection.execute(query)]
+
+    def _sealed(self, row: Sequence[Any]) -> tuple[LoggedChange, bool]:
+        *cells, seal = row
+        change = LoggedChange(*cells)
+        is_genuine = self._session.sealer.holds(changes.name, change_row(change), seal)
+        return change, is_genuine
+
+    def last_genuine_change(self, kind: str, ref: str) -> LoggedChange | None:
+        """An object's last change whose seal holds, whatever was put after it."""
+        query = (
+            select(*_CHANGE, changes.c.mac)
+            .where(changes.c.kind == kind, changes.c.ref == ref)
+            .order_by(changes.c.position.desc())
+        )
+        for row in self._session.connection.execute(query):
+            change, is_genuine = self._sealed(row)
+            if is_genuine:
+                return change
+        return None
+
+    def span(self) -> tuple[int, object, object]:
+        """How many changes there are, and the first and the last position."""
+        position = changes.c.position
+        row = self._session.connection.execute(
+            select(func.count(), func.min(position), func.max(position)).select_from(changes)
+        ).one()
+        return int(row[0]), row[1], row[2]
 
     def last_change(self, kind: str, ref: str) -> tuple[int, int] | None:
         """The position and the time of an object's last change."""
@@ -210,6 +235,17 @@ def _has_types(row: RowMapping) -> bool:
     )
 
 
+def place_of(change: LoggedChange) -> int | None:
+    """The position of a change as it stands, None where what stands there is none."""
+    position: object = change.position
+    return position if isinstance(position, int) else None
+
+
+def change_row(change: LoggedChange) -> dict[str, Cell]:
+    """The columns of a change that are sealed."""
+    return {name: getattr(change, name) for name in LoggedChange.__slots__}
+
+
 def entry_row(entry: Entry) -> dict[str, Cell]:
     """The entry's columns; its content can be rebuilt from them to the letter."""
     return {
@@ -244,6 +280,7 @@ def _link_of(row: RowMapping) -> Link:
         is_broken=not (
             all(isinstance(row[name], int) and row[name] >= 0 for name in ("number", "expires_at"))
             and all(isinstance(row[name], bytes) for name in ("content_hash", "hash"))
+            and isinstance(row["position"], int | None)
         ),
         expires_at=row["expires_at"],
         position=row["position"],

@@ -20,6 +20,7 @@ from uuid import UUID
 from keyturn.domain.key import Key
 from keyturn.domain.operator import Operator
 from keyturn.domain.workspace import Workspace
+from keyturn.storage.memory import Memory
 from keyturn.storage.sealed import Damage
 from keyturn.storage.transaction import Reading, Writing
 
@@ -78,6 +79,9 @@ class Store(Protocol):
 
     @property
     def credentials(self) -> CredentialReader: ...
+
+    @property
+    def memory(self) -> Memory: ...
 
     def read(self) -> AbstractContextManager[Reading]: ...
 

@@ -2,7 +2,8 @@
 
 The answer comes from the database each time. What is remembered is only that a row of exactly
 these cells was found good and what it decodes to, which cannot go stale: other cells are another
-row. So an edit from outside is seen at the very next verification.
+row. So an edit from outside is seen at the very next verification. That no later version was seen
+(`memory.py`) is asked each time.
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from keyturn.storage.contract import (
     OperatorCredential,
     Reference,
 )
+from keyturn.storage.memory import Memory, Seen
 from keyturn.storage.records import (
     KEYS,
     OPERATORS,
@@ -83,18 +85,25 @@ def _compiled(query: Select[*tuple[Any, ...]], dialect: Dialect) -> str:
 class CredentialDecoder:
     """Checks raw rows and decodes them, remembering the rows that it has found good."""
 
-    def __init__(self, sealer: Sealer, on_damage: OnDamage) -> None:
+    def __init__(self, sealer: Sealer, on_damage: OnDamage, memory: Memory) -> None:
         self._sealer = sealer
         self._on_damage = on_damage
-        self._good: dict[UUID, tuple[Sequence[Cell], Credential]] = {}
+        self._memory = memory
+        self._good: dict[UUID, tuple[Sequence[Cell], Credential, tuple[Seen, ...]]] = {}
 
-    def decode(self, reference: Reference, cells: Sequence[Cell] | None) -> Credential | None:
+    def mark(self) -> int:
+        """To be taken before the statement whose rows are decoded."""
+        return self._memory.mark()
+
+    def decode(
+        self, reference: Reference, cells: Sequence[Cell] | None, mark: int
+    ) -> Credential | None:
         """The credential in a row, None where there is no row, or a damaged one."""
         if cells is None:
             return None
         good = self._good.get(reference.id)
         if good is not None and good[0] == cells:
-            return good[1]
+            return good[1] if self._are_last(good[2], mark) else None
         credential = (
             self._decode_operator(reference.id, cells)
             if reference.is_operators
@@ -103,8 +112,19 @@ class CredentialDecoder:
         if credential is not None:
             if len(self._good) >= REMEMBERED:
                 self._good.pop(next(iter(self._good)), None)
-            self._good[reference.id] = (cells, credential)
+            seen = _seen(credential)
+            if not self._are_last(seen, mark):
+                return None
+            self._memory.remember(seen)
+            self._good[reference.id] = (cells, credential, seen)
         return credential
+
+    def _are_last(self, seen: tuple[Seen, ...], mark: int) -> bool:
+        for one in seen:
+            if self._memory.is_older(one, mark):
+                self._on_damage(Damage(one.kind, one.ref))
+                return False
+        return True
 
     def _decode_operator(self, id_: UUID, cells: Sequence[Cell]) -> OperatorCredential | None:
         row = OPERATORS.open(self._sealer, cells)
@@ -132,3 +152,15 @@ class CredentialDecoder:
             else:
                 owner = slot_of(slot).notes.owner
         return KeyCredential(key=key, workspace=workspace_of(tenant), owner=owner)
+
+
+def _seen(credential: Credential) -> tuple[Seen, ...]:
+    """The versions that a verdict rests on. A slot decides nothing."""
+    match credential:
+        case KeyCredential(key=key, workspace=workspace):
+            return (
+                Seen(KEYS.kind, str(key.id), key.version),
+                Seen(WORKSPACES.kind, str(workspace.id), workspace.version),
+            )
+        case OperatorCredential(operator=operator):
+            return (Seen(OPERATORS.kind, str(operator.id), operator.version),)

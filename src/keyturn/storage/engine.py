@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from keyturn.domain.error import StorageUnavailable
 from keyturn.domain.seal import Sealer
 from keyturn.storage.contract import OnDamage
+from keyturn.storage.memory import Memory
 from keyturn.storage.session import Session
 from keyturn.storage.transaction import Reading, Writing
 
@@ -75,6 +76,7 @@ class Transactions:
         self._recorder = recorder
         self._sealer = sealer
         self._on_damage = on_damage
+        self.memory = Memory()
         self._turn: AbstractContextManager[object] = turn if turn is not None else nullcontext()
 
     @contextmanager
@@ -102,12 +104,14 @@ class Transactions:
     @contextmanager
     def _session(self, engine: Engine) -> Iterator[Session]:
         session: Session | None = None
+        mark = self.memory.mark()
         try:
             with translated(), engine.connect() as connection, connection.begin() as transaction:
-                session = Session(connection, self._sealer)
+                session = Session(connection, self._sealer, self.memory, mark)
                 yield session
                 with translated(_REFUSED if engine is self._reader else _UNCERTAIN):
                     transaction.commit()
+            session.remember()
         finally:
             if session is not None:
                 for damage in session.damage:

@@ -1,4 +1,7 @@
-"""Keeping the first answer to a request that a client may send again. Never a token."""
+"""Keeping the first answer to a request that a client may send again. Never a token.
+
+The rows are sealed: what was changed from outside is never answered with.
+"""
 
 import json
 from dataclasses import dataclass
@@ -6,7 +9,10 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, delete, insert, select
 
+from keyturn.domain.error import IntegrityFailed
+from keyturn.domain.seal import Cell
 from keyturn.storage.schema import idempotency
+from keyturn.storage.sealed import MAC, Damage
 from keyturn.storage.session import Session
 
 
@@ -35,7 +41,8 @@ class Idempotency:
         self._session = session
 
     def find(self, scope: IdempotencyScope, *, since: int) -> StoredAnswer | None:
-        """The answer kept under `scope`, unless it is older than `since`."""
+        """The answer kept under `scope`, unless it is older than `since`. Raises `IntegrityFailed`
+        where it was changed from outside."""
         row = (
             self._session.connection.execute(
                 select(idempotency).where(*_within(scope), idempotency.c.created_at >= since)
@@ -45,6 +52,13 @@ class Idempotency:
         )
         if row is None:
             return None
+        cells = {name: cell for name, cell in row.items() if name != MAC}
+        if not self._session.sealer.holds(idempotency.name, cells, row[MAC]):
+            self._session.damage.append(Damage("answer", scope.idempotency_key))
+            raise IntegrityFailed(
+                "The answer that was kept for this idempotency key was changed from outside. See "
+                "whether the call was carried out, and use a new key."
+            )
         return StoredAnswer(
             body_hash=row["body_hash"],
             status=row["status"],
@@ -56,19 +70,19 @@ class Idempotency:
         """Keeps the answer, in the transaction of the change that it tells of."""
         connection = self._session.connection
         connection.execute(delete(idempotency).where(*_within(scope)))
-        connection.execute(
-            insert(idempotency).values(
-                caller_id=str(scope.caller_id),
-                workspace_id=str(scope.workspace_id),
-                route=scope.route,
-                idempotency_key=scope.idempotency_key,
-                body_hash=answer.body_hash,
-                status=answer.status,
-                headers=json.dumps(answer.headers),
-                body=answer.body,
-                created_at=now,
-            )
-        )
+        row: dict[str, Cell] = {
+            "caller_id": str(scope.caller_id),
+            "workspace_id": str(scope.workspace_id),
+            "route": scope.route,
+            "idempotency_key": scope.idempotency_key,
+            "body_hash": answer.body_hash,
+            "status": answer.status,
+            "headers": json.dumps(answer.headers),
+            "body": answer.body,
+            "created_at": now,
+        }
+        seal = self._session.sealer.seal(idempotency.name, row)
+        connection.execute(insert(idempotency), {**row, MAC: seal})
 
     def purge(self, before: int) -> int:
         """Deletes the answers older than `before`; says how many."""

@@ -7,7 +7,12 @@
 2. Each entry of the activity log is written here, in the transaction of the change it tells of: a
    change that cannot be logged does not happen.
 3. A change that can alter a verdict also gets a row in `changes` with the object's new version.
-4. The head is sealed: set back or forward behind our back, it stops all changes.
+4. Each row of `changes` is sealed, its position included, and stands in the chain (`attest`).
+5. The head is sealed: one that was edited stops all changes. So does a genuine *older* head, if
+   this process has seen a later one, or the file of signed heads named one at its start: a log that
+   is shorter than that, or has another entry in that place, is not written on. An older head that
+   was put back while no process ran, with the file of heads, is not seen here.
+6. Once the scrub has found that positions are missing, nothing is changed until they are back.
 """
 
 from dataclasses import dataclass, replace
@@ -15,10 +20,11 @@ from uuid import UUID
 
 from sqlalchemy import insert, select, update
 
-from keyturn.domain.activity import GENESIS, Entry, chain
+from keyturn.domain.activity import GENESIS, Entry, LoggedChange, chain
 from keyturn.domain.error import IntegrityFailed
 from keyturn.domain.seal import Cell
-from keyturn.storage.activity import entry_row
+from keyturn.storage.activity import change_row, entry_row
+from keyturn.storage.memory import Place, Seen
 from keyturn.storage.schema import activity, change_head, changes
 from keyturn.storage.sealed import MAC
 from keyturn.storage.session import Session
@@ -42,6 +48,10 @@ class Head:
     activity_number: int
     activity_hash: bytes
 
+    @property
+    def place(self) -> Place:
+        return Place(self.activity_number, self.activity_hash, self.position)
+
     def row(self) -> dict[str, Cell]:
         return {
             "id": 1,
@@ -62,7 +72,8 @@ def create_head(session: Session, epoch: UUID) -> None:
 
 
 def read_head(session: Session, *, lock: bool = False) -> Head:
-    """The head as it stands. Raises `IntegrityFailed` where its seal does not fit."""
+    """The head as it stands. Raises `IntegrityFailed` where its seal does not fit, or where the log
+    does not go on from the place that this process knows."""
     query = select(change_head).where(change_head.c.id == 1)
     found = (
         session.connection.execute(query.with_for_update() if lock else query).mappings().first()
@@ -74,11 +85,31 @@ def read_head(session: Session, *, lock: bool = False) -> Head:
         raise IntegrityFailed(
             "The head of the change log was changed from outside; run `keyturn activity verify`."
         )
-    return Head(
+    head = Head(
         epoch=row["epoch"],
         position=row["position"],
         activity_number=row["activity_number"],
         activity_hash=row["activity_hash"],
+    )
+    # Who holds the lock sees the newest head there is, whenever its transaction began.
+    _require_going_on(session, head, session.memory.newest(None if lock else session.mark))
+    session.reached = head.place
+    return head
+
+
+def _require_going_on(session: Session, head: Head, known: Place | None) -> None:
+    if known is None or head.place == known:
+        return
+    if head.activity_number > known.number and head.position >= known.position:
+        there = session.connection.execute(
+            select(activity.c.hash).where(activity.c.number == known.number)
+        ).scalar()
+        if known.number == 0 or there == known.hash:
+            return
+    raise IntegrityFailed(
+        f"The log does not go on from entry {known.number}, which it had reached: an old copy of "
+        "the database was put back. See `keyturn activity verify`; if you restored a backup, move "
+        "the file of signed heads aside and start again."
     )
 
 
@@ -87,6 +118,8 @@ class ChangeLog:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        if session.memory.fault is not None:
+            raise IntegrityFailed(session.memory.fault)
         self._begun = read_head(session, lock=True)
         self.head = self._begun
 
@@ -97,19 +130,14 @@ class ChangeLog:
         entry = replace(entry, position=None if change is None else position)
         number = self.head.activity_number + 1
         content_hash = entry.content_hash()
-        link = chain(self.head.activity_hash, number, entry.expires_at, content_hash)
-        if change is not None:
+        logged = None if change is None else _logged(change, entry, position)
+        link = chain(self.head.activity_hash, number, entry.expires_at, content_hash, logged)
+        if logged is not None:
+            row = change_row(logged)
             connection.execute(
-                insert(changes),
-                {
-                    "position": position,
-                    "kind": change.kind,
-                    "ref": change.ref,
-                    "version": change.version,
-                    "workspace_id": None if entry.workspace_id is None else str(entry.workspace_id),
-                    "at": entry.created_at,
-                },
+                insert(changes), {**row, MAC: self._session.sealer.seal(changes.name, row)}
             )
+            self._session.seen.append(Seen(logged.kind, logged.ref, logged.version))
         connection.execute(
             insert(activity),
             {
@@ -129,8 +157,28 @@ class ChangeLog:
         if self.head == self._begun:
             return
         row = self.head.row()
-        self._session.connection.execute(
+        done = self._session.connection.execute(
             update(change_head)
-            .where(change_head.c.id == 1, change_head.c.position == self._begun.position)
+            .where(
+                change_head.c.id == 1,
+                change_head.c.position == self._begun.position,
+                change_head.c.activity_number == self._begun.activity_number,
+            )
             .values(**row, mac=self._session.sealer.seal(change_head.name, row))
         )
+        if done.rowcount != 1:
+            raise IntegrityFailed(
+                "The head of the change log was changed from outside; nothing was changed by us."
+            )
+        self._session.reached = self.head.place
+
+
+def _logged(change: Change, entry: Entry, position: int) -> LoggedChange:
+    return LoggedChange(
+        position=position,
+        kind=change.kind,
+        ref=change.ref,
+        version=change.version,
+        workspace_id=None if entry.workspace_id is None else str(entry.workspace_id),
+        at=entry.created_at,
+    )

@@ -31,6 +31,7 @@ from keyturn.storage.credentials import (
     position_of,
 )
 from keyturn.storage.engine import Transactions
+from keyturn.storage.memory import Memory
 
 CONNECT_TIMEOUT_SECONDS = 3
 READERS = 20
@@ -156,7 +157,7 @@ class PostgresStore(Transactions):
             sealer=sealer,
             on_damage=on_damage,
         )
-        self.credentials = PostgresCredentials(url, sealer, on_damage)
+        self.credentials = PostgresCredentials(url, sealer, on_damage, self.memory)
 
     def ping(self) -> int:
         with self.read() as reading:
@@ -176,10 +177,10 @@ class PostgresCredentials:
 
     is_instant = False
 
-    def __init__(self, url: str, sealer: Sealer, on_damage: OnDamage) -> None:
+    def __init__(self, url: str, sealer: Sealer, on_damage: OnDamage, memory: Memory) -> None:
         self.patience = Patience(statement_ms=3_000, silence_seconds=4.0)
         self._url = url
-        self._decoder = CredentialDecoder(sealer, on_damage)
+        self._decoder = CredentialDecoder(sealer, on_damage, memory)
         dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]
         self._key = key_statement(dialect)
         self._operator = operator_statement(dialect)
@@ -188,10 +189,11 @@ class PostgresCredentials:
 
     def read(self, references: Iterable[Reference]) -> CredentialReading:
         wanted = list(references)
+        mark = self._decoder.mark()
         position, rows = self._asked(lambda connection: self._fetch(connection, wanted))
         found: dict[UUID, Credential] = {}
         for reference, cells in rows:
-            credential = self._decoder.decode(reference, cells)
+            credential = self._decoder.decode(reference, cells, mark)
             if credential is not None:
                 found[reference.id] = credential
         return CredentialReading(found=found, position=position)

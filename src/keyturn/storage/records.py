@@ -17,9 +17,38 @@ from keyturn.domain.workspace import Workspace, WorkspaceStatus
 from keyturn.storage import schema
 from keyturn.storage.sealed import SealedTable
 
-KEYS = SealedTable(schema.keys, "key", schema.keys.c.id)
-WORKSPACES = SealedTable(schema.workspaces, "workspace", schema.workspaces.c.id)
-OPERATORS = SealedTable(schema.operators, "operator", schema.operators.c.id)
+
+def _spelled_id(row: Mapping[str, Cell]) -> str:
+    return str(row["id"])
+
+
+def _spelled_slot(row: Mapping[str, Cell]) -> str:
+    workspace_id, service, environment = row["workspace_id"], row["service"], row["environment"]
+    return f"{workspace_id!s}/{service!s}-{environment!s}"
+
+
+KEYS = SealedTable(
+    schema.keys,
+    "key",
+    schema.keys.c.id,
+    spell_ref=_spelled_id,
+    remedy="it is denied everywhere, and nothing can be done to it but to revoke it. Make another "
+    "key, and see the activity log.",
+)
+WORKSPACES = SealedTable(
+    schema.workspaces,
+    "workspace",
+    schema.workspaces.c.id,
+    spell_ref=_spelled_id,
+    remedy="all its keys are denied, and it cannot be changed. Restore the database from a backup.",
+)
+OPERATORS = SealedTable(
+    schema.operators,
+    "operator",
+    schema.operators.c.id,
+    spell_ref=_spelled_id,
+    remedy="its token is denied, and nothing can be done to it. Make another operator.",
+)
 SLOTS = SealedTable(
     schema.slots,
     "slot",
@@ -28,7 +57,19 @@ SLOTS = SealedTable(
     + schema.slots.c.service
     + literal_column("'-'")
     + schema.slots.c.environment,
+    spell_ref=_spelled_slot,
+    remedy="what it says is left out, and its keys work on. Give the slot its notes anew.",
 )
+
+
+SEALED = {one.kind: one for one in (KEYS, WORKSPACES, OPERATORS, SLOTS)}
+
+
+def part_slot_ref(ref: str) -> tuple[str, str, str] | None:
+    """The identity of the slot that a reference names, None where it names none."""
+    workspace_id, _, name = ref.partition("/")
+    service, dash, environment = name.rpartition("-")
+    return (workspace_id, service, environment) if dash else None
 
 
 def slot_ref(workspace_id: UUID, name: SlotName) -> str:

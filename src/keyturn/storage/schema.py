@@ -101,6 +101,7 @@ changes = Table(
     _number("version"),
     _text("workspace_id", optional=True),
     _number("at"),
+    Column("mac", Blob, nullable=False),
     Index("ix_changes_kind_ref_position", "kind", "ref", "position"),
 )
 
@@ -287,6 +288,7 @@ idempotency = Table(
     _text("headers"),
     _text("body"),
     _number("created_at"),
+    Column("mac", Blob, nullable=False),
     PrimaryKeyConstraint("caller_id", "workspace_id", "route", "idempotency_key"),
     Index("ix_idempotency_created_at", "created_at"),
 )

@@ -1,19 +1,22 @@
 """Sealed tables: rows whose every column is under a MAC, and whose version must be the last logged.
 
 A row that fails is *damage*: it is reported, denied alone, and never repaired silently. Damage is
-either a seal that does not fit (edited, swapped, forged) or a version that is not the last one the
-change log has for the row (an old genuine row put back).
+one of three: a seal that does not fit (edited, swapped, forged); a last change whose own seal does
+not fit, or which is of another version (an old genuine row put back); a version below one that this
+process has seen (`memory.py`: an old row put back, and the changes after it taken out).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import (
     Connection,
     ScalarSelect,
     Table,
+    Text,
     and_,
+    delete,
     func,
     insert,
     literal,
@@ -21,13 +24,37 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import ColumnElement
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import GenericFunction
 
 from keyturn.domain.error import VersionMoved
 from keyturn.domain.seal import Cell, Sealer
+from keyturn.storage.memory import Seen
 from keyturn.storage.schema import changes
 
 MAC = "mac"
+
+_SEPARATOR = "|"
+
+
+class _Hex(GenericFunction[str]):
+    """Bytes as hexadecimal digits, in the spelling of either engine."""
+
+    type = Text()
+    name = "keyturn_hex"
+    inherit_cache = True
+
+
+@compiles(_Hex, "sqlite")
+def _hex_sqlite(element: _Hex, compiler: SQLCompiler, **options: Any) -> str:
+    return f"hex({compiler.process(element.clauses, **options)})"
+
+
+@compiles(_Hex, "postgresql")
+def _hex_postgresql(element: _Hex, compiler: SQLCompiler, **options: Any) -> str:
+    return f"encode({compiler.process(element.clauses, **options)}, 'hex')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +68,34 @@ class Damage:
 class SealedTable:
     """What one sealed table needs to be read and written safely."""
 
-    def __init__(self, table: Table, kind: str, ref: ColumnElement[str]) -> None:
+    def __init__(
+        self,
+        table: Table,
+        kind: str,
+        ref: ColumnElement[str],
+        *,
+        spell_ref: Callable[[Mapping[str, Cell]], str],
+        remedy: str,
+    ) -> None:
         self.table = table
         self.kind = kind
         self.ref = ref
+        self.spell_ref = spell_ref
+        self.remedy = remedy
         self.columns = tuple(c.name for c in table.columns if c.name != MAC)
-        self._identity = tuple(c.name for c in table.primary_key.columns)
+        self.identity = tuple(c.name for c in table.primary_key.columns)
         self._selection = (
             *(table.c[name] for name in self.columns),
             table.c[MAC],
-            self._last_logged_version(),
+            self._last_change(),
         )
 
-    def _last_logged_version(self) -> ScalarSelect[int]:
-        """The version that the change log has last for the row, as a subquery."""
+    def _last_change(self) -> ScalarSelect[str]:
+        """The row's last change in one text, its seal included, as a subquery.
+
+        One text, since a join would let an engine plan a walk over all changes, and a subquery
+        gives one value. It may spell a cell of another type alike; that is for the attestation.
+        """
         kind: ColumnElement[str] = literal_column(f"'{self.kind}'")
         mine = changes.alias()
         last = (
@@ -62,8 +103,20 @@ class SealedTable:
             .where(mine.c.kind == kind, mine.c.ref == self.ref)
             .correlate(self.table)
         )
+        bar: ColumnElement[str] = literal_column(f"'{_SEPARATOR}'")
+        packed: ColumnElement[str] = (
+            changes.c.position.cast(Text)
+            + bar
+            + changes.c.version.cast(Text)
+            + bar
+            + changes.c.at.cast(Text)
+            + bar
+            + _Hex(changes.c.mac)
+            + bar
+            + func.coalesce(changes.c.workspace_id, literal_column("''"))
+        )
         return (
-            select(changes.c.version)
+            select(packed)
             .where(changes.c.position == last.scalar_subquery())
             .correlate(self.table)
             .scalar_subquery()
@@ -80,10 +133,17 @@ class SealedTable:
     def open(self, sealer: Sealer, cells: Sequence[Cell]) -> dict[str, Cell] | None:
         """The row by column name, or None where it is damaged. `cells` are those of `selection`."""
         row = dict(zip(self.columns, cells, strict=False))
-        seal, logged = cells[-2], cells[-1]
-        if not sealer.holds(self.table.name, row, seal) or logged != row["version"]:
+        if not sealer.holds(self.table.name, row, cells[-2]):
             return None
-        return row
+        last = _change(self.kind, self.spell_ref(row), cells[-1])
+        if last is None or last["version"] != row["version"]:
+            return None
+        seal = last.pop(MAC)
+        return row if sealer.holds(changes.name, last, seal) else None
+
+    def seen(self, row: Mapping[str, Cell]) -> Seen:
+        """What is to be remembered of a row that was found good."""
+        return Seen(self.kind, self.spell_ref(row), cast(int, row["version"]))
 
     def insert(self, connection: Connection, sealer: Sealer, row: Mapping[str, Cell]) -> None:
         connection.execute(insert(self.table), self._sealed(sealer, row))
@@ -93,7 +153,7 @@ class SealedTable:
     ) -> None:
         """Compare-and-swap: writes `row` where version `expected` stands, else `VersionMoved`."""
         where = and_(
-            *(self.table.c[name] == literal(row[name]) for name in self._identity),
+            *(self.table.c[name] == literal(row[name]) for name in self.identity),
             self.table.c.version == expected,
         )
         done = connection.execute(
@@ -102,8 +162,35 @@ class SealedTable:
         if done.rowcount != 1:
             raise VersionMoved("This was changed by somebody else; read it again and repeat.")
 
+    def overwrite(self, connection: Connection, sealer: Sealer, row: Mapping[str, Cell]) -> None:
+        """Puts `row` in the place of whatever has its identity, for the repair of damage."""
+        identity = (self.table.c[name] == literal(row[name]) for name in self.identity)
+        connection.execute(delete(self.table).where(*identity))
+        self.insert(connection, sealer, row)
+
     def _sealed(self, sealer: Sealer, row: Mapping[str, Cell]) -> dict[str, Cell]:
         return {**row, MAC: sealer.seal(self.table.name, row)}
+
+
+def _change(kind: str, ref: str, packed: Cell) -> dict[str, Cell] | None:
+    """The row of the change log in a packed text, its seal included; None where it is none."""
+    parts = packed.split(_SEPARATOR, 4) if isinstance(packed, str) else ()
+    if len(parts) != 5:
+        return None
+    try:
+        position, version, at = map(int, parts[:3])
+        seal = bytes.fromhex(parts[3])
+    except ValueError:
+        return None
+    return {
+        "position": position,
+        "kind": kind,
+        "ref": ref,
+        "version": version,
+        "workspace_id": parts[4] or None,
+        "at": at,
+        MAC: seal,
+    }
 
 
 def cells_of(row: Sequence[Any], start: int, width: int) -> tuple[Cell, ...]:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Row, Select
 
 from keyturn.domain.error import IntegrityFailed
 from keyturn.domain.seal import Cell, Sealer
+from keyturn.storage.memory import Memory, Place, Seen
 from keyturn.storage.sealed import Damage, SealedTable
 
 Record = TypeVar("Record")
@@ -15,11 +16,25 @@ Record = TypeVar("Record")
 
 @dataclass(slots=True)
 class Session:
-    """One transaction's tools. `damage` gathers what was found, for the store to report."""
+    """One transaction's tools.
+
+    `damage` gathers what was found, for the store to report; `seen` what is to be remembered once
+    the transaction has ended well. `mark` is the memory's from before it began.
+    """
 
     connection: Connection
     sealer: Sealer
+    memory: Memory = field(default_factory=Memory)
+    mark: int = 0
     damage: list[Damage] = field(default_factory=list)
+    seen: list[Seen] = field(default_factory=list)
+    reached: Place | None = None
+
+    def remember(self) -> None:
+        """To be called once the transaction has ended well."""
+        self.memory.remember(self.seen)
+        if self.reached is not None:
+            self.memory.expect(self.reached)
 
     def open(
         self,
@@ -30,10 +45,13 @@ class Session:
     ) -> Record | None:
         """The record in a row, or None (and a report) where the row is damaged."""
         row = table.open(self.sealer, cells)
-        if row is None:
-            self.damage.append(Damage(table.kind, ref))
-            return None
-        return decode(row)
+        if row is not None:
+            seen = table.seen(row)
+            if not self.memory.is_older(seen, self.mark):
+                self.seen.append(seen)
+                return decode(row)
+        self.damage.append(Damage(table.kind, ref))
+        return None
 
     def gather(
         self,
@@ -67,7 +85,6 @@ class Session:
         record = self.open(table, cells, decode, ref)
         if record is None:
             raise IntegrityFailed(
-                f"The stored record of this {table.kind} was changed from outside; it is denied "
-                "everywhere and can no longer be changed. Replace it, and see the activity log."
+                f"The stored record of this {table.kind} was changed from outside; {table.remedy}"
             )
         return record

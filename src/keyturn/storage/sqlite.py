@@ -30,6 +30,7 @@ from keyturn.storage.credentials import (
     position_of,
 )
 from keyturn.storage.engine import Transactions, Turn
+from keyturn.storage.memory import Memory
 
 BUSY_TIMEOUT_MS = 5_000
 READERS = 40
@@ -76,7 +77,7 @@ class SqliteStore(Transactions):
             turn=self._queue,
         )
         try:
-            self.credentials = SqliteCredentials(path, sealer, on_damage)
+            self.credentials = SqliteCredentials(path, sealer, on_damage, self.memory)
         except sqlite3.DatabaseError as error:
             raise InstallationFault(
                 f"The file {path} cannot be used as a database: {error}.",
@@ -103,9 +104,9 @@ class SqliteCredentials:
 
     is_instant = True
 
-    def __init__(self, path: Path, sealer: Sealer, on_damage: OnDamage) -> None:
+    def __init__(self, path: Path, sealer: Sealer, on_damage: OnDamage, memory: Memory) -> None:
         self._connection = _connect(path, pragmas=("query_only=ON",))
-        self._decoder = CredentialDecoder(sealer, on_damage)
+        self._decoder = CredentialDecoder(sealer, on_damage, memory)
         dialect = SQLiteDialect_pysqlite(paramstyle="named")
         self._key = key_statement(dialect)
         self._operator = operator_statement(dialect)
@@ -143,7 +144,8 @@ class SqliteCredentials:
             pass
         if len(self._known) >= REMEMBERED:
             self._known.clear()
-        credential = self._decoder.decode(reference, self._row(reference))
+        mark = self._decoder.mark()
+        credential = self._decoder.decode(reference, self._row(reference), mark)
         self._known[identity] = credential
         return credential
 

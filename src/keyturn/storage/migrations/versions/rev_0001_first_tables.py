@@ -93,6 +93,7 @@ def upgrade() -> None:
         Column("version", BigInteger(), nullable=False),
         Column("workspace_id", TEXT, nullable=True),
         Column("at", BigInteger(), nullable=False),
+        Column("mac", Blob(), nullable=False),
         PrimaryKeyConstraint("position", name=op.f("pk_changes")),
     )
     op.create_index(
@@ -109,6 +110,7 @@ def upgrade() -> None:
         Column("headers", TEXT, nullable=False),
         Column("body", TEXT, nullable=False),
         Column("created_at", BigInteger(), nullable=False),
+        Column("mac", Blob(), nullable=False),
         PrimaryKeyConstraint(
             "caller_id", "workspace_id", "route", "idempotency_key", name=op.f("pk_idempotency")
         ),
