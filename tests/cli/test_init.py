@@ -17,8 +17,10 @@ def mode(path: Path) -> int:
 
 
 def contents(home: Path) -> dict[str, bytes]:
-    """All that is kept; `lock` only names the process that had it last."""
-    return {file.name: file.read_bytes() for file in home.iterdir() if file.name != "lock"}
+    """All that is kept; a lock only names the process that had it last."""
+    return {
+        file.name: file.read_bytes() for file in home.iterdir() if not file.name.endswith("lock")
+    }
 
 
 @pytest.mark.parametrize("engine", ENGINES)

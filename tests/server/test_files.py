@@ -9,7 +9,7 @@ import pytest
 
 from keyturn.domain.error import InstallationFault
 from keyturn.server.files import append_line, make_private_folder, write_private
-from keyturn.server.lock import FolderLock
+from keyturn.server.lock import FileLock
 
 FORKS = multiprocessing.get_context("forkserver")
 LONG = "x" * 200_000
@@ -100,19 +100,19 @@ def test_a_folder_is_made_private_with_its_parents_and_one_that_is_there_is_left
 
 
 def test_a_folder_is_locked_once_and_the_holder_is_named(tmp_path: Path) -> None:
-    with FolderLock(tmp_path):
+    with FileLock(tmp_path / "lock", tmp_path):
         with (
             pytest.raises(InstallationFault, match=rf"process {os.getpid()}\) runs on") as refused,
-            FolderLock(tmp_path),
+            FileLock(tmp_path / "lock", tmp_path),
         ):
             pass
         assert "Stop it first" in refused.value.remedy
-    with FolderLock(tmp_path):
+    with FileLock(tmp_path / "lock", tmp_path):
         pass
 
 
 def _hold(folder: Path) -> None:
-    with FolderLock(folder):
+    with FileLock(folder / "lock", folder):
         (folder / "held").touch()
         time.sleep(60)
 
@@ -123,11 +123,14 @@ def test_a_lock_ends_with_the_process_that_holds_it(tmp_path: Path) -> None:
     deadline = time.monotonic() + 30
     while not (tmp_path / "held").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
-    with pytest.raises(InstallationFault, match=f"process {process.pid}"), FolderLock(tmp_path):
+    with (
+        pytest.raises(InstallationFault, match=f"process {process.pid}"),
+        FileLock(tmp_path / "lock", tmp_path),
+    ):
         pass
     process.kill()
     process.join()
-    with FolderLock(tmp_path):
+    with FileLock(tmp_path / "lock", tmp_path):
         pass
 
 
@@ -136,6 +139,6 @@ def test_a_folder_that_cannot_be_locked_is_named(name: str, tmp_path: Path) -> N
     (tmp_path / "file").touch()
     with (
         pytest.raises(InstallationFault, match=f"{name} cannot be used"),
-        FolderLock(tmp_path / name),
+        FileLock(tmp_path / name / "lock", tmp_path / name),
     ):
         pass

@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -12,7 +13,7 @@ from keyturn.domain.error import GrantExceeded, KeyturnError, StorageUnavailable
 from keyturn.domain.instant import DAY
 from keyturn.services.journal import Subject, note_refusal
 from keyturn.services.meter import BATCH, ROOM, Meter
-from keyturn.services.tidy import ONCE, tidy
+from keyturn.services.tidy import ONCE, Tidier, tidy
 from keyturn.services.watch import DamageWatch
 from keyturn.storage.activity import ActivityFilter
 from keyturn.storage.contract import CredentialReader, Store
@@ -185,13 +186,15 @@ def test_tidying_takes_what_has_outlived_its_retention_and_nothing_else(house: H
         subject=Subject(workspace_id=house.workspace_id, type="slot", id="scheduler-prod"),
         error=GrantExceeded("No."),
     )
-    assert tidy(context) == replace(tidy(context), requests=0, entries=0, answers=0)
+    assert tidy(context, house.clock.now()) == replace(
+        tidy(context, house.clock.now()), requests=0, entries=0, answers=0
+    )
     house.clock.advance(8 * DAY)
-    tidied = tidy(context)
+    tidied = tidy(context, house.clock.now())
     assert (tidied.requests, tidied.entries, tidied.answers) == (3, 0, 1)
     assert tidied.is_done
     house.clock.advance(2 * DAY)
-    assert tidy(context).entries == 1
+    assert tidy(context, house.clock.now()).entries == 1
     assert house.attest().is_sound
     assert house.attest().blanked == 1
 
@@ -200,9 +203,61 @@ def test_tidying_says_when_more_is_waiting(house: House) -> None:
     meter = Meter(house.context)
     note_some(meter, house, ONCE + 10)
     meter.flush()
-    assert not tidy(house.context).is_done
-    second = tidy(house.context)
+    assert not tidy(house.context, house.clock.now()).is_done
+    second = tidy(house.context, house.clock.now())
     assert (second.requests, second.is_done) == (10, True)
+
+
+class _OwnClock:
+    """A store whose database has a clock of its own."""
+
+    def __init__(self, house: House) -> None:
+        self._store = house.store
+        self.now = house.clock.now()
+
+    def ping(self) -> int:
+        return self.now
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+def test_a_clock_that_jumped_ahead_takes_no_history_with_it(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    start = house.clock.now()
+    making.record(house.store, making.request(start))
+    store = _OwnClock(house)
+    context = replace(house.context, store=store, request_retention_days=5)
+    tidier = Tidier(context)
+    for jumped in ("this machine", "both"):
+        if jumped == "this machine":
+            house.clock.jump(1_000 * DAY)
+        else:
+            store.now += 1_000 * DAY
+        tidied = tidier.tidy()
+        assert (tidied.requests, tidied.entries, tidied.is_done) == (0, 0, True), jumped
+    assert tidier.supported_now() == start + DAY
+    assert len([one for one in caplog.records if one.name == "keyturn.tidy"]) == 1
+    making.record(house.store, making.request(house.clock.now()))  # what it records proves nothing
+    assert tidier.tidy().requests == 0
+    house.clock.advance(5 * DAY)  # it has run that long
+    store.now += 5 * DAY
+    assert tidier.supported_now() == start + 6 * DAY
+    assert tidier.tidy().requests == 1
+    assert tidier.tidy().entries == 0
+
+
+def test_a_clock_that_is_right_is_gone_by(house: House) -> None:
+    start = house.clock.now()
+    making.record(house.store, making.request(start))
+    store = _OwnClock(house)
+    tidier = Tidier(replace(house.context, store=store, request_retention_days=5))
+    for _ in range(6):
+        house.clock.advance(DAY)
+        store.now += DAY
+        assert tidier.supported_now() == house.clock.now()
+    assert tidier.tidy().requests == 1
 
 
 # --- the activity log -----------------------------------------------------------------------------

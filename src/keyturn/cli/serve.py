@@ -3,7 +3,7 @@
 import click
 
 from keyturn.cli.loading import settings_for
-from keyturn.server.install import TOKEN_FILE, install, is_installed, run_migrations
+from keyturn.server.install import TOKEN_FILE, make_folders, make_ready
 from keyturn.server.logs import configure_logs
 from keyturn.server.serve import serve as run_server
 from keyturn.server.settings import Settings
@@ -17,12 +17,13 @@ def dev() -> None:
     otherwise.
     """
     settings = settings_for("development")
-    if is_installed(settings):
-        run_migrations(settings)
-    else:
-        install(settings)
+    make_folders(settings)
     configure_logs()
-    run_server(settings, lambda address: click.echo(_welcome(settings, address)))
+    run_server(
+        settings,
+        lambda address: click.echo(_welcome(settings, address)),
+        prepare=lambda: make_ready(settings),
+    )
 
 
 @click.command()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import UUID
 
-from keyturn.domain.error import RecordingSaturated
+from keyturn.domain.error import RecordingSaturated, StorageUnavailable
 from keyturn.http.metrics import Metrics
 from keyturn.http.trickle import Trickle
 from keyturn.services.context import Context
@@ -17,6 +17,7 @@ from keyturn.services.meter import Meter
 from keyturn.storage.contract import CredentialReading, Reference
 
 LOOKUP_THREADS = 8
+LOOKUP_SECONDS = 5.0
 
 _ROOM_TRIES = 100
 _ROOM_WAIT_SECONDS = 0.02
@@ -93,15 +94,18 @@ class Desk:
         return self._sole[0]
 
     async def elsewhere(self, verb: Callable[..., Result], *arguments: object) -> Result:
-        """What a verb that reads the database gives, without stopping the event loop."""
+        """What a verb that reads the database gives, without stopping the event loop. Raises
+        `StorageUnavailable` where that takes too long."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.lookups, verb, *arguments)
+        try:
+            async with asyncio.timeout(LOOKUP_SECONDS):
+                return await loop.run_in_executor(self.lookups, verb, *arguments)
+        except TimeoutError as error:
+            raise StorageUnavailable("The database does not answer in time; try again.") from error
 
     async def look_up(self, references: Iterable[Reference]) -> CredentialReading:
         """Reads credentials: at once where the engine can, else in a thread."""
         reader = self.context.store.credentials
         if reader.is_instant:
             return reader.read(references)
-        return await asyncio.get_running_loop().run_in_executor(
-            self.lookups, reader.read, list(references)
-        )
+        return await self.elsewhere(reader.read, list(references))

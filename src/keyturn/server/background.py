@@ -9,7 +9,7 @@ from keyturn.http.metrics import Metrics
 from keyturn.server.heads import HeadsFile
 from keyturn.services.context import Context
 from keyturn.services.meter import Meter
-from keyturn.services.tidy import tidy
+from keyturn.services.tidy import Tidier
 from keyturn.services.watch import DamageWatch
 
 FLUSH_SECONDS = 0.2
@@ -18,6 +18,8 @@ TIDY_SECONDS = 600.0
 TIDY_AGAIN_SECONDS = 0.5
 HOLD_SECONDS = 5.0
 LAST_ATTEMPTS = 3
+STOP_SECONDS = 0.5
+LAST_SECONDS = 2.5
 
 _log = logging.getLogger("keyturn.background")
 
@@ -35,9 +37,14 @@ class Ticker:
     def start(self) -> None:
         self._thread.start()
 
-    def stop(self) -> None:
+    def tell(self) -> None:
+        """Tells it to end."""
         self._stopping.set()
-        self._thread.join()
+
+    def stop(self) -> None:
+        """Waits a moment until it has ended; it may be waiting for a database that is silent."""
+        self._stopping.set()
+        self._thread.join(STOP_SECONDS)
 
     def _run(self) -> None:
         wait = 0.0
@@ -74,6 +81,7 @@ class Background:
         self._damage = damage
         self._heads = heads
         self._is_sole = is_sole
+        self._tidier = Tidier(context)
         self._tickers = (
             Ticker("recording", self._record),
             Ticker("watching", self._watch),
@@ -88,10 +96,20 @@ class Background:
     def stop(self) -> None:
         """Ends them all, then keeps what was noted last."""
         for ticker in self._tickers:
+            ticker.tell()
+        for ticker in self._tickers:
             ticker.stop()
-        lost = self._meter.flush_finally(LAST_ATTEMPTS)
-        if lost:
-            _log.critical("the database took no more: %d requests are not recorded", lost)
+        last = threading.Thread(target=self._keep_last, name="last", daemon=True)
+        last.start()
+        last.join(LAST_SECONDS)
+        if self._meter.waiting:
+            _log.critical(
+                "the database took no more: %d requests are not recorded", self._meter.waiting
+            )
+
+    def _keep_last(self) -> None:
+        if self._meter.flush_finally(LAST_ATTEMPTS):
+            return
         try:
             self._heads.keep_up(self._context)
         except OSError as error:
@@ -109,7 +127,7 @@ class Background:
         return WATCH_SECONDS
 
     def _tidy(self) -> float:
-        return TIDY_SECONDS if tidy(self._context).is_done else TIDY_AGAIN_SECONDS
+        return TIDY_SECONDS if self._tidier.tidy().is_done else TIDY_AGAIN_SECONDS
 
     def _hold(self) -> float:
         if not self._is_sole():

@@ -1,5 +1,6 @@
 """Putting the parts together: the one place that names a concrete engine."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from keyturn.server.background import Background
 from keyturn.server.diagnose import database_fault
 from keyturn.server.edge import Edge
 from keyturn.server.heads import HeadsFile
-from keyturn.server.lock import FolderLock
+from keyturn.server.lock import FileLock
 from keyturn.server.secret import RootSecret, load_root_secret
 from keyturn.server.settings import Settings
 from keyturn.services.attest import Notary
@@ -32,6 +33,8 @@ from keyturn.storage.installation import Installation
 from keyturn.storage.migrate import known_revisions, newest_revision, present_revision
 
 DEFAULT_BRAND = "kt"
+READY_SECONDS = 1.0
+READY_AT_MOST_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,26 +47,39 @@ class House:
     damage: DamageWatch
 
 
-def migration_engine(settings: Settings) -> Engine:
-    """An engine for migrations and checks. Raises `InstallationFault` where a part is missing."""
+def migration_engine(settings: Settings, *, patient: bool = False) -> Engine:
+    """An engine for checks, and where `patient` for migrations. Raises `InstallationFault`
+    where a part is missing."""
     path = settings.sqlite_path
     if path is not None:
         from keyturn.storage.sqlite import sqlite_engine
 
         return sqlite_engine(path)
-    engine: Engine = _postgresql().postgres_engine(settings.database_url)
+    module = _postgresql()
+    engine: Engine = module.postgres_engine(
+        settings.database_url, patience=module.unbounded() if patient else None
+    )
     return engine
 
 
-def open_store(settings: Settings, secret: RootSecret, damage: DamageWatch) -> Store:
-    """The store that the settings name. Raises `InstallationFault` where it cannot be opened."""
+def open_store(
+    settings: Settings, secret: RootSecret, damage: DamageWatch, *, patient: bool = False
+) -> Store:
+    """The store that the settings name; a `patient` one lets each question take its time. Raises
+    `InstallationFault` where it cannot be opened."""
     sealer = Sealer(secret.key("row-mac"))
     path = settings.sqlite_path
     if path is not None:
         from keyturn.storage.sqlite import SqliteStore
 
-        return SqliteStore(path, sealer, damage.report)
-    store: Store = _postgresql().PostgresStore(settings.database_url, sealer, damage.report)
+        return SqliteStore(path, sealer, damage.report, clock=None if patient else SystemClock())
+    module = _postgresql()
+    store: Store = module.PostgresStore(
+        settings.database_url,
+        sealer,
+        damage.report,
+        patience=module.unbounded() if patient else None,
+    )
     return store
 
 
@@ -80,19 +96,30 @@ def _postgresql() -> ModuleType:
 
 @contextmanager
 def sole_process(settings: Settings) -> Iterator[Callable[[], bool]]:
-    """Makes sure that no other process serves this database, and gives a way to make sure again.
+    """Makes sure that no other process serves or changes this database or this data folder, and
+    gives a way to make sure again.
 
-    Raises `InstallationFault` where one does.
+    The lock of an SQLite database lies beside its file, whatever the data folder. Raises
+    `InstallationFault` where one does.
     """
     if not settings.home.is_dir():
         raise InstallationFault(
             f"There is no data folder at {settings.home}.",
             remedy="Run `keyturn init` first, or name the right folder in KEYTURN_HOME.",
         )
-    if settings.sqlite_path is not None:
-        with FolderLock(settings.home):
-            yield lambda: True
-        return
+    with FileLock(settings.home / "lock", settings.home):
+        path = settings.sqlite_path
+        if path is not None:
+            file = path.resolve()
+            with FileLock(file.with_name(f"{file.name}.lock"), path):
+                yield lambda: True
+        else:
+            with _sole_of_server(settings) as is_sole:
+                yield is_sole
+
+
+@contextmanager
+def _sole_of_server(settings: Settings) -> Iterator[Callable[[], bool]]:
     lock = _postgresql().DatabaseLock(settings.database_url)
     try:
         held = lock.hold()
@@ -124,15 +151,16 @@ def make_context(settings: Settings, secret: RootSecret, store: Store, brand: st
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[House]:
-    """The installation that the settings name, checked before it is given out.
+def opened(settings: Settings, *, patient: bool = False) -> Iterator[House]:
+    """The installation that the settings name, checked before it is given out; `patient` is for
+    checks of the whole of it.
 
     Raises `InstallationFault` where the secret, the database or what is in it does not fit.
     """
     secret = load_root_secret(settings.root_secret_file)
     require_present(settings)
     damage = DamageWatch()
-    store = open_store(settings, secret, damage)
+    store = open_store(settings, secret, damage, patient=patient)
     try:
         try:
             with store.read() as transaction:
@@ -248,7 +276,7 @@ def build_node(house: House, is_sole: Callable[[], bool]) -> Node:
         version=__version__,
         environment=settings.environment,
         proxies=settings.trusted_proxies,
-        check=lambda: check_readiness(context),
+        check=ReadinessCheck(context),
     )
     edge = Edge(
         app=build_app(desk),
@@ -265,6 +293,38 @@ def build_node(house: House, is_sole: Callable[[], bool]) -> Node:
         is_sole=is_sole,
     )
     return Node(edge=edge, desk=desk, background=background)
+
+
+class ReadinessCheck:
+    """Looks once in a while, however many ask: anybody may.
+
+    Who asks while somebody else looks is given the last outcome, for as long as it is of use.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._turn = threading.Lock()
+        self._last: tuple[float, Readiness] | None = None
+
+    def __call__(self) -> Readiness:
+        if self._turn.acquire(timeout=-1 if self._last is None else 0):
+            try:
+                return self._recent(READY_SECONDS) or self._look()
+            finally:
+                self._turn.release()
+        return self._recent(READY_AT_MOST_SECONDS) or Readiness(
+            is_ready=False, checks={"database": "unavailable", "log": "unknown"}
+        )
+
+    def _recent(self, seconds: float) -> Readiness | None:
+        last = self._last
+        is_recent = last is not None and self._context.clock.elapsed() - last[0] < seconds
+        return last[1] if last is not None and is_recent else None
+
+    def _look(self) -> Readiness:
+        readiness = check_readiness(self._context)
+        self._last = (self._context.clock.elapsed(), readiness)
+        return readiness
 
 
 def check_readiness(context: Context) -> Readiness:

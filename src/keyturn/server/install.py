@@ -17,10 +17,10 @@ from keyturn.server.build import (
     open_store,
     require_known,
     revision_of,
+    sole_process,
 )
 from keyturn.server.diagnose import database_fault
 from keyturn.server.files import make_private_folder, write_private
-from keyturn.server.lock import FolderLock
 from keyturn.server.secret import RootSecret, load_root_secret, make_root_secret
 from keyturn.server.settings import Settings
 from keyturn.services.install import FirstInstallation
@@ -54,15 +54,28 @@ def install(
     exists, so that no crash and no full disk can lose it. Raises `InstallationFault` where there is
     an installation already.
     """
-    make_private_folder(settings.home)
+    make_folders(settings)
     # Of two at once the second would put its root secret in the place of the first one's.
-    with FolderLock(settings.home):
+    with sole_process(settings):
         return _install(settings, output, show)
 
 
-def _install(settings: Settings, output: Path | None, show: Callable[[Token], None] | None) -> Made:
+def make_folders(settings: Settings) -> None:
+    """The data folder and the database's, where they are missing."""
+    make_private_folder(settings.home)
     if settings.sqlite_path is not None:
         make_private_folder(settings.sqlite_path.parent)
+
+
+def make_ready(settings: Settings) -> None:
+    """Makes the installation, or brings it to this version; who calls holds `sole_process`."""
+    if is_installed(settings):
+        _bring_up(settings)
+    else:
+        _install(settings, None, None)
+
+
+def _install(settings: Settings, output: Path | None, show: Callable[[Token], None] | None) -> Made:
     if _has_installation(settings):
         raise InstallationFault(_told_installed(settings), remedy=_way_on(settings))
     secret = _own_secret(settings)
@@ -122,7 +135,12 @@ def _keep_token(path: Path, token: Token) -> None:
 
 def run_migrations(settings: Settings) -> tuple[str, str]:
     """Brings the database of an installation to the newest revision. Returns the revisions before
-    and after. Raises `InstallationFault`."""
+    and after. Raises `InstallationFault`, also while it is served."""
+    with sole_process(settings):
+        return _bring_up(settings)
+
+
+def _bring_up(settings: Settings) -> tuple[str, str]:
     before = require_known(settings)
     if not _has_installation(settings):
         raise InstallationFault(
@@ -133,7 +151,7 @@ def run_migrations(settings: Settings) -> tuple[str, str]:
 
 
 def _migrate(settings: Settings) -> None:
-    engine = migration_engine(settings)
+    engine = migration_engine(settings, patient=True)
     try:
         migrate(engine)
     except SQLAlchemyError as error:

@@ -8,20 +8,21 @@ from types import TracebackType
 from keyturn.domain.error import InstallationFault
 
 
-class FolderLock:
-    """Held while a server runs or an installation is made. A second process is refused at once,
-    with the first one's number."""
+class FileLock:
+    """A file that one process holds while it serves, migrates or makes an installation. A second
+    one is refused at once, with the first one's number. `what` is told to people."""
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "lock"
+    def __init__(self, path: Path, what: Path) -> None:
+        self._path = path
+        self._what = what
         self._descriptor: int | None = None
 
-    def __enter__(self) -> "FolderLock":
+    def __enter__(self) -> "FileLock":
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise InstallationFault(
-                f"The data folder {self._path.parent} cannot be used ({error.strerror}).",
+                f"The folder {self._path.parent} cannot be used ({error.strerror}).",
                 remedy="Check that it is a folder that this user may write.",
             ) from error
         try:
@@ -30,8 +31,8 @@ class FolderLock:
             holder = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
             os.close(descriptor)
             raise InstallationFault(
-                f"Another Keyturn (process {holder}) runs on {self._path.parent}.",
-                remedy="Stop it first; SQLite serves one process. More need PostgreSQL.",
+                f"Another Keyturn (process {holder}) runs on {self._what}.",
+                remedy="Stop it first; a database is served by one process.",
             ) from None
         os.ftruncate(descriptor, 0)
         os.write(descriptor, str(os.getpid()).encode())

@@ -5,6 +5,7 @@ import contextlib
 import errno
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -18,12 +19,19 @@ from keyturn.server.settings import Settings
 
 BACKLOG = 2_048
 GRACE_SECONDS = 4
+# From the signal on; then nobody waits for the database any more.
+PATIENCE_SECONDS = 6.0
 KEEP_ALIVE_SECONDS = 75
 
 
 class _Server(uvicorn.Server):
     """The library's server, but signals are ours: its own way raises them again once it is done,
     which would end the process before the last requests are recorded."""
+
+    def __init__(self, config: Config, hurry: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._last_moment = threading.Timer(PATIENCE_SECONDS, hurry)
+        self._last_moment.daemon = True
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -33,14 +41,23 @@ class _Server(uvicorn.Server):
         yield
 
     def _stop(self) -> None:
+        if not self.should_exit:
+            self._last_moment.start()
         self.force_exit = self.should_exit
         self.should_exit = True
 
 
-def serve(settings: Settings, announce: Callable[[str], None]) -> None:
-    """Serves until SIGTERM or SIGINT. Raises `InstallationFault` where it cannot begin."""
+def serve(
+    settings: Settings,
+    announce: Callable[[str], None],
+    prepare: Callable[[], object] | None = None,
+) -> None:
+    """Serves until SIGTERM or SIGINT, once `prepare` has made all ready where no other process
+    may come between. Raises `InstallationFault` where it cannot begin."""
     with ExitStack() as stack:
         is_sole = stack.enter_context(sole_process(settings))
+        if prepare is not None:
+            prepare()
         house = stack.enter_context(opened(settings))
         listener = stack.enter_context(contextlib.closing(_listen(settings)))
         node = build_node(house, is_sole)
@@ -59,10 +76,10 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         )
         node.background.start()
         stack.callback(node.background.stop)
-        stack.callback(node.desk.lookups.shutdown)
+        stack.callback(node.desk.lookups.shutdown, wait=False, cancel_futures=True)
         host, port = listener.getsockname()[:2]
         announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
-        _Server(config).run(sockets=[listener])
+        _Server(config, house.context.store.hurry).run(sockets=[listener])
 
 
 def _listen(settings: Settings) -> socket.socket:

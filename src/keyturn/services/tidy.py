@@ -1,12 +1,21 @@
-"""Tidying: what has outlived its retention goes, a little at a time."""
+"""Tidying: what has outlived its retention goes, a little at a time, and by no clock alone.
 
+A clock that jumps ahead would take a history with it that nothing brings back. So the time to tidy
+by is the earliest of three: this machine's clock, the database's own, and a day after the newest
+entry or request that was there when the process began, plus the time that it has run since. After
+a long silence it may thus lie behind, and something goes later than it could; nothing goes earlier.
+"""
+
+import logging
 from dataclasses import dataclass
 
-from keyturn.domain.instant import DAY
+from keyturn.domain.instant import DAY, SECOND, format_instant
 from keyturn.services.context import Context
 
 ONCE = 2_000
 IDEMPOTENCY_DAYS = 1
+
+_log = logging.getLogger("keyturn.tidy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,9 +31,45 @@ class Tidied:
         return self.requests < ONCE and self.entries < ONCE
 
 
-def tidy(context: Context) -> Tidied:
-    """Removes at most a few thousand requests, and blanks as many activity entries."""
-    now = context.clock.now()
+class Tidier:
+    """Tidies for as long as a process runs. Raises `StorageUnavailable`, when made and later."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._began = context.clock.elapsed()
+        self._newest = _newest(context)
+        self._has_warned = False
+
+    def tidy(self) -> Tidied:
+        return tidy(self._context, self.supported_now())
+
+    def supported_now(self) -> int:
+        """The latest time that everything known speaks for."""
+        local = self._context.clock.now()
+        now = min(local, self._context.store.ping())
+        if self._newest is not None:
+            ran = int((self._context.clock.elapsed() - self._began) * SECOND)
+            now = min(now, self._newest + DAY + ran)
+        if local - now > DAY and not self._has_warned:
+            self._has_warned = True
+            _log.warning(
+                "the clock says %s, which only up to %s is borne out by the database: what has "
+                "outlived its retention since then stays for now",
+                format_instant(local),
+                format_instant(now),
+            )
+        return now
+
+
+def _newest(context: Context) -> int | None:
+    with context.store.read() as transaction:
+        times = (transaction.activity.newest_at(), transaction.requests.newest_at())
+    return max((at for at in times if isinstance(at, int)), default=None)
+
+
+def tidy(context: Context, now: int) -> Tidied:
+    """Removes at most a few thousand requests that have outlived their time at `now`, and blanks
+    as many activity entries."""
     with context.store.record() as transaction:
         requests = transaction.requests.purge(
             now - context.request_retention_days * DAY, limit=ONCE

@@ -194,6 +194,12 @@ class Requests:
             known[key_id].add((name, declared))
         return known
 
+    def newest_at(self) -> int | None:
+        """When the newest request was made."""
+        return self._session.connection.execute(
+            select(requests.c.at).order_by(requests.c.at.desc()).limit(1)
+        ).scalar()
+
     def list(
         self,
         workspace_id: UUID,
