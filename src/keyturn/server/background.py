@@ -9,6 +9,7 @@ from keyturn.http.metrics import Metrics
 from keyturn.server.heads import HeadsFile
 from keyturn.services.context import Context
 from keyturn.services.meter import Meter
+from keyturn.services.scrub import Scrub
 from keyturn.services.tidy import Tidier
 from keyturn.services.watch import DamageWatch
 
@@ -17,6 +18,7 @@ WATCH_SECONDS = 0.5
 TIDY_SECONDS = 600.0
 TIDY_AGAIN_SECONDS = 0.5
 HOLD_SECONDS = 5.0
+SCRUB_SECONDS = 60.0
 LAST_ATTEMPTS = 3
 STOP_SECONDS = 0.5
 LAST_SECONDS = 2.5
@@ -80,6 +82,8 @@ class Background:
         self._metrics = metrics
         self._damage = damage
         self._heads = heads
+        self._scrub = Scrub(context)
+        self._fault: str | None = None
         self._is_sole = is_sole
         self._tidier = Tidier(context)
         self._tickers = (
@@ -87,6 +91,7 @@ class Background:
             Ticker("watching", self._watch),
             Ticker("tidying", self._tidy),
             Ticker("holding", self._hold),
+            Ticker("scrubbing", self._scrub_once),
         )
 
     def start(self) -> None:
@@ -121,13 +126,23 @@ class Background:
         return FLUSH_SECONDS
 
     def _watch(self) -> float:
-        self._damage.write_down(self._context)
-        self._metrics.damage.set(self._damage.seen)
-        self._heads.keep_up(self._context)
+        try:
+            self._damage.write_down(self._context)
+        finally:
+            self._metrics.damage.set(self._damage.seen)
+            self._heads.keep_up(self._context)
         return WATCH_SECONDS
 
     def _tidy(self) -> float:
         return TIDY_SECONDS if self._tidier.tidy().is_done else TIDY_AGAIN_SECONDS
+
+    def _scrub_once(self) -> float:
+        self._scrub.step()
+        fault = self._context.store.memory.fault
+        if fault is not None and fault != self._fault:
+            _log.critical("%s", fault)
+        self._fault = fault
+        return SCRUB_SECONDS
 
     def _hold(self) -> float:
         if not self._is_sole():

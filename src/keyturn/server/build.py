@@ -284,12 +284,14 @@ def build_node(house: House, is_sole: Callable[[], bool]) -> Node:
         desk=desk,
         body_timeout_seconds=settings.body_timeout_seconds,
     )
+    heads = HeadsFile(settings.heads_file, house.notary)
+    heads.recall(context.store.memory)
     background = Background(
         context=context,
         meter=meter,
         metrics=metrics,
         damage=house.damage,
-        heads=HeadsFile(settings.heads_file, house.notary),
+        heads=heads,
         is_sole=is_sole,
     )
     return Node(edge=edge, desk=desk, background=background)
@@ -334,6 +336,7 @@ def check_readiness(context: Context) -> Readiness:
         context.store.ping()
         with context.store.read() as transaction:
             transaction.head()
+        checks["log"] = context.store.memory.fault or "ok"
     except StorageUnavailable:
         checks["database"] = "unavailable"
         checks["log"] = "unknown"

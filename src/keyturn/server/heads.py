@@ -1,5 +1,6 @@
 """The file of signed heads: what the activity log was at a moment, kept outside the database."""
 
+import logging
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,9 @@ from keyturn.domain.error import IntegrityFailed, StorageUnavailable
 from keyturn.server.files import append_line
 from keyturn.services.attest import Notary
 from keyturn.services.context import Context
+from keyturn.storage.memory import Memory, Place
+
+_log = logging.getLogger("keyturn.heads")
 
 
 class HeadsFile:
@@ -17,7 +21,17 @@ class HeadsFile:
         self._path = path
         self._notary = notary
         self._last = 0
+        self._told: str | None = None
         self._turn = threading.Lock()
+
+    def recall(self, memory: Memory) -> None:
+        """Tells the memory of the furthest head in the file, so that no shorter log is written on,
+        and does not sign that head again. Raises `OSError`."""
+        heads = [head for line in read_lines(self._path) if (head := self._notary.read(line))]
+        if heads:
+            newest = max(heads, key=lambda head: head.number)
+            memory.expect(Place(newest.number, bytes.fromhex(newest.hash), newest.position))
+            self._last = newest.number
 
     def keep_up(self, context: Context) -> bool:
         """Signs the present head, if it is new; says whether it was."""
@@ -25,9 +39,15 @@ class HeadsFile:
             try:
                 with context.store.read() as transaction:
                     head = transaction.head()
-            except (IntegrityFailed, StorageUnavailable):
-                # A head that was tampered with is never signed; the readiness check tells of both.
+            except StorageUnavailable:
                 return False
+            except IntegrityFailed as error:
+                # A head that was tampered with is never signed; the readiness check tells of it.
+                if error.detail != self._told:
+                    _log.critical("%s", error.detail)
+                self._told = error.detail
+                return False
+            self._told = None
             if head.activity_number <= self._last:
                 return False
             append_line(self._path, self._notary.sign(head, context.clock.now()).line())

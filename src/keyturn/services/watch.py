@@ -1,9 +1,11 @@
 """Watching for damage: a row that was changed from outside is told of in the activity log, once."""
 
+import threading
+from collections import deque
 from uuid import UUID
 
 from keyturn.domain.activity import SYSTEM, ActivityStatus, Category
-from keyturn.domain.error import IntegrityFailed
+from keyturn.domain.error import IntegrityFailed, StorageUnavailable
 from keyturn.domain.identity import parse_id
 from keyturn.domain.text import NAME_LENGTH, without_controls
 from keyturn.services.context import Context
@@ -13,34 +15,59 @@ from keyturn.storage.sealed import Damage
 _TYPES = {"key": "api_key"}
 
 
+MOST_TOLD = 10_000
+MOST_WAITING = 1_000
+
+
 class DamageWatch:
-    """Gathers reports of damage and writes each of them down once in this process's life."""
+    """Gathers reports of damage and writes each of them down once in this process's life.
+
+    At most `MOST_TOLD` are remembered, the latest; one that was forgotten is told of again. Where
+    `MOST_WAITING` wait, further ones wait to be reported again.
+    """
 
     def __init__(self) -> None:
-        self._told: set[Damage] = set()
-        self._waiting: list[Damage] = []
+        self._told: dict[Damage, None] = {}
+        self._waiting: deque[Damage] = deque()
+        self._lock = threading.Lock()
         self.seen = 0
 
     def report(self, damage: Damage) -> None:
         """May be called from any thread and inside any transaction: it only notes."""
-        self.seen += 1
-        if damage not in self._told:
-            self._told.add(damage)
+        with self._lock:
+            self.seen += 1
+            if damage in self._told or len(self._waiting) >= MOST_WAITING:
+                return
+            while len(self._told) >= MOST_TOLD:
+                self._told.pop(next(iter(self._told)))
+            self._told[damage] = None
             self._waiting.append(damage)
 
     def write_down(self, context: Context) -> int:
-        """Logs what was reported since the last call; says how much it was."""
+        """Logs what was reported since the last call; says how much it was.
+
+        What cannot be written goes to the end of the queue and keeps no other from being written.
+        Raises the last such failure, unless the log itself takes nothing any more, which the
+        readiness check and `keyturn activity verify` tell of.
+        """
         told = 0
-        while self._waiting:
+        failure: Exception | None = None
+        for _ in range(len(self._waiting)):
             damage = self._waiting[0]
             try:
                 _note_damage(context, damage)
             except IntegrityFailed:
-                # The head of the log itself was tampered with: nothing can be written any more,
-                # and `keyturn activity verify` and the readiness check say so.
                 return told
-            self._waiting.pop(0)
+            except StorageUnavailable:
+                raise
+            except Exception as error:  # noqa: BLE001  (one poisoned report must not stop others)
+                failure = error
+                self._waiting.rotate(-1)
+                continue
+            self._waiting.popleft()
             told += 1
+        if failure is not None:
+            raise failure
         return told
 
 
