@@ -63,3 +63,29 @@ def test_one_sqlite_file_is_served_once_whatever_the_folder(command: str, made: 
         }
         made.run(command, **settings).refused("Another Keyturn", "Stop it first")
     assert not (Path(other) / "keyturn.db").exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_a_token_takes_nobodys_place(kind: str, place: Place) -> None:
+    there = place.folder / "there"
+    if kind == "file":
+        there.write_text("mine")
+    else:
+        there.symlink_to("nowhere")
+    place.run("init", "--output", "there").refused("something at there already", "--output")
+    place.run("init").done()
+    create = ("operators", "create", "--name", "Ada", "--output")
+    place.run(*create, "there").refused("something at there already", "--output")
+    place.run(*create, "/dev/null").refused("something at /dev/null already")
+    assert there.read_text() == "mine" if kind == "file" else there.is_symlink()
+    assert "Ada" not in place.run("operators", "list").done().output
+
+
+def test_a_list_says_that_a_damaged_operator_is_left_out(either: Place) -> None:
+    create = ("operators", "create", "--name", "Ada", "--output", "ada.token")
+    either.run(*create).done()
+    with either.database() as ask:
+        ask("UPDATE operators SET name = 'Eve' WHERE name = 'Ada'")
+    listed = either.run("operators", "list").done()
+    assert "1 more cannot be shown" in listed.errors
+    assert "Eve" not in listed.output

@@ -14,6 +14,7 @@ from keyturn.domain.instant import SECOND, format_instant, parse_instant
 from keyturn.domain.operator import Operator, OperatorKind
 from keyturn.server.build import opened
 from keyturn.server.files import write_private
+from keyturn.server.install import require_vacant
 from keyturn.services.appoint import appoint_operator, dismiss_operator, list_operators
 
 _UNITS = {"m": 60, "h": 3_600, "d": 86_400}
@@ -49,6 +50,8 @@ def create(name: str, verify_only: bool, expires: str | None, output: str | None
             "or --output - for standard output."
         )
     settings = settings_for("production")
+    if output is not None and output != "-":
+        require_vacant(Path(output))
     kind = OperatorKind.GATEWAY if verify_only else OperatorKind.OPERATOR
     with opened(settings) as house:
         expires_at = _expiry(expires, house.context.clock.now())
@@ -81,6 +84,13 @@ def list_(as_json: bool) -> None:
     with opened(settings_for("production")) as house:
         now = house.context.clock.now()
         found = list_operators(house.context)
+        damaged = house.damage.seen
+    if damaged:
+        click.echo(
+            f"keyturn: {damaged} more cannot be shown: the record was changed from outside.\n"
+            "  Run `keyturn activity verify`; replace the operator by a new one.",
+            err=True,
+        )
     if as_json:
         click.echo(json.dumps([_members(one, now) for one in found], indent=2))
         return

@@ -102,7 +102,7 @@ def sole_process(settings: Settings) -> Iterator[Callable[[], bool]]:
     The lock of an SQLite database lies beside its file, whatever the data folder. Raises
     `InstallationFault` where one does.
     """
-    if not settings.home.is_dir():
+    if not settings.home.exists():
         raise InstallationFault(
             f"There is no data folder at {settings.home}.",
             remedy="Run `keyturn init` first, or name the right folder in KEYTURN_HOME.",

@@ -1,5 +1,6 @@
 """Making an installation on this machine: folder, root secret, database, the first token's file."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,8 @@ def make_ready(settings: Settings) -> None:
 def _install(settings: Settings, output: Path | None, show: Callable[[Token], None] | None) -> Made:
     if _has_installation(settings):
         raise InstallationFault(_told_installed(settings), remedy=_way_on(settings))
+    if output is not None:
+        require_vacant(output)
     secret = _own_secret(settings)
     _migrate(settings)
     store = open_store(settings, secret, DamageWatch())
@@ -120,6 +123,15 @@ def _own_secret(settings: Settings) -> RootSecret:
         return load_root_secret(path)
     make_private_folder(path.parent)
     return make_root_secret(path, SystemEntropy())
+
+
+def require_vacant(path: Path) -> None:
+    """Raises `InstallationFault` where something is that a token's file would take the place of."""
+    if os.path.lexists(path) and not path.is_dir():
+        raise InstallationFault(
+            f"There is something at {path} already, which is not written over.",
+            remedy="Name another file with --output, or remove it first.",
+        )
 
 
 def _keep_token(path: Path, token: Token) -> None:

@@ -89,7 +89,7 @@ class CredentialDecoder:
         self._sealer = sealer
         self._on_damage = on_damage
         self._memory = memory
-        self._good: dict[UUID, tuple[Sequence[Cell], Credential, tuple[Seen, ...]]] = {}
+        self._good: dict[Reference, tuple[Sequence[Cell], Credential, tuple[Seen, ...]]] = {}
 
     def mark(self) -> int:
         """To be taken before the statement whose rows are decoded."""
@@ -101,7 +101,7 @@ class CredentialDecoder:
         """The credential in a row, None where there is no row, or a damaged one."""
         if cells is None:
             return None
-        good = self._good.get(reference.id)
+        good = self._good.get(reference)
         if good is not None and good[0] == cells:
             return good[1] if self._are_last(good[2], mark) else None
         credential = (
@@ -111,12 +111,12 @@ class CredentialDecoder:
         )
         if credential is not None:
             if len(self._good) >= REMEMBERED:
-                self._good.pop(next(iter(self._good)), None)
+                self._good.clear()  # at once: other threads are about
             seen = _seen(credential)
             if not self._are_last(seen, mark):
                 return None
             self._memory.remember(seen)
-            self._good[reference.id] = (cells, credential, seen)
+            self._good[reference] = (cells, credential, seen)
         return credential
 
     def _are_last(self, seen: tuple[Seen, ...], mark: int) -> bool:
