@@ -32,8 +32,8 @@ KEYS = SealedTable(
     "key",
     schema.keys.c.id,
     spell_ref=_spelled_id,
-    remedy="it is denied everywhere, and nothing can be done to it but to revoke it. Make another "
-    "key, and see the activity log.",
+    remedy="it is denied everywhere and cannot be changed, nor revoked. Make another key, and see "
+    "the activity log.",
 )
 WORKSPACES = SealedTable(
     schema.workspaces,
@@ -58,7 +58,8 @@ SLOTS = SealedTable(
     + literal_column("'-'")
     + schema.slots.c.environment,
     spell_ref=_spelled_slot,
-    remedy="what it says is left out, and its keys work on. Give the slot its notes anew.",
+    remedy="what it says is left out and its keys work on, but no key can be made in it, and it cannot "
+    "be changed. Use another slot, or restore the database from a backup.",
 )
 
 
