@@ -9,9 +9,9 @@
 3. A change that can alter a verdict also gets a row in `changes` with the object's new version.
 4. Each row of `changes` is sealed, its position included, and stands in the chain (`attest`).
 5. The head is sealed: one that was edited stops all changes. So does a genuine *older* head, if
-   this process has seen a later one, or is a server whose file of signed heads named one at its start: a log that
-   is shorter than that, or has another entry in that place, is not written on. An older head that
-   was put back while no process ran, with the file of heads, is not seen here.
+   this process has seen a later one, or is a server whose file of signed heads named one at its
+   start: a log that is shorter than that, or has another entry in that place, is not written on. An
+   older head that was put back while no process ran, with the file of heads, is not seen here.
 6. Once the scrub has found that positions are missing, nothing is changed until they are back.
 """
 

@@ -58,8 +58,8 @@ SLOTS = SealedTable(
     + literal_column("'-'")
     + schema.slots.c.environment,
     spell_ref=_spelled_slot,
-    remedy="what it says is left out and its keys work on, but no key can be made in it, and it cannot "
-    "be changed. Use another slot, or restore the database from a backup.",
+    remedy="what it says is left out and its keys work on, but no key can be made in it, and "
+    "it cannot be changed. Use another slot, or restore the database from a backup.",
 )
 
 
