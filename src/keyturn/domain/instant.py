@@ -19,6 +19,14 @@ _RFC3339 = re.compile(
 )
 
 
+LATEST = 253_402_300_800 * SECOND
+
+
+def is_instant(value: object) -> bool:
+    """Whether `value`, of any type, is a time from 1970 to the end of the year 9999."""
+    return type(value) is int and 0 <= value < LATEST
+
+
 def format_instant(micros: int) -> str:
     """`1763822101123456` as `2025-11-22T14:35:01.123456Z`: fixed width, so texts sort as times."""
     moment = _EPOCH.replace(tzinfo=None) + timedelta(microseconds=micros)

@@ -72,7 +72,7 @@ def create_key(call: Admitted, body: GivenKey, idempotency_key: IdempotencyKey =
                 transaction,
                 status=201,
                 headers=_headers(issued.view),
-                body=issued_body(issued, token=None).model_dump_json(),
+                body=lambda: issued_body(issued, token=None),
             )
 
         issued = issue_key(call.context, call.act, home, body.draft(), remember)
@@ -217,7 +217,7 @@ def _move(
                 transaction,
                 status=200,
                 headers={"ETag": etag(view.key.version)},
-                body=KeyBody.of(view, call.context.clock.now()).model_dump_json(),
+                body=lambda: KeyBody.of(view, call.context.clock.now()),
             )
 
         started = call.context.clock.elapsed()

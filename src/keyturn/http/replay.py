@@ -10,12 +10,13 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import Header, Response
+from pydantic import BaseModel
 
 from keyturn.domain.error import IdempotencyMismatch, IdempotencyRunning, RequestInvalid
 from keyturn.domain.identity import NIL
@@ -35,6 +36,8 @@ IdempotencyKey = Annotated[
 ]
 
 REPLAYED = "Idempotency-Replayed"
+
+_KEPT = ("ETag", "Location")
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -62,17 +65,28 @@ class Replay:
             stored.body,
             status_code=stored.status,
             media_type="application/json",
-            headers={**stored.headers, REPLAYED: "true"},
+            headers={
+                **{name: stored.headers[name] for name in _KEPT if name in stored.headers},
+                REPLAYED: "true",
+            },
         )
 
     def keep(
-        self, transaction: Writing, *, status: int, headers: Mapping[str, str], body: str
+        self,
+        transaction: Writing,
+        *,
+        status: int,
+        headers: Mapping[str, str],
+        body: Callable[[], BaseModel],
     ) -> None:
-        """Keeps the answer with its change. `body` has no token in it any more."""
+        """Keeps the answer with its change. `body` makes it, without a token in it."""
         if self._scope is None:
             return
         answer = StoredAnswer(
-            body_hash=self._body_hash, status=status, headers=dict(headers), body=body
+            body_hash=self._body_hash,
+            status=status,
+            headers={name: headers[name] for name in _KEPT if name in headers},
+            body=body().model_dump_json(),
         )
         transaction.idempotency.keep(self._scope, answer, self._call.context.clock.now())
 
@@ -81,11 +95,11 @@ class Replay:
 def replaying(call: Call, key: str | None, route: str, home: UUID | None) -> Iterator[Replay]:
     """Guards one call: `route` is its method and path, `home` its workspace, None for none."""
     scope = _scope(call, key, route, home)
+    if scope is None:
+        yield Replay(call, None, b"")
+        return
     canonical = json.dumps(call.body, sort_keys=True, separators=(",", ":"))
     body_hash = hashlib.sha256(canonical.encode()).digest()
-    if scope is None:
-        yield Replay(call, None, body_hash)
-        return
     running = call.desk.running
     if not running.add_if_absent(scope):
         raise IdempotencyRunning("The first call with this idempotency key is still running.")

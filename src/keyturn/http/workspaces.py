@@ -114,12 +114,11 @@ def create_workspace(
             return replay.answer
 
         def remember(transaction: Writing, made: ProvisionedWorkspace) -> None:
-            shown = ProvisionedWorkspaceBody(**_members(made.workspace), api_key=None)
             replay.keep(
                 transaction,
                 status=201,
                 headers=_headers(made.workspace),
-                body=shown.model_dump_json(),
+                body=lambda: ProvisionedWorkspaceBody(**_members(made.workspace), api_key=None),
             )
 
         made = provision_workspace(call.context, call.act, draft, remember)

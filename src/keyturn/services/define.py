@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from keyturn.domain.activity import Category
-from keyturn.domain.error import VersionMoved, WorkspaceUnknown
+from keyturn.domain.error import IntegrityFailed, VersionMoved, WorkspaceUnknown
 from keyturn.domain.permission import Permission
 from keyturn.domain.slot import Slot, SlotName, SlotNotes
 from keyturn.services.context import Context
@@ -44,7 +44,12 @@ def define_slot(
         rights.require(Permission.KEYS_WRITE, name)
         if transaction.workspaces.find(workspace_id) is None:
             raise WorkspaceUnknown("There is no workspace with this id.")
-        slot = transaction.slots.find(workspace_id, name)
+        try:
+            slot = transaction.slots.find(workspace_id, name)
+        except IntegrityFailed:
+            require_version(0, expected)
+            repaired = _repair(context, transaction, act, workspace_id, name, notes, now)
+            return DefinedSlot(repaired, is_new=False)
         if slot is None:
             require_version(0, expected)
             return DefinedSlot(
@@ -64,9 +69,18 @@ def note_slot(
     name: SlotName,
     notes: SlotNotes,
     now: int,
-) -> Slot:
-    """The slot, made if there was none, with `notes` laid over those that it has."""
-    slot = transaction.slots.find(workspace_id, name)
+) -> Slot | None:
+    """The slot, made if there was none, with `notes` laid over those that it has.
+
+    A damaged one is repaired where there are notes to put in its place; else it is left alone, and
+    None: a slot decides nothing about its keys.
+    """
+    try:
+        slot = transaction.slots.find(workspace_id, name)
+    except IntegrityFailed:
+        if notes.is_empty:
+            return None
+        return _repair(context, transaction, act, workspace_id, name, notes, now)
     if slot is None:
         return _create(context, transaction, act, workspace_id, name, notes, now)
     following = slot.noted(notes, now)
@@ -96,6 +110,30 @@ def _create(
     return slot
 
 
+def _repair(
+    context: Context,
+    transaction: Writing,
+    act: Act,
+    workspace_id: UUID,
+    name: SlotName,
+    notes: SlotNotes,
+    now: int,
+) -> Slot:
+    """A good record in the place of a damaged one, in a version above all that ever were."""
+    slot = Slot(
+        workspace_id=workspace_id,
+        name=name,
+        notes=notes,
+        created_at=now,
+        updated_at=now,
+        version=transaction.activity.next_version("slot", slot_ref(workspace_id, name)),
+    )
+    transaction.slots.repair(slot)
+    message = f"The record of slot {name} had been changed from outside and was replaced."
+    _note(context, transaction, act, slot, "slot.updated", message, now, damaged=True)
+    return slot
+
+
 def _store(
     context: Context, transaction: Writing, act: Act, slot: Slot, following: Slot, now: int
 ) -> None:
@@ -114,6 +152,8 @@ def _note(
     action: str,
     message: str,
     now: int,
+    *,
+    damaged: bool = False,
 ) -> None:
     ref = slot_ref(slot.workspace_id, slot.name)
     note(
@@ -130,5 +170,6 @@ def _note(
             change=Change(kind="slot", ref=ref, version=slot.version),
         ),
         message=message,
+        metadata={"damaged": True} if damaged else None,
         now=now,
     )

@@ -79,13 +79,14 @@ def proves(ring: PepperRing, token: Token, credential: Credential | None) -> boo
             )
             return right and key.slot.environment == token.environment
         case OperatorCredential(operator=operator):
-            return ring.matches(
+            right = ring.matches(
                 operator.digest,
                 operator.peppers,
                 workspace_id=NIL,
                 id=operator.id,
                 secret=token.secret(),
             )
+            return right and token.is_operators
         case None:
             ring.spend(token.secret())
             return False

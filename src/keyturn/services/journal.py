@@ -74,8 +74,8 @@ def note_refusal(
     context: Context, act: Act, *, action: str, subject: Subject, error: KeyturnError
 ) -> None:
     """Records that a change was refused for want of rights: somebody tried."""
-    now = context.clock.now()
     with context.store.change() as transaction:
+        now = context.clock.now()
         note(
             context,
             transaction,

@@ -1,13 +1,15 @@
 """Taking keys out of use: revoked for good, or suspended and resumed."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from uuid import UUID
 
 from keyturn.domain.activity import Category
 from keyturn.domain.authority import Rights
-from keyturn.domain.error import KeyUnknown
-from keyturn.domain.key import Key, RevocationReason
+from keyturn.domain.error import IntegrityFailed, KeyUnknown, PermissionMissing
+from keyturn.domain.key import Key, KeyState, RevocationReason
 from keyturn.domain.permission import Permission
+from keyturn.domain.slot import DEFAULT_ENVIRONMENT, SlotName
 from keyturn.services.context import Context
 from keyturn.services.define import require_version
 from keyturn.services.identify import reaffirm
@@ -29,16 +31,87 @@ def revoke_key(
     *,
     expected: frozenset[int] | None = None,
 ) -> KeyView:
-    """Revokes a key; once more, it stays as it is. Containing needs no more rights than that."""
-    return _move(
-        context,
-        act,
-        workspace_id,
-        id,
-        lambda key, now: key.revoked(reason, now),
-        action="api_key.revoked",
-        verb=f"revoked ({reason})",
-        expected=expected,
+    """Revokes a key; once more, it stays as it is. Containing needs no more rights than that.
+
+    A key whose record was changed from outside, or taken away, is revoked too: a record without
+    rights takes its place, in a version above all that ever were, so that none of them can return.
+    """
+    try:
+        return _move(
+            context,
+            act,
+            workspace_id,
+            id,
+            lambda key, now: key.revoked(reason, now),
+            action="api_key.revoked",
+            verb=f"revoked ({reason})",
+            expected=expected,
+        )
+    except (IntegrityFailed, KeyUnknown):
+        return _bury(context, act, workspace_id, id, reason)
+
+
+def _bury(
+    context: Context, act: Act, workspace_id: UUID, id_: UUID, reason: RevocationReason
+) -> KeyView:
+    with context.store.change() as transaction:
+        now = context.clock.now()
+        rights = reaffirm(transaction, act.caller, now)
+        genuine = transaction.activity.last_genuine_change("key", str(id_))
+        if genuine is None or genuine.workspace_id != str(workspace_id):
+            raise KeyUnknown("There is no key with this id.")
+        # Which slot the key is in stands in the record, which is not to be trusted.
+        rights.require(Permission.KEYS_WRITE)
+        if "*" not in rights.slots(Permission.KEYS_WRITE):
+            raise PermissionMissing(
+                f"The record of this key was changed from outside; to revoke it this needs the "
+                f"permission {Permission.KEYS_WRITE} for every slot."
+            )
+        key = _tombstone(context, workspace_id, id_, reason, now)
+        key = replace(key, version=transaction.activity.next_version("key", str(id_)))
+        transaction.keys.bury(key)
+        note(
+            context,
+            transaction,
+            actor=act.caller.actor,
+            request_id=act.request_id,
+            action="api_key.revoked",
+            category=Category.SECURITY,
+            subject=key_subject(key),
+            message=f"A key whose record had been changed from outside was revoked ({reason}).",
+            metadata={"damaged": True},
+            now=now,
+        )
+    return KeyView(key=key, slot=None, last_used_at=None)
+
+
+def _tombstone(
+    context: Context, workspace_id: UUID, id_: UUID, reason: RevocationReason, now: int
+) -> Key:
+    """The record of a key of which nothing is known but that it is no more."""
+    return Key(
+        id=id_,
+        workspace_id=workspace_id,
+        slot=SlotName(service="unknown", environment=DEFAULT_ENVIRONMENT),
+        brand=context.brand,
+        name="unknown (its record was changed from outside)",
+        scopes=(),
+        permissions=(),
+        allowed_cidrs=(),
+        metadata="{}",
+        state=KeyState.REVOKED,
+        compromised=reason is RevocationReason.COMPROMISED,
+        digest=b"",
+        peppers="",
+        created_at=now,
+        created_by=None,
+        not_before=None,
+        expires_at=None,
+        last_rotated_at=None,
+        updated_at=now,
+        revoked_at=now,
+        revocation_reason=reason,
+        version=0,
     )
 
 

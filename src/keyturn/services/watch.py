@@ -72,9 +72,9 @@ class DamageWatch:
 
 
 def _note_damage(context: Context, damage: Damage) -> None:
-    now = context.clock.now()
     workspace_id = _workspace_of(context, damage)
     with context.store.change() as transaction:
+        now = context.clock.now()
         note(
             context,
             transaction,

@@ -16,6 +16,7 @@ from keyturn.domain.activity import (
     Entry,
     LoggedChange,
 )
+from keyturn.domain.instant import is_instant
 from keyturn.domain.seal import Cell
 from keyturn.storage.schema import activity, changes
 from keyturn.storage.sealed import Damage
@@ -142,6 +143,12 @@ class Activity:
                 return change
         return None
 
+    def next_version(self, kind: str, ref: str) -> int:
+        """The version that a record must have to stand above every genuine one of this object."""
+        change = self.last_genuine_change(kind, ref)
+        logged = 0 if change is None else change.version
+        return max(logged, self._session.memory.version(kind, ref)) + 1
+
     def span(self) -> tuple[int, object, object]:
         """How many changes there are, and the first and the last position."""
         position = changes.c.position
@@ -217,7 +224,8 @@ def entry_of(row: RowMapping) -> Entry | None:
         is_ours = all(_is_alike(row[name], cell) for name, cell in entry_row(entry).items())
     except (ValueError, TypeError, AttributeError, RecursionError):
         return None
-    return entry if is_ours and _has_types(row) else None
+    has_times = is_instant(entry.created_at) and is_instant(entry.expires_at)
+    return entry if is_ours and has_times and _has_types(row) else None
 
 
 def _is_alike(one: object, other: object) -> bool:

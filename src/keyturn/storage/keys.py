@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Join, Select, and_, false, func, or_, select, true
 
+from keyturn.domain.instant import is_instant
 from keyturn.domain.key import Key, KeyState, KeyStatus
 from keyturn.domain.slot import Slot
 from keyturn.storage.records import KEYS, SLOTS, id_of, key_of, key_row, slot_of
@@ -68,6 +69,10 @@ class Keys:
         key = self._session.require(KEYS, cells_of(row, 0, KEYS.width), key_of, str(id))
         return self._viewed(key, row)
 
+    def bury(self, key: Key) -> None:
+        """Puts a revoked record in the place of a damaged one."""
+        KEYS.overwrite(self._session.connection, self._session.sealer, key_row(key))
+
     def workspace_of(self, id: UUID) -> UUID | None:  # noqa: A002
         """The workspace that a key says it is in, for an operator who names a key alone."""
         found = self._session.connection.execute(
@@ -103,7 +108,7 @@ class Keys:
         return KeyView(
             key=key,
             slot=slot,
-            last_used_at=last_used_at if isinstance(last_used_at, int) else None,
+            last_used_at=last_used_at if is_instant(last_used_at) else None,
         )
 
 

@@ -32,7 +32,7 @@ KEYS = SealedTable(
     "key",
     schema.keys.c.id,
     spell_ref=_spelled_id,
-    remedy="it is denied everywhere and cannot be changed, nor revoked. Make another key, and see "
+    remedy="it is denied everywhere and can only be revoked. Revoke it, make another key, and see "
     "the activity log.",
 )
 WORKSPACES = SealedTable(
@@ -58,8 +58,8 @@ SLOTS = SealedTable(
     + literal_column("'-'")
     + schema.slots.c.environment,
     spell_ref=_spelled_slot,
-    remedy="what it says is left out and its keys work on, but no key can be made in it, and "
-    "it cannot be changed. Use another slot, or restore the database from a backup.",
+    remedy="what it says is left out and its keys work on. Say what it is to say anew: `PUT` puts "
+    "a good record in its place.",
 )
 
 

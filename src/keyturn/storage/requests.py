@@ -5,11 +5,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, and_, delete, func, select, text, true, tuple_
 
+from keyturn.domain.instant import is_instant
 from keyturn.domain.network import Network, sort_key, sort_range
 from keyturn.domain.request import (
     LONGEST_ENVIRONMENT,
@@ -226,7 +227,7 @@ class Requests:
             return RecordedRequest(
                 id=str(UUID(cells["id"])),
                 request_id=cells["request_id"],
-                at=int(cells["at"]),
+                at=_instant(cells["at"]),
                 key_id=cells["key_id"],
                 valid=bool(cells["valid"]),
                 code=cells["code"],
@@ -239,7 +240,7 @@ class Requests:
                 scopes=tuple(json.loads(cells["scopes"])),
                 environment=cells["environment"],
             )
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, RecursionError):
             self._session.damage.append(Damage("request", str(cells["id"])))
             return None
 
@@ -276,6 +277,12 @@ def _cells(id_: str, request: Request) -> tuple[Cell, ...]:
         _spelled_scopes(request.scopes),
         recordable(request.environment, LONGEST_ENVIRONMENT),
     )
+
+
+def _instant(cell: object) -> int:
+    if not is_instant(cell):
+        raise ValueError("no time")
+    return cast(int, cell)
 
 
 @lru_cache(maxsize=1_024)

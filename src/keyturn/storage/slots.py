@@ -23,6 +23,10 @@ class Slots:
         """Writes `slot` over version `expected`. Raises `VersionMoved` where another stands."""
         SLOTS.replace(self._session.connection, self._session.sealer, slot_row(slot), expected)
 
+    def repair(self, slot: Slot) -> None:
+        """Puts a good record in the place of a damaged one."""
+        SLOTS.overwrite(self._session.connection, self._session.sealer, slot_row(slot))
+
     def find(self, workspace_id: UUID, name: SlotName) -> Slot | None:
         """The slot, or None. Raises `IntegrityFailed` where its row is damaged."""
         row = self._session.connection.execute(

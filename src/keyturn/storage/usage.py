@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Integer, cast, func, select
 
+from keyturn.domain.instant import is_instant
 from keyturn.domain.runtime import OTHER
 from keyturn.storage.schema import requests, runtimes
 from keyturn.storage.session import Session
@@ -93,4 +94,10 @@ class Usage:
                 runtimes.c.last_seen_at,
             ).where(runtimes.c.key_id == str(key_id))
         )
-        return {(name, declared): (first, last) for name, declared, first, last in rows}
+        return {
+            (name, declared): (
+                first if is_instant(first) else None,
+                last if is_instant(last) else None,
+            )
+            for name, declared, first, last in rows
+        }
