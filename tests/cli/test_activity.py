@@ -148,6 +148,24 @@ def test_a_history_written_anew_over_an_old_copy_is_found(made: Place, tmp_path:
     assert "Two different heads" in verified.output
 
 
+def test_a_restored_copy_is_not_written_on_until_its_heads_are_moved_aside(
+    made: Place, tmp_path: Path
+) -> None:
+    restore = older_copy(made, tmp_path)
+    server = made.serve()
+    server.call("POST", "/v1/api-keys", made.token, {"name": "worker-prod"})
+    assert server.stop().code == 0
+    restore()
+    server = made.serve()
+    status, refused = server.call("POST", "/v1/api-keys", made.token, {"name": "worker-prod"})
+    assert (status, refused["code"]) == (409, "integrity.failed")
+    assert "move the file of signed heads aside and start again" in refused["detail"]
+    assert server.stop().code == 0
+    (made.home / "activity.heads").rename(tmp_path / "activity.heads")
+    server = made.serve()
+    assert server.call("POST", "/v1/api-keys", made.token, {"name": "worker-prod"})[0] == 201
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

@@ -165,7 +165,8 @@ def test_who_did_what_stands_in_the_log(shown: list[str]) -> None:
 def test_what_it_says_of_the_data_folder_is_so(checkout: Path, shown: list[str]) -> None:
     home = checkout / ".keyturn"
     assert home.stat().st_mode & 0o777 == 0o700
-    told = set(re.findall(r"^\| `([a-z.]+)` \|", README, re.MULTILINE))
+    cells = re.findall(r"^\| (`[a-z.]+`(?:, `[a-z.]+`)*) \|", README, re.MULTILINE)
+    told = {name.strip("`") for cell in cells for name in cell.split(", ")}
     kept = {file.name for file in home.iterdir() if not file.name.endswith(("-wal", "-shm"))}
     assert kept == told
     assert all(file.stat().st_mode & 0o777 == 0o600 for file in home.iterdir())
