@@ -6,18 +6,19 @@ from uuid import UUID
 
 import pytest
 
-from keyturn.domain.error import CredentialInvalid, IntegrityFailed, KeyturnError
-from keyturn.domain.key import RevocationReason
+from keyturn.domain.error import CredentialInvalid, IntegrityFailed, KeyturnError, KeyUnknown
+from keyturn.domain.key import KeyState, RevocationReason
 from keyturn.domain.operator import OperatorKind
 from keyturn.domain.request import Request
 from keyturn.domain.runtime import Runtime
 from keyturn.domain.seal import Sealer
-from keyturn.domain.slot import SlotName
+from keyturn.domain.slot import SlotName, SlotNotes
 from keyturn.domain.token import SECRET_BYTES, Token, make_token
 from keyturn.domain.verdict import VerdictCode
 from keyturn.domain.workspace import WorkspaceStatus
 from keyturn.services.amend import KeyAmendment, amend_key
 from keyturn.services.appoint import appoint_operator, dismiss_operator
+from keyturn.services.define import define_slot
 from keyturn.services.locate import locate_key
 from keyturn.services.meter import Meter
 from keyturn.services.provision import WorkspaceAmendment, amend_workspace
@@ -355,8 +356,6 @@ def try_to_change(house: House, street: Street, table: str) -> None:
                 suspend_key(context, act, place, id_)
             with pytest.raises(IntegrityFailed):
                 resume_key(context, act, place, id_)
-            with pytest.raises(IntegrityFailed):
-                revoke(house, place, street.mine, RevocationReason.COMPROMISED)
         case "workspaces":
             with pytest.raises(IntegrityFailed):
                 amend_workspace(context, act, place, WorkspaceAmendment(name="renamed"))
@@ -481,6 +480,71 @@ def test_a_damaged_slot_takes_nothing_from_its_keys_but_what_it_says(
     assert credential.owner is None
     assert house.damage == [Damage("slot", f"{street.home}/mine-prod")]
     assert house.view(street.mine.id).slot is None
+
+
+@pytest.mark.parametrize("damage", ["edited", "revived", "moved", "deleted"])
+def test_a_damaged_key_can_be_revoked_and_no_earlier_row_of_it_returns(
+    house: House, street: Street, damage: str
+) -> None:
+    row = street.row("keys")
+    with house.raw() as raw:
+        old = row.genuine(raw)
+        match damage:
+            case "edited":
+                row.edit(raw, name="mallory")
+            case "moved":
+                row.edit(raw, workspace_id=str(street.abroad))
+            case "deleted":
+                raw.run("DELETE FROM keys WHERE id = :id", id=str(street.mine.id))
+            case _:
+                suspend_key(house.context, house.act(), street.home, street.mine.id)
+                row.restore(raw, old)
+        revoke(house, street.home, street.mine, RevocationReason.COMPROMISED)
+        assert house.view(street.mine.id).key.compromised
+        assert house.attest().is_sound
+        raw.run("DELETE FROM keys WHERE id = :id", id=str(street.mine.id))
+        row.restore(raw, old)
+    assert found(house, street) == set(street.tokens) - DENIED["keys"]
+    fresh = house.again()
+    assert found(fresh, street) == set(street.tokens) - DENIED["keys"]
+    fresh.close()
+
+
+def test_a_key_of_another_workspace_is_not_buried(house: House, street: Street) -> None:
+    with pytest.raises(KeyUnknown):
+        revoke_key(
+            house.context, house.act(), street.abroad, street.mine.id, RevocationReason.OTHER
+        )
+    assert house.view(street.mine.id).key.state is KeyState.ACTIVE
+
+
+def test_a_damaged_slot_can_be_said_anew(house: House, street: Street) -> None:
+    row = street.row("slots")
+    name = SlotName(service="mine", environment="prod")
+    with house.raw() as raw:
+        old = row.genuine(raw)
+        row.edit(raw, owner="mallory@example.com")
+        house.issue(workspace_id=street.home, slot="mine-prod")  # a slot decides nothing
+        assert house.view(street.mine.id).slot is None
+        notes = SlotNotes(owner="ada@example.com")
+        define_slot(house.context, house.act(), street.home, name, notes)
+        slot = house.view(street.mine.id).slot
+        assert slot is not None
+        assert slot.notes.owner == "ada@example.com"
+        assert house.attest().is_sound
+        row.restore(raw, old)
+    assert house.view(street.mine.id).slot is None
+
+
+@pytest.mark.parametrize("poison", [9 * 10**18, -1])
+def test_a_poisoned_time_of_use_harms_no_list(house: House, street: Street, poison: int) -> None:
+    key_id = str(street.mine.id)
+    house.run(
+        "INSERT INTO key_usage (key_id, last_used_at, allowed, denied) VALUES (:id, :at, 1, 0)",
+        id=key_id,
+        at=poison,
+    )
+    assert house.view(street.mine.id).last_used_at is None
 
 
 @pytest.mark.parametrize("poison", ["{", "null", "7", ""])

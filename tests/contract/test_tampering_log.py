@@ -377,6 +377,12 @@ def test_a_line_that_we_did_not_sign_is_a_fault(lived: House) -> None:
     assert lived.attest(["", "  \n", lived.signed_head() + "\n"]).is_sound
 
 
+def test_what_a_crash_left_of_a_line_is_no_fault(lived: House) -> None:
+    line = lived.signed_head()
+    for length in (1, 5, 20, len(line) - 1):
+        assert lived.attest([line[:length] + "\n", line + "\n"]).is_sound
+
+
 def test_a_signature_fits_one_spelling_of_its_numbers(lived: House) -> None:
     genuine = NOTARY.read(lived.signed_head())
     assert genuine is not None
