@@ -29,20 +29,25 @@ def estate(
 
 @pytest.fixture(scope="session")
 def open_shared_site(estate: Estate) -> Iterator[Callable[..., Site]]:
-    """Gives the site of an engine and settings, the same one each time."""
-    sites: dict[str, Site] = {}
+    """Gives the site of an engine and settings, the same one each time. What cannot be started is
+    tried once, not for each test."""
+    sites: dict[str, Site | None] = {}
     with ExitStack() as stack:
 
         def open_one(engine: str, **settings: str) -> Site:
             name = f"{engine} {sorted(settings.items())}"
             if name not in sites:
+                sites[name] = None
                 installation = estate.install(
                     engine, **{"body_timeout_seconds": BODY_TIMEOUT_SECONDS, **settings}
                 )
                 site = open_site(stack.enter_context(serving(installation)))
                 stack.callback(site.operator.client.close)
                 sites[name] = site
-            return sites[name]
+            found = sites[name]
+            if found is None:
+                pytest.fail("this server could not be started, as an earlier test tells")
+            return found
 
         yield open_one
 

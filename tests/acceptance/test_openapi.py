@@ -3,6 +3,9 @@
 import re
 from typing import Any
 
+from fastapi.routing import APIRoute
+
+from keyturn.http.app import RESOURCES
 from tests.acceptance.api import Site, Workspace, code_of
 
 OPERATIONS = {
@@ -32,6 +35,17 @@ def references(value: Any) -> set[str]:
 def test_the_document_has_every_operation_of_the_contract_and_no_other(site: Site) -> None:
     told = {f"{method} {path}" for method, path, _ in site.operator.conformance.operations()}
     assert told == OPERATIONS
+
+
+def test_every_route_of_the_application_is_in_the_document(site: Site) -> None:
+    routed = {
+        f"{method} {route.path}"
+        for resource in RESOURCES
+        for route in resource.router.routes
+        if isinstance(route, APIRoute)
+        for method in route.methods or ()
+    }
+    assert routed | {"POST /v1/verify"} == OPERATIONS
 
 
 def test_every_operation_of_the_document_is_routed(site: Site, home: Workspace) -> None:

@@ -172,7 +172,7 @@ def recorded(home: Workspace) -> Callable[..., set[str]]:
     ]
     for number, (token, members) in enumerate(asked):
         home.verify(token, request_id=f"r{number}", **members)
-    home.requests(len(asked), until=later())
+    home.settled_requests()
 
     def found(**query: str) -> set[str]:
         query = {n: {"FIRST": first.id, "SECOND": second.id}.get(v, v) for n, v in query.items()}
@@ -180,10 +180,6 @@ def recorded(home: Workspace) -> Callable[..., set[str]]:
         return {one["request_id"] for one in listed if one["request_id"].startswith("r")}
 
     return found
-
-
-def later() -> str:
-    return "2999-01-01T00:00:00Z"
 
 
 @pytest.mark.parametrize(
