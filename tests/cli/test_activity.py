@@ -184,6 +184,17 @@ def test_a_line_that_we_did_not_sign_is_found(
     assert sentence in verified.output
 
 
+def test_what_a_crash_left_of_a_line_is_passed_over(made: Place) -> None:
+    assert made.serve().stop().code == 0
+    with (made.home / "activity.heads").open("a") as file:
+        file.write('{"number": 3, "ha')
+    server = made.serve()
+    assert server.call("POST", "/v1/api-keys", made.token, {"name": "worker-prod"})[0] == 201
+    assert server.stop().code == 0
+    found = json.loads(made.run("activity", "verify", "--json").done().output)
+    assert found["signed_heads"] == 2
+
+
 def test_heads_of_another_installation_are_found(made: Place) -> None:
     server = made.serve()
     assert server.stop().code == 0
