@@ -53,7 +53,7 @@ def test_each_act_writes_its_own_entry(site: Site, home: Workspace) -> None:
         ("api_key.created", "api_key", key.id),
         ("api_key.updated", "api_key", key.id),
         ("slot.updated", "slot", "a-prod"),
-        *([("api_key.updated", "api_key", key.id)] if len(entries) == 10 else []),
+        ("api_key.updated", "api_key", key.id),
         ("api_key.suspended", "api_key", key.id),
         ("api_key.resumed", "api_key", key.id),
         ("api_key.revoked", "api_key", key.id),

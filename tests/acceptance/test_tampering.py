@@ -152,6 +152,11 @@ def test_a_damaged_key_spoils_no_list_and_can_still_be_contained(
         response = home.admin.call(method, key.path, body)
         assert response.status_code in (404, 409)
     assert home.verify(key.token)["code"] == "unknown"
+    expect(home.admin.delete(key.path), 204)
+    verdict = home.verify(key.token)
+    assert verdict["valid"] is False
+    assert home.activity(action="api_key.revoked", resource_id=key.id)
+    assert home.verify(other.token)["valid"]
 
 
 def test_an_edited_workspace_lets_nobody_in(
@@ -188,3 +193,5 @@ def test_a_damaged_slot_costs_no_verdict(home: Workspace, run: Callable[..., int
     assert home.admin.get("/v1/slots/a-prod").status_code in (404, 409)
     assert "thief" not in home.admin.get(key.path).text
     expect(home.admin.get("/v1/api-keys"), 200)
+    assert home.admin.put("/v1/slots/a-prod", {"owner": "ops"}).status_code in (200, 201)
+    assert home.key(key)["owner"] == "ops"
