@@ -1,4 +1,4 @@
-"""The floor: the same HTTP server with an application that reads the body and answers static bytes."""
+"""The floor: the same HTTP server, with an application that answers every body alike."""
 
 import argparse
 import socket

@@ -28,10 +28,17 @@ class _Server(uvicorn.Server):
     """The library's server, but signals are ours: its own way raises them again once it is done,
     which would end the process before the last requests are recorded."""
 
-    def __init__(self, config: Config, hurry: Callable[[], None]) -> None:
+    def __init__(
+        self, config: Config, *, ready: Callable[[], None], hurry: Callable[[], None]
+    ) -> None:
         super().__init__(config)
+        self._ready = ready
         self._last_moment = threading.Timer(PATIENCE_SECONDS, hurry)
         self._last_moment.daemon = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()  # by now a signal is heard
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -66,6 +73,7 @@ def serve(
             loop="uvloop",
             http=BoundedProtocol,
             lifespan="off",
+            ws="none",
             log_config=None,
             access_log=False,
             server_header=False,
@@ -78,8 +86,9 @@ def serve(
         stack.callback(node.background.stop)
         stack.callback(node.desk.lookups.shutdown, wait=False, cancel_futures=True)
         host, port = listener.getsockname()[:2]
-        announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
-        _Server(config, house.context.store.hurry).run(sockets=[listener])
+        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        server = _Server(config, ready=lambda: announce(address), hurry=house.context.store.hurry)
+        server.run(sockets=[listener])
 
 
 def _listen(settings: Settings) -> socket.socket:
