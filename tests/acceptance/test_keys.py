@@ -690,3 +690,16 @@ def test_names_are_compared_and_kept_letter_by_letter(home: Workspace) -> None:
     ):
         draft = {"name": name, "service": "a", "environment": "b"}
         assert home.key(home.admin.create(**draft))["name"] == name
+
+
+def test_a_revocation_sent_again_with_its_first_etag_is_answered_alike(home: Workspace) -> None:
+    key = home.admin.create()
+    for _ in range(2):
+        expect(home.admin.delete(key.path, If_Match=key.etag), 204)
+
+
+def test_a_reason_in_the_body_of_a_revocation_is_not_overlooked(home: Workspace) -> None:
+    key = home.admin.create()
+    response = home.admin.call("DELETE", key.path, {"reason": "compromised"})
+    expect_invalid(response, "")
+    assert home.key(key)["status"] == "active"

@@ -48,7 +48,6 @@ _ACTION = "x-keyturn-action"
 _MISSING = "permission_missing"
 _LONGEST_NAME = 200
 _MOST_PARAMETERS = 50
-_BODILESS = frozenset({"GET", "HEAD", "DELETE"})
 
 
 def guard(permission: Permission | str, *, action: str | None = None) -> dict[str, Any]:
@@ -176,12 +175,14 @@ class Visit:
             seen.add(name)
 
     async def _read_body(self) -> object:
-        if self.request.method in ("GET", "HEAD", "DELETE"):
+        if self.request.method == "GET":
             return None
         try:
             raw = await self.request.body()
         except ClientDisconnect:
             raise RequestMalformed("The connection ended before the body had arrived.") from None
+        if raw and self.request.method == "DELETE":
+            raise RequestInvalid.at("", "DELETE takes no body; a reason is a query parameter.")
         if not raw:
             field = self._route.body_field
             if field is not None and field.field_info.is_required():

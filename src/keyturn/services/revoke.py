@@ -185,7 +185,8 @@ def _move(
         rights.require(Permission.KEYS_WRITE, key.slot)
         if gives:
             rights.require_covering(Rights.of(key))
-        require_version(key.version, expected)
+        if key.state is not KeyState.REVOKED:  # else a retry whose first answer was lost
+            require_version(key.version, expected)
         following = move(key, now)
         if following is not key:
             transaction.keys.replace(following, key.version)
