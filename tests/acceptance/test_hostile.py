@@ -181,3 +181,32 @@ def test_a_caller_without_rights_cannot_fill_the_activity_log(home: Workspace) -
         expect(key.api.post("/v1/api-keys", {"name": "x"}), 403, "permission.missing")
     assert 10 <= len(home.activity(status="failed")) < 90
     assert len(home.requests(100, key_id=key.id, code="permission_missing")) == 100
+
+
+def test_two_different_idempotency_keys_are_refused(site: Site, home: Workspace) -> None:
+    body = b'{"name": "twice"}'
+    with RawConnection(site.server.port) as connection:
+        connection.request(
+            "/v1/api-keys",
+            f"Authorization: Bearer {home.admin.token}",
+            "Content-Type: application/json",
+            "Idempotency-Key: one",
+            "Idempotency-Key: two",
+            f"Content-Length: {len(body)}",
+            method="POST",
+            body=body,
+        )
+        assert (connection.answer().status, home.records()[0]["name"] == "twice") == (422, False)
+
+
+def test_a_body_without_a_media_type_is_taken_for_json(site: Site, home: Workspace) -> None:
+    body = b'{"name": "plain"}'
+    with RawConnection(site.server.port) as connection:
+        connection.request(
+            "/v1/api-keys",
+            f"Authorization: Bearer {home.admin.token}",
+            f"Content-Length: {len(body)}",
+            method="POST",
+            body=body,
+        )
+        assert connection.answer().status == 201

@@ -120,3 +120,19 @@ def test_slots_honour_etags_too(home: Workspace) -> None:
     expect(home.admin.put("/v1/slots/b-prod", NOTES, If_Match='"1"'), 412, "version.moved")
     assert expect(home.admin.get("/v1/slots/a-prod"), 200)["owner"] is None
     expect(home.admin.get("/v1/slots/b-prod"), 404, "slot.unknown")
+
+
+def test_nobody_changes_the_slot_of_a_key_that_is_wider_than_his_own(home: Workspace) -> None:
+    wide = home.admin.create(name="boss-prod", permissions=["admin"], owner="boss@example.com")
+    narrow = home.holder("keys:write", "keys:read")
+    said = {"owner": "mallory@example.com"}
+    for response in (
+        narrow.api.put("/v1/slots/boss-prod", said),
+        narrow.api.patch(wide.path, said),
+        narrow.api.post("/v1/api-keys", {"name": "boss-prod", **said}),
+    ):
+        expect(response, 403, "grant.exceeded")
+    assert home.key(wide)["owner"] == "boss@example.com"
+    expect(narrow.api.post("/v1/api-keys", {"name": "boss-prod"}), 201)
+    expect(home.admin.delete(wide.path), 204)
+    expect(narrow.api.put("/v1/slots/boss-prod", said), 200)

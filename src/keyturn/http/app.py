@@ -44,6 +44,8 @@ def build_app(desk: Desk) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        # A body without a media type is taken for JSON; what is not says so at the door.
+        strict_content_type=False,
     )
     app.state.desk = desk
     for resource in RESOURCES:

@@ -126,6 +126,8 @@ class Visit:
         if misnamed is not None:
             raise misnamed
         self._check_query()
+        if len({value for name, value in self._headers if name == b"idempotency-key"}) > 1:
+            raise RequestInvalid.at("/Idempotency-Key", "Two different keys were sent; send one.")
         call = Call(
             desk=self._desk, caller=caller, request_id=self._request_id, workspace=workspace
         )
@@ -165,7 +167,8 @@ class Visit:
         except ValueError:
             raise RequestInvalid.at("", "There are too many query parameters.") from None
         seen = set()
-        for name, value in pairs:
+        for full_name, value in pairs:
+            name = full_name[:_LONGEST_NAME]
             if not self._route.dependant.query_params:
                 raise RequestInvalid.at(f"/{name}", "This call takes no query parameters.")
             if name in seen:

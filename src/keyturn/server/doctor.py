@@ -144,5 +144,8 @@ def _log(house: House) -> Check:
             remedy="An old copy was restored, or the end was cut off; run `keyturn activity "
             "verify`.",
         )
-    detail = f"{head.activity_number} entries, {head.position} changes"
+    detail = (
+        f"its end is sound, at {head.activity_number} entries and {head.position} changes; "
+        "`keyturn activity verify` checks all of it"
+    )
     return Check(name="log", status="ok", detail=detail)

@@ -37,7 +37,9 @@ class KeyAmendment:
         """This amendment in its one spelling. Raises `RequestInvalid`, also where it is empty, for
         all that needs no clock."""
         if self == KeyAmendment():
-            raise RequestInvalid.at("", "Name at least one member to change.")
+            raise RequestInvalid.at(
+                "", "Name at least one member to change; null is as good as absent."
+            )
         return replace(
             self,
             name=None if self.name is None else check_text(self.name, "/name"),
@@ -92,7 +94,7 @@ def amend_key(
         slot = view.slot
         if not amendment.notes.is_empty:
             slot = note_slot(
-                context, transaction, act, workspace_id, key.slot, amendment.notes, now
+                context, transaction, act, rights, workspace_id, key.slot, amendment.notes, now
             )
         if following == key and slot == view.slot:
             return view

@@ -4,15 +4,20 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from keyturn.domain.activity import Category
+from keyturn.domain.authority import Rights
 from keyturn.domain.error import IntegrityFailed, VersionMoved, WorkspaceUnknown
+from keyturn.domain.key import KeyState
 from keyturn.domain.permission import Permission
 from keyturn.domain.slot import Slot, SlotName, SlotNotes
 from keyturn.services.context import Context
 from keyturn.services.identify import reaffirm
 from keyturn.services.journal import Act, Subject, note
+from keyturn.storage.keys import KeyFilter
 from keyturn.storage.log import Change
 from keyturn.storage.records import slot_ref
 from keyturn.storage.transaction import Writing
+
+_MOST_KEYS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,7 @@ def define_slot(
             )
         require_version(slot.version, expected)
         following = slot.replaced(notes, now)
+        _require_reach(transaction, rights, slot, following, now)
         _store(context, transaction, act, slot, following, now)
         return DefinedSlot(following, is_new=False)
 
@@ -65,6 +71,7 @@ def note_slot(
     context: Context,
     transaction: Writing,
     act: Act,
+    rights: Rights,
     workspace_id: UUID,
     name: SlotName,
     notes: SlotNotes,
@@ -84,8 +91,24 @@ def note_slot(
     if slot is None:
         return _create(context, transaction, act, workspace_id, name, notes, now)
     following = slot.noted(notes, now)
+    _require_reach(transaction, rights, slot, following, now)
     _store(context, transaction, act, slot, following, now)
     return following
+
+
+def _require_reach(
+    transaction: Writing, rights: Rights, slot: Slot, following: Slot, now: int
+) -> None:
+    """What a slot says, each of its keys says: nobody changes it while a key that is wider than
+    his own lives in it. Raises `GrantExceeded`."""
+    if following is slot or rights.is_admin:
+        return
+    wanted = KeyFilter(
+        status=None, now=now, service=slot.name.service, environment=slot.name.environment
+    )
+    for view in transaction.keys.list(slot.workspace_id, wanted, limit=_MOST_KEYS, before=None):
+        if view.key.state is not KeyState.REVOKED and not view.key.is_expired(now):
+            rights.require_covering(Rights.of(view.key))
 
 
 def _create(

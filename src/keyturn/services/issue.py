@@ -83,7 +83,7 @@ def issue_key(
         rights.require_covering(Rights.of(key))
         if transaction.workspaces.find(workspace_id) is None:
             raise WorkspaceUnknown("There is no workspace with this id.")
-        issued = add_key(context, transaction, act, key, token, draft.notes, now)
+        issued = add_key(context, transaction, act, rights, key, token, draft.notes, now)
         if remember is not None:
             remember(transaction, issued)
     return issued
@@ -144,13 +144,14 @@ def add_key(
     context: Context,
     transaction: Writing,
     act: Act,
+    rights: Rights,
     key: Key,
     token: Token,
     notes: SlotNotes,
     now: int,
 ) -> IssuedKey:
     """Keeps a new key and logs it. Who calls has judged the rights."""
-    slot = note_slot(context, transaction, act, key.workspace_id, key.slot, notes, now)
+    slot = note_slot(context, transaction, act, rights, key.workspace_id, key.slot, notes, now)
     transaction.keys.add(key)
     note(
         context,

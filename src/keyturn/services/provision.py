@@ -44,7 +44,9 @@ class WorkspaceAmendment:
     def checked(self) -> "WorkspaceAmendment":
         """This amendment in its one spelling. Raises `RequestInvalid`, also where it is empty."""
         if self == WorkspaceAmendment():
-            raise RequestInvalid.at("", "Name at least one member to change.")
+            raise RequestInvalid.at(
+                "", "Name at least one member to change; null is as good as absent."
+            )
         return replace(
             self,
             name=None if self.name is None else check_text(self.name, "/name"),
@@ -83,7 +85,9 @@ def provision_workspace(
         key, token = make_key(context, workspace.id, key_draft, act.caller.actor.id, now)
         transaction.workspaces.add(workspace)
         _note(context, transaction, act, workspace, "created", "was made", now)
-        issued = add_key(context, transaction, act, key, token, key_draft.notes, now)
+        issued = add_key(
+            context, transaction, act, act.caller.rights, key, token, key_draft.notes, now
+        )
         provisioned = ProvisionedWorkspace(workspace=workspace, administrator=issued)
         if remember is not None:
             remember(transaction, provisioned)
