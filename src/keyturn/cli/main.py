@@ -5,7 +5,6 @@ for wrongly, 130 interrupted.
 """
 
 import errno
-import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from collections.abc import Sequence
 import click
 
 from keyturn import __version__
+from keyturn.cli.lazy import Lazy, lazy_group
 from keyturn.domain.error import (
     InstallationFault,
     IntegrityFailed,
@@ -25,45 +25,18 @@ FAULT = 1
 WRONG = 2
 INTERRUPTED = 130
 
-# name: (module, attribute, one line of help)
-COMMANDS = {
-    "init": ("keyturn.cli.install", "init", "Make an installation."),
-    "dev": ("keyturn.cli.serve", "dev", "Run the whole product here, made if need be."),
-    "serve": ("keyturn.cli.serve", "serve", "Serve an installation."),
-    "migrate": ("keyturn.cli.install", "migrate", "Bring the database to this version."),
-    "operators": ("keyturn.cli.operators", "operators", "Operators and gateway credentials."),
-    "activity": ("keyturn.cli.activity", "activity", "The activity log."),
-    "doctor": ("keyturn.cli.doctor", "doctor", "Check this installation."),
-}
+COMMANDS = lazy_group(
+    init=Lazy("keyturn.cli.install:init", "Make an installation."),
+    dev=Lazy("keyturn.cli.serve:dev", "Run the whole product here, made if need be."),
+    serve=Lazy("keyturn.cli.serve:serve", "Serve an installation."),
+    migrate=Lazy("keyturn.cli.install:migrate", "Bring the database to this version."),
+    operators=Lazy("keyturn.cli.operators:operators", "Operators and gateway credentials."),
+    activity=Lazy("keyturn.cli.activity:activity", "The activity log."),
+    doctor=Lazy("keyturn.cli.doctor:doctor", "Check this installation."),
+)
 
 
-class LazyGroup(click.Group):
-    """Imports a command when it is called: `--help` stays fast, and works in a light install."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module, attribute, _ = COMMANDS[cmd_name]
-        try:
-            command: click.Command = getattr(importlib.import_module(module), attribute)
-        except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] == "keyturn":
-                raise
-            raise InstallationFault(
-                f"`keyturn {cmd_name}` needs parts that are not installed ({error.name}).",
-                remedy="Install `keyturn[server]`.",
-            ) from error
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="keyturn %(version)s")
 def keyturn() -> None:
     """Keyturn keeps API keys safe through their whole life."""

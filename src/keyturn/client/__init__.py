@@ -1,0 +1,1 @@
+"""The client: what a program of yours calls Keyturn with."""
