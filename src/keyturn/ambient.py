@@ -13,6 +13,9 @@ class SystemClock:
     def elapsed(self) -> float:
         return time.monotonic()
 
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
 
 class SystemEntropy:
     """The operating system's generator, safe after a fork because nothing is buffered here."""

@@ -1,1 +1,106 @@
-"""The client: what a program of yours calls Keyturn with."""
+"""The client: what a program of yours calls Keyturn with.
+
+    from keyturn.client import Keyturn
+
+    with Keyturn("https://keys.example.com", api_key_file="/run/secrets/keyturn") as keyturn:
+        made = keyturn.keys.create("scheduler-prod", scopes=["read"])
+        verdict = keyturn.verify(presented, scopes=["read"])
+
+`AsyncKeyturn` has the same operations, awaited.
+"""
+
+from keyturn.client.asynchronous import AsyncKeyturn
+from keyturn.client.attempts import NO_RETRY, RetryPolicy
+from keyturn.client.binding import AsyncPages, Pages
+from keyturn.client.blocking import Keyturn
+from keyturn.client.call import Page
+from keyturn.client.errors import (
+    ApiError,
+    ConfigurationFault,
+    Conflict,
+    Denied,
+    Forbidden,
+    Invalid,
+    InvalidValue,
+    KeyturnClientError,
+    NotFound,
+    NotUnderstood,
+    TokenLost,
+    Unauthenticated,
+    Unavailable,
+    Unreachable,
+    VersionMoved,
+)
+from keyturn.client.resources import (
+    About,
+    Activity,
+    Deprecation,
+    Effect,
+    ExpectedRuntime,
+    IssuedKey,
+    IssuedWorkspace,
+    Key,
+    NamedNetwork,
+    Node,
+    Operator,
+    Propagation,
+    RecordedRequest,
+    Self,
+    Slot,
+    Usage,
+    UsageBucket,
+    UsageRuntime,
+    UsageTotals,
+    Verdict,
+    VerifiedKey,
+    Workspace,
+)
+from keyturn.domain.token import Token
+
+__all__ = [
+    "NO_RETRY",
+    "About",
+    "Activity",
+    "ApiError",
+    "AsyncKeyturn",
+    "AsyncPages",
+    "ConfigurationFault",
+    "Conflict",
+    "Denied",
+    "Deprecation",
+    "Effect",
+    "ExpectedRuntime",
+    "Forbidden",
+    "Invalid",
+    "InvalidValue",
+    "IssuedKey",
+    "IssuedWorkspace",
+    "Key",
+    "Keyturn",
+    "KeyturnClientError",
+    "NamedNetwork",
+    "Node",
+    "NotFound",
+    "NotUnderstood",
+    "Operator",
+    "Page",
+    "Pages",
+    "Propagation",
+    "RecordedRequest",
+    "RetryPolicy",
+    "Self",
+    "Slot",
+    "Token",
+    "TokenLost",
+    "Unauthenticated",
+    "Unavailable",
+    "Unreachable",
+    "Usage",
+    "UsageBucket",
+    "UsageRuntime",
+    "UsageTotals",
+    "Verdict",
+    "VerifiedKey",
+    "VersionMoved",
+    "Workspace",
+]

@@ -1,0 +1,161 @@
+"""`AsyncKeyturn`, the client that is awaited, on asyncio or trio."""
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+import anyio
+import httpx2
+
+from keyturn.ambient import SystemClock, SystemEntropy
+from keyturn.client.activity import list_activity
+from keyturn.client.attempts import RetryPolicy
+from keyturn.client.binding import AsyncGroup, AsyncListed, AsyncSent
+from keyturn.client.call import Answer, Call
+from keyturn.client.configuration import address, credential
+from keyturn.client.exchange import Failure, Outgoing, Session, Wait
+from keyturn.client.failing import failure_of
+from keyturn.client.keys import (
+    change_key,
+    create_key,
+    list_keys,
+    read_key,
+    resume_key,
+    revoke_key,
+    suspend_key,
+    trace_key,
+)
+from keyturn.client.requests import list_requests, measure_usage
+from keyturn.client.slots import define_slot, list_slots, read_slot
+from keyturn.client.verify import look_at_self, look_at_server, verify
+from keyturn.client.workspaces import (
+    change_workspace,
+    create_workspace,
+    list_workspaces,
+    read_workspace,
+)
+from keyturn.domain.token import Token
+
+T = TypeVar("T")
+
+
+class AsyncKeys(AsyncGroup):
+    create = AsyncSent(create_key)
+    list = AsyncListed(list_keys)
+    read = AsyncSent(read_key)
+    change = AsyncSent(change_key)
+    revoke = AsyncSent(revoke_key)
+    suspend = AsyncSent(suspend_key)
+    resume = AsyncSent(resume_key)
+    trace = AsyncSent(trace_key)
+    usage = AsyncSent(measure_usage)
+
+
+class AsyncSlots(AsyncGroup):
+    list = AsyncListed(list_slots)
+    read = AsyncSent(read_slot)
+    define = AsyncSent(define_slot)
+
+
+class AsyncWorkspaces(AsyncGroup):
+    create = AsyncSent(create_workspace)
+    list = AsyncListed(list_workspaces)
+    read = AsyncSent(read_workspace)
+    change = AsyncSent(change_workspace)
+
+
+class AsyncRequests(AsyncGroup):
+    list = AsyncListed(list_requests)
+
+
+class AsyncActivity(AsyncGroup):
+    list = AsyncListed(list_activity)
+
+
+class AsyncKeyturn(AsyncGroup):
+    """`Keyturn` for asynchronous programs: the same operations, awaited, and lists for
+    `async for`. Use it as `async with`, or `await aclose()` it."""
+
+    verify = AsyncSent(verify)
+    whoami = AsyncSent(look_at_self)
+    about = AsyncSent(look_at_server)
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        api_key: str | Token | None = None,
+        api_key_file: str | Path | None = None,
+        workspace: str | None = None,
+        runtime: str | None = None,
+        timeout_seconds: float = 30.0,
+        retry: RetryPolicy | None = None,
+    ) -> None:
+        super().__init__(self)
+        self._session = Session(
+            url=address(os.environ, url),
+            api_key=credential(os.environ, api_key, api_key_file),
+            workspace=workspace,
+            runtime=runtime,
+            retry=retry or RetryPolicy(),
+            clock=SystemClock(),
+            entropy=SystemEntropy(),
+        )
+        self._http = httpx2.AsyncClient(timeout=timeout_seconds)
+        self.keys = AsyncKeys(self)
+        self.slots = AsyncSlots(self)
+        self.workspaces = AsyncWorkspaces(self)
+        self.requests = AsyncRequests(self)
+        self.activity = AsyncActivity(self)
+
+    @property
+    def url(self) -> str:
+        return self._session.url
+
+    async def send(self, call: Call[T]) -> T:
+        """Sends a call, again where it may be, and gives its result."""
+        steps = self._session.exchange(call)
+        step = next(steps)
+        while True:
+            outcome = None
+            if isinstance(step, Wait):
+                await anyio.sleep(step.seconds)
+            else:
+                outcome = await self._sent(step)
+            try:
+                step = steps.send(outcome)
+            except StopIteration as done:
+                result: T = done.value
+                return result
+
+    async def _sent(self, outgoing: Outgoing) -> Answer | Failure:
+        try:
+            response = await self._http.request(
+                outgoing.method,
+                outgoing.url,
+                headers=dict(outgoing.headers),
+                content=outgoing.content,
+            )
+        except httpx2.TransportError as error:
+            return failure_of(error)
+        return Answer(
+            status=response.status_code,
+            headers={name.lower(): value for name, value in response.headers.items()},
+            content=response.content,
+        )
+
+    async def aclose(self) -> None:
+        """Gives the connections back."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()

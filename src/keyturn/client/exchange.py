@@ -1,0 +1,167 @@
+"""One call from its beginning to its result, as steps. No I/O: a face carries out each step.
+
+`exchange` yields what is to be done next, an `Outgoing` to send or a `Wait`, is told what came of
+it, and returns the result or raises. The blocking and the asynchronous face differ in nothing but
+how they send and wait.
+"""
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+from urllib.parse import urlencode, urlsplit
+
+from keyturn import __version__
+from keyturn.client.attempts import Attempts, RetryPolicy
+from keyturn.client.call import Answer, Call
+from keyturn.client.errors import ConfigurationFault, Unreachable, error_of
+from keyturn.domain.ambience import Clock, Entropy
+from keyturn.domain.base62 import encode
+from keyturn.domain.redaction import holds_shape
+from keyturn.domain.token import Token, parse_token
+
+T = TypeVar("T")
+
+# Who calls is told by the token and `Keyturn-Runtime`; a host's name would make each pod another
+# runtime.
+USER_AGENT = f"keyturn-python/{__version__}"
+
+_ID_BYTES = 16
+_ID_WIDTH = 22
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """Send this, and tell the `Answer` or the `Failure`."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    content: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Wait, and tell None."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """No answer came. `why` is a part of a sentence."""
+
+    why: str
+    was_sent: bool
+
+
+Step = Outgoing | Wait
+Outcome = Answer | Failure | None
+
+
+class Session:
+    """What all calls of a client have in common: the address, the credential, the policy."""
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        api_key: str | Token | None,
+        workspace: str | None,
+        runtime: str | None,
+        retry: RetryPolicy,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        self.url = _address(url)
+        self._token = _credential(api_key)
+        self._headers = {
+            "Accept": "application/json, application/problem+json",
+            "User-Agent": USER_AGENT,
+            **({} if workspace is None else {"Keyturn-Workspace": _ascii("workspace", workspace)}),
+            **({} if runtime is None else {"Keyturn-Runtime": _ascii("runtime", runtime)}),
+        }
+        self._retry = retry
+        self._clock = clock
+        self._entropy = entropy
+
+    def __repr__(self) -> str:
+        return f"<Session {self.url}>"
+
+    def exchange(self, call: Call[T]) -> Generator[Step, Outcome, T]:
+        """The steps of one call. Raises a `KeyturnClientError`."""
+        outgoing, request_id = self._outgoing(call)
+        attempts = Attempts(self._retry, self._clock, self._entropy, may_repeat=call.may_repeat)
+        while True:
+            outcome = yield outgoing
+            match outcome:
+                case Answer(status=status) if 200 <= status < 300:
+                    return call.read(outcome)
+                case Answer():
+                    wait = attempts.after_answer(outcome)
+                    if wait is None:
+                        raise error_of(outcome, attempts.retry_after_seconds(outcome))
+                case Failure(why=why, was_sent=was_sent):
+                    wait = attempts.after_failure(was_sent=was_sent)
+                    if wait is None:
+                        raise Unreachable(
+                            f"There is no answer from {self.url}: {why}.",
+                            was_sent=was_sent,
+                            request_id=request_id,
+                        )
+                case _:
+                    raise TypeError("what came of sending must be told")
+            yield Wait(wait)
+
+    def _outgoing(self, call: Call[T]) -> tuple[Outgoing, str]:
+        request_id = self._name("req-")
+        headers = {**self._headers, "X-Request-Id": request_id, **call.headers}
+        if call.content is not None:
+            headers["Content-Type"] = "application/json"
+        if call.wants_idempotency_key:
+            headers.setdefault("Idempotency-Key", self._name(""))
+        if self._token is not None and not call.is_anonymous:
+            headers["Authorization"] = f"Bearer {self._token.reveal()}"
+        asked = f"?{urlencode(call.query)}" if call.query else ""
+        outgoing = Outgoing(
+            method=call.method,
+            url=f"{self.url}{call.path}{asked}",
+            headers=headers,
+            content=call.content,
+        )
+        return outgoing, request_id
+
+    def _name(self, prefix: str) -> str:
+        number = int.from_bytes(self._entropy.take(_ID_BYTES), "big")
+        return prefix + encode(number, _ID_WIDTH)
+
+
+def _address(url: str) -> str:
+    try:
+        parts = urlsplit(url.strip())
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname)
+        is_bare = not (parts.query or parts.fragment or "@" in parts.netloc or holds_shape(url))
+        if is_address and is_bare and parts.port != 0:
+            return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+    except ValueError:
+        pass
+    raise ConfigurationFault(
+        "The address of Keyturn must be like http://127.0.0.1:8420, with no token, user or query "
+        "in it."
+    )
+
+
+def _credential(api_key: str | Token | None) -> Token | None:
+    if api_key is None or isinstance(api_key, Token):
+        return api_key
+    token = parse_token(api_key.strip())
+    if token is None:
+        raise ConfigurationFault(
+            "The token for Keyturn is not a whole token: it is cut short, or mistyped."
+        )
+    return token
+
+
+def _ascii(what: str, text: str) -> str:
+    if not text.isascii() or not text.isprintable() or not text.strip():
+        raise ConfigurationFault(f"The {what} must be printable ASCII.")
+    return text

@@ -1,0 +1,214 @@
+"""`/v1/api-keys`: keys are made, read, changed, revoked, suspended and resumed."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Literal
+
+from keyturn.client.call import (
+    Answer,
+    Call,
+    Listing,
+    body,
+    if_match,
+    listing,
+    query,
+    reading,
+    segment,
+)
+from keyturn.client.resources import Effect, ExpectedRuntime, IssuedKey, Key, Propagation
+
+_PATH = "/v1/api-keys"
+_key = reading(Key)
+_issued_key = reading(IssuedKey)
+_propagation = reading(Propagation)
+
+Status = Literal["active", "suspended", "revoked", "expired", "all"]
+Reason = Literal["superseded", "unused", "staff_change", "compromised", "other"]
+
+
+def create_key(
+    name: str | None = None,
+    *,
+    service: str | None = None,
+    environment: str | None = None,
+    scopes: Sequence[str] | None = None,
+    permissions: Sequence[str] | None = None,
+    allowed_cidrs: Sequence[str] | None = None,
+    not_before: datetime | None = None,
+    expires_at: datetime | None = None,
+    metadata: Mapping[str, object] | None = None,
+    owner: str | None = None,
+    purpose: str | None = None,
+    runbook_url: str | None = None,
+    rotation_period_days: int | None = None,
+    runtimes: Sequence[ExpectedRuntime] | None = None,
+    idempotency_key: str | None = None,
+) -> Call[IssuedKey]:
+    """Makes a key; `name` alone, or `service` and `environment`, is enough. Its token is answered
+    this once, in `.token`.
+
+    An `idempotency_key` is made where none is given, so that a lost answer makes no second key; but
+    then its token is lost too, and `.token` raises `TokenLost`.
+    """
+    return Call(
+        method="POST",
+        path=_PATH,
+        content=body(
+            name=name,
+            service=service,
+            environment=environment,
+            scopes=scopes,
+            permissions=permissions,
+            allowed_cidrs=allowed_cidrs,
+            not_before=not_before,
+            expires_at=expires_at,
+            metadata=metadata,
+            owner=owner,
+            purpose=purpose,
+            runbook_url=runbook_url,
+            rotation_period_days=rotation_period_days,
+            runtimes=runtimes,
+        ),
+        headers={} if idempotency_key is None else {"Idempotency-Key": idempotency_key},
+        wants_idempotency_key=True,
+        read=_issued_key,
+    )
+
+
+def list_keys(
+    *,
+    status: Status | None = None,
+    service: str | None = None,
+    environment: str | None = None,
+    owner: str | None = None,
+    created_by: str | None = None,
+    limit: int | None = None,
+    count: bool = False,
+) -> Listing[Key]:
+    """The keys of the workspace, newest first; the active ones unless `status` says otherwise.
+    `limit` is the size of a page, and all pages are gone through."""
+    return listing(
+        Key,
+        _PATH,
+        query(
+            status=status,
+            service=service,
+            environment=environment,
+            owner=owner,
+            created_by=created_by,
+            limit=limit,
+            count=count or None,
+        ),
+    )
+
+
+def read_key(id: str) -> Call[Key]:  # noqa: A002
+    """A key by its id, as a UUID or in its 22 characters."""
+    return Call(method="GET", path=_path(id), read=_key)
+
+
+def change_key(
+    id: str,  # noqa: A002
+    *,
+    version: int | None = None,
+    name: str | None = None,
+    scopes: Sequence[str] | None = None,
+    permissions: Sequence[str] | None = None,
+    allowed_cidrs: Sequence[str] | None = None,
+    expires_at: datetime | None = None,
+    metadata: Mapping[str, object] | None = None,
+    owner: str | None = None,
+    purpose: str | None = None,
+    runbook_url: str | None = None,
+    rotation_period_days: int | None = None,
+    runtimes: Sequence[ExpectedRuntime] | None = None,
+) -> Call[Key]:
+    """Changes what is given and leaves the rest. With a `version`, only that one is changed; else
+    `VersionMoved`."""
+    return Call(
+        method="PATCH",
+        path=_path(id),
+        headers=if_match(version),
+        content=body(
+            name=name,
+            scopes=scopes,
+            permissions=permissions,
+            allowed_cidrs=allowed_cidrs,
+            expires_at=expires_at,
+            metadata=metadata,
+            owner=owner,
+            purpose=purpose,
+            runbook_url=runbook_url,
+            rotation_period_days=rotation_period_days,
+            runtimes=runtimes,
+        ),
+        # Sent twice, the second would find that the version has moved: by the first.
+        may_repeat=version is None,
+        read=_key,
+    )
+
+
+def revoke_key(
+    id: str,  # noqa: A002
+    *,
+    reason: Reason | None = None,
+    version: int | None = None,
+) -> Call[Effect]:
+    """Revokes a key for ever. It is dead on every verifier when this returns, unless the answer
+    says that it `is_complete` only later. Once more, it answers alike."""
+    return Call(
+        method="DELETE",
+        path=_path(id),
+        query=query(reason=reason),
+        headers=if_match(version),
+        read=_effect,
+    )
+
+
+def suspend_key(
+    id: str,  # noqa: A002
+    *,
+    version: int | None = None,
+    idempotency_key: str | None = None,
+) -> Call[Key]:
+    """Takes a key out of use until it is resumed."""
+    return _move(id, "suspend", version, idempotency_key)
+
+
+def resume_key(
+    id: str,  # noqa: A002
+    *,
+    version: int | None = None,
+    idempotency_key: str | None = None,
+) -> Call[Key]:
+    """Lets a suspended key work again."""
+    return _move(id, "resume", version, idempotency_key)
+
+
+def trace_key(id: str) -> Call[Propagation]:  # noqa: A002
+    """Where the key's last change has arrived."""
+    return Call(method="GET", path=f"{_path(id)}/propagation", read=_propagation)
+
+
+def _path(id_: str) -> str:
+    return f"{_PATH}/{segment(id_)}"
+
+
+def _move(id_: str, verb: str, version: int | None, idempotency_key: str | None) -> Call[Key]:
+    given = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+    return Call(
+        method="POST",
+        path=f"{_path(id_)}/{verb}",
+        headers={**if_match(version), **given},
+        wants_idempotency_key=True,
+        read=_key,
+    )
+
+
+def _effect(answer: Answer) -> Effect:
+    until = answer.headers.get("keyturn-effective-by")
+    return Effect(
+        is_complete=answer.status != 202,
+        propagation=answer.headers.get("keyturn-propagation"),
+        effective_by=None if until is None else datetime.fromisoformat(until),
+    )

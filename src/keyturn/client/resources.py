@@ -1,0 +1,282 @@
+"""What the API answers, as typed records. Their members are the wire's.
+
+Members that this version does not know are left out, and words (a status, a code) are plain
+strings: a newer server may have more of them.
+"""
+
+from datetime import datetime
+from typing import NoReturn
+
+import msgspec
+
+from keyturn.client.errors import Denied, TokenLost
+from keyturn.domain.token import Token
+
+
+class Record(msgspec.Struct, frozen=True):
+    """A record as it was answered."""
+
+
+class Key(Record, frozen=True, kw_only=True):
+    """A key: the record of a credential. `status` is active, suspended, revoked or expired."""
+
+    id: str
+    workspace_id: str
+    name: str
+    service: str
+    environment: str
+    owner: str | None = None
+    purpose: str | None = None
+    runbook_url: str | None = None
+    rotation_period_days: int | None = None
+    scopes: list[str]
+    permissions: list[str]
+    allowed_cidrs: list[str]
+    metadata: dict[str, object]
+    status: str
+    hint: str
+    created_at: datetime
+    created_by: str | None = None
+    not_before: datetime | None = None
+    expires_at: datetime | None = None
+    rotate_by: datetime | None = None
+    last_rotated_at: datetime | None = None
+    last_used_at: datetime | None = None
+    updated_at: datetime
+    revoked_at: datetime | None = None
+    revocation_reason: str | None = None
+    version: int
+
+    @property
+    def slot(self) -> str:
+        return f"{self.service}-{self.environment}"
+
+
+class IssuedKey(Key, frozen=True, kw_only=True):
+    """A new key with its token, which is answered this once. `api_key` is None where it was
+    answered before."""
+
+    api_key: Token | None
+
+    @property
+    def token(self) -> Token:
+        """The token; `.reveal()` gives the string. Raises `TokenLost` where there is none."""
+        if self.api_key is None:
+            raise TokenLost(self.id)
+        return self.api_key
+
+
+class ExpectedRuntime(Record, frozen=True, kw_only=True):
+    """A workload that is expected to use a slot's keys."""
+
+    name: str
+    max_call_interval_seconds: int | None = None
+
+
+class Slot(Record, frozen=True, kw_only=True):
+    """A service in an environment, and what people say of it."""
+
+    name: str
+    workspace_id: str
+    service: str
+    environment: str
+    owner: str | None = None
+    purpose: str | None = None
+    runbook_url: str | None = None
+    rotation_period_days: int | None = None
+    runtimes: list[ExpectedRuntime]
+    created_at: datetime
+    updated_at: datetime
+    version: int
+
+
+class NamedNetwork(Record, frozen=True, kw_only=True):
+    """Blocks of addresses that go by one name."""
+
+    name: str
+    cidrs: list[str]
+
+
+class Workspace(Record, frozen=True, kw_only=True):
+    """A tenant."""
+
+    id: str
+    name: str
+    status: str
+    networks: list[NamedNetwork]
+    created_at: datetime
+    updated_at: datetime
+    version: int
+
+
+class IssuedWorkspace(Workspace, frozen=True, kw_only=True):
+    """A new workspace with the token of its first administrator key, answered this once."""
+
+    api_key: Token | None
+
+    @property
+    def token(self) -> Token:
+        """The token. Raises `TokenLost` where it was answered before."""
+        if self.api_key is None:
+            raise TokenLost(f"of workspace {self.id}")
+        return self.api_key
+
+
+class VerifiedKey(Record, frozen=True, kw_only=True):
+    """What a verdict tells of a key whose secret was right."""
+
+    id: str
+    name: str
+    service: str
+    environment: str
+    workspace_id: str
+    owner: str | None = None
+    scopes: list[str]
+    metadata: dict[str, object]
+
+
+class Deprecation(Record, frozen=True, kw_only=True):
+    """The key is being rotated away."""
+
+    since: datetime
+    sunset: datetime | None = None
+    rotation_id: str | None = None
+
+
+class Verdict(Record, frozen=True, kw_only=True):
+    """Whether a token may do what was asked; `code` says `valid`, or the first reason why not."""
+
+    valid: bool
+    code: str
+    request_id: str
+    key: VerifiedKey | None = None
+    as_of: int
+    deprecation: Deprecation | None = None
+
+    def require(self) -> VerifiedKey:
+        """The key. Raises `Denied` where the verdict is not valid."""
+        if not self.valid or self.key is None:
+            raise Denied(self.code, self.request_id)
+        return self.key
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError("a verdict is no bool: ask for .valid, or call .require()")
+
+
+class Operator(Record, frozen=True, kw_only=True):
+    id: str
+    name: str
+
+
+class Self(Record, frozen=True, kw_only=True):
+    """What the token of the call is: `type` is api_key, operator or gateway."""
+
+    type: str
+    workspace_id: str | None = None
+    key: Key | None = None
+    operator: Operator | None = None
+    slot: str | None = None
+    scopes: list[str]
+    permissions: list[str]
+    expires_at: datetime | None = None
+
+
+class RecordedRequest(Record, frozen=True, kw_only=True):
+    """One use of a key, as Keyturn saw and judged it."""
+
+    id: str
+    request_id: str
+    at: datetime
+    key_id: str | None = None
+    valid: bool
+    code: str
+    runtime: str
+    declared: bool
+    ip: str | None = None
+    user_agent: str | None = None
+    method: str | None = None
+    path: str | None = None
+    scopes: list[str]
+    environment: str | None = None
+
+
+class UsageTotals(Record, frozen=True, kw_only=True):
+    allowed: int
+    denied: int
+
+
+class UsageBucket(UsageTotals, frozen=True, kw_only=True):
+    at: datetime
+
+
+class UsageRuntime(UsageTotals, frozen=True, kw_only=True):
+    runtime: str
+    declared: bool
+    first_seen_at: datetime | None = None
+    last_seen_at: datetime | None = None
+
+
+class Usage(Record, frozen=True, kw_only=True):
+    """How a key was used. Buckets without a request are left out of `series`."""
+
+    key_id: str
+    since: datetime
+    until: datetime
+    bucket: str
+    last_used_at: datetime | None = None
+    totals: UsageTotals
+    series: list[UsageBucket]
+    runtimes: list[UsageRuntime]
+
+
+class Activity(Record, frozen=True, kw_only=True):
+    """One management action."""
+
+    id: str
+    actor_type: str
+    actor_user_id: str | None = None
+    actor_label: str
+    action: str
+    category: str
+    resource_type: str
+    resource_id: str
+    status: str
+    message: str
+    metadata: dict[str, object]
+    request_id: str | None = None
+    retention_days: int
+    expires_at: datetime
+    created_at: datetime
+
+
+class Node(Record, frozen=True, kw_only=True):
+    id: str
+    state: str
+    position: int
+
+
+class Propagation(Record, frozen=True, kw_only=True):
+    """Where a key's last change has arrived."""
+
+    key_id: str
+    position: int
+    changed_at: datetime
+    state: str
+    nodes: list[Node]
+
+
+class Effect(Record, frozen=True, kw_only=True):
+    """How far a revocation is effective when it is answered: `is_complete`, on every verifier; else
+    it is so at `effective_by` at the latest. `propagation` is the header's own text."""
+
+    is_complete: bool
+    propagation: str | None = None
+    effective_by: datetime | None = None
+
+
+class About(Record, frozen=True, kw_only=True):
+    """What answers at the address."""
+
+    service: str
+    version: str
+    docs: str | None = None

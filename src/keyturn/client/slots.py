@@ -1,0 +1,60 @@
+"""`/v1/slots`: services in environments, and what people say of them."""
+
+from collections.abc import Sequence
+
+from keyturn.client.call import Call, Listing, body, if_match, listing, query, reading, segment
+from keyturn.client.resources import ExpectedRuntime, Slot
+
+_PATH = "/v1/slots"
+_slot = reading(Slot)
+
+
+def list_slots(
+    *,
+    service: str | None = None,
+    environment: str | None = None,
+    owner: str | None = None,
+    limit: int | None = None,
+    count: bool = False,
+) -> Listing[Slot]:
+    """The slots of the workspace, newest first."""
+    return listing(
+        Slot,
+        _PATH,
+        query(
+            service=service, environment=environment, owner=owner, limit=limit, count=count or None
+        ),
+    )
+
+
+def read_slot(name: str) -> Call[Slot]:
+    """A slot by its name, like `scheduler-prod`."""
+    return Call(method="GET", path=f"{_PATH}/{segment(name)}", read=_slot)
+
+
+def define_slot(
+    name: str,
+    *,
+    owner: str | None = None,
+    purpose: str | None = None,
+    runbook_url: str | None = None,
+    rotation_period_days: int | None = None,
+    runtimes: Sequence[ExpectedRuntime] | None = None,
+    version: int | None = None,
+) -> Call[Slot]:
+    """Makes the slot, or gives it exactly these notes: what is left out is taken away. With a
+    `version`, only that one is changed; else `VersionMoved`."""
+    return Call(
+        method="PUT",
+        path=f"{_PATH}/{segment(name)}",
+        headers=if_match(version),
+        content=body(
+            owner=owner,
+            purpose=purpose,
+            runbook_url=runbook_url,
+            rotation_period_days=rotation_period_days,
+            runtimes=runtimes,
+        ),
+        may_repeat=version is None,
+        read=_slot,
+    )
