@@ -219,6 +219,11 @@ class Place:
             stderr=subprocess.PIPE,
         )
 
+    @property
+    def program(self) -> Callable[..., None]:
+        """What a process runs; others put their own in its place."""
+        return become
+
     def _start(
         self,
         kind: type[Command],
@@ -229,7 +234,7 @@ class Place:
         self._count += 1
         streams = self.folder / f"{self._count}.output", self.folder / f"{self._count}.errors"
         process = _FORKS.Process(
-            target=_become,
+            target=self.program,
             args=(
                 arguments,
                 self.environment(settings),
@@ -268,13 +273,22 @@ class Place:
             yield ask
 
 
-def _become(
+def become(
     arguments: tuple[str, ...],
     environment: dict[str, str],
     folder: str,
     output: str,
     errors: str,
 ) -> None:
+    """Makes this process the command, with these arguments and in this place."""
+    settle(environment, folder, output, errors)
+    from keyturn.cli import main
+
+    main(arguments)
+
+
+def settle(environment: dict[str, str], folder: str, output: str, errors: str) -> None:
+    """Gives this process its environment, its folder and its standard streams."""
     for descriptor, path in ((1, output), (2, errors)):
         opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOCTTY, 0o600)
         os.dup2(opened, descriptor)
@@ -282,6 +296,3 @@ def _become(
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
-    from keyturn.cli import main
-
-    main(arguments)
