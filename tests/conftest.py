@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.canary.plugin import CANARIES, Canaries
 from tests.servers.postgres import (
     Postgres,
     PostgresUnavailable,
@@ -36,8 +37,10 @@ def pytest_configure(config: pytest.Config) -> None:
     worker_input = getattr(config, "workerinput", None)
     if worker_input is not None:  # a worker of pytest-xdist
         config.stash[RUN_FOLDER] = Path(worker_input["postgres_run_folder"])
+        config.pluginmanager.register(Canaries(config, config.stash[RUN_FOLDER]))
         return
     config.stash[RUN_FOLDER] = create_run_folder()
+    config.pluginmanager.register(Canaries(config, config.stash[RUN_FOLDER]))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that unconfigure runs
 
 
@@ -50,6 +53,12 @@ def pytest_configure_node(node: object) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput") and RUN_FOLDER in config.stash:
         remove_run(config.stash[RUN_FOLDER])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _canaries(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Lets the sweep at the end of the run know where this process's tests have their folders."""
+    request.config.stash[CANARIES].note_base(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

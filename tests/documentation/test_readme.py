@@ -50,7 +50,8 @@ def address(checkout: Path) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     environment = {name: text for name, text in os.environ.items() if "KEYTURN" not in name}
-    environment |= {"KEYTURN_PORT": str(port), "PYTHONPATH": str(checkout / "src")}
+    paths = [os.environ.get("PYTHONPATH", ""), str(checkout / "src")]
+    environment |= {"KEYTURN_PORT": str(port), "PYTHONPATH": os.pathsep.join(paths).lstrip(":")}
     process = subprocess.Popen(
         [sys.executable, "-c", "from keyturn.cli import main; main()", "dev"],
         cwd=checkout,

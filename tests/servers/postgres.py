@@ -9,6 +9,7 @@
 4. It is stopped by SIGINT: on SIGTERM it would wait for pooled connections for ever.
 """
 
+import contextlib
 import fcntl
 import importlib.util
 import itertools
@@ -30,6 +31,7 @@ import psycopg
 from psycopg import sql
 
 USER = "keyturn"
+KEPT = "kept"  # the files of databases that were dropped, in the run's folder
 BIN_VARIABLE = "KEYTURN_TEST_POSTGRES_BIN"
 START_SECONDS = 30
 STOP_SECONDS = 30
@@ -41,6 +43,8 @@ SETTINGS = {
     "fsync": "off",
     "full_page_writes": "off",
     "listen_addresses": "127.0.0.1",
+    # Every statement with its parameters, so that the canary sweep sees all that was ever sent.
+    "log_statement": "all",
     "max_connections": "200",
     "max_wal_senders": "0",
     "synchronous_commit": "off",
@@ -69,7 +73,8 @@ class Postgres:
 
         Nobody may be connected to the template meanwhile.
         """
-        name = f"t{os.getpid()}_{next(_numbers)}"
+        kind = _EMPTY if template is None else _COPY
+        name = f"{kind}{os.getpid()}_{next(_numbers)}"
         source = "template0" if template is None else _database_name(template)
         self._administer(
             sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
@@ -80,11 +85,31 @@ class Postgres:
 
     def drop_database(self, database: str) -> None:
         """Remove a database, given by URL or name, and cut off whoever is still connected."""
+        name = _database_name(database)
+        if name.startswith(_EMPTY):
+            self._keep_files(name)
         self._administer(
-            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(
-                sql.Identifier(_database_name(database))
-            )
+            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
         )
+
+    def _keep_files(self, name: str) -> None:
+        """Keeps the tables' files for the canary sweep, of a database that programs filled.
+
+        (What is in a copy was made in tests, by repeated chance.)
+        """
+        run_folder = self.socket_folder.parent
+        folder = run_folder / KEPT / name
+        try:
+            with psycopg.connect(self.url(name), autocommit=True) as connection:
+                connection.execute("CHECKPOINT")
+                rows = connection.execute(_FILES_OF_TABLES).fetchall()
+        except psycopg.Error:
+            return  # there is no such database, or a test has left it in no state to be asked
+        folder.mkdir(parents=True, exist_ok=True)
+        for (path,) in rows:
+            for file in (run_folder / "data" / path).parent.glob(f"{Path(path).name}*"):
+                with contextlib.suppress(FileExistsError):
+                    (folder / file.name).hardlink_to(file)
 
     def _administer(self, statement: sql.Composed) -> None:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
@@ -92,6 +117,12 @@ class Postgres:
 
 
 _numbers = itertools.count(1)
+_EMPTY, _COPY = "t", "c"  # what a database's name begins with
+# Of what a migration or a program made, and of what ANALYZE saw of its values.
+_FILES_OF_TABLES = """
+    SELECT pg_relation_filepath(oid) FROM pg_class
+    WHERE (oid >= 16384 OR relname = 'pg_statistic') AND pg_relation_filepath(oid) IS NOT NULL
+"""
 
 
 def _database_name(url_or_name: str) -> str:
@@ -142,6 +173,37 @@ def remove_run(run_folder: Path) -> None:
         shutil.rmtree(run_folder, ignore_errors=True)
 
 
+def flush_server(run_folder: Path) -> None:
+    """Have the run's server write all that it holds into its files, if there is one."""
+    state_file = run_folder / "server.json"
+    state = json.loads(state_file.read_text()) if state_file.exists() else {}
+    if "port" in state:
+        server = Postgres(port=int(state["port"]), socket_folder=run_folder / "socket")
+        with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+            connection.execute("CHECKPOINT")
+
+
+def crash_server(run_folder: Path) -> None:
+    """Ends the server at once, as a power cut of its process: it recovers from its log when it is
+    started again. For a run folder of one's own."""
+    state = json.loads((run_folder / "server.json").read_text())
+    os.kill(int(state["pid"]), signal.SIGQUIT)
+    _children.pop(int(state["pid"])).wait()
+
+
+def revive_server(run_folder: Path) -> None:
+    """Starts a crashed server again, on its port. PostgresUnavailable where it does not start."""
+    state_file = run_folder / "server.json"
+    state = json.loads(state_file.read_text())
+    account = _account()
+    programs = _reachable(_find_programs(), run_folder, account)
+    process = _launch(programs, run_folder, int(state["port"]), account)
+    if not _is_ready(process, int(state["port"])):
+        raise PostgresUnavailable(f"it does not start again:\n{_tail(run_folder / 'log')}")
+    _children[process.pid] = process
+    state_file.write_text(json.dumps({**state, "pid": process.pid}))
+
+
 @contextmanager
 def _exclusive(path: Path) -> Iterator[None]:
     with path.open("w") as file:
@@ -180,22 +242,7 @@ def _start(run_folder: Path) -> tuple[int, int]:
     _initialise(programs, data, log, account)
     for _ in range(5):  # another process may take the free port before the server does
         port = _free_port()
-        command = [str(programs / "postgres"), "-D", str(data), "-p", str(port), "-k", str(sockets)]
-        for name, value in SETTINGS.items():
-            command += ["-c", f"{name}={value}"]
-        with log.open("ab") as output:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd=data,
-                env=_environment(),
-                start_new_session=True,  # Ctrl-C is for us; we stop the server
-                user=account.user,
-                group=account.group,
-                extra_groups=account.extra_groups,
-            )
+        process = _launch(programs, run_folder, port, account)
         if _is_ready(process, port):
             _children[process.pid] = process
             return port, process.pid
@@ -203,6 +250,36 @@ def _start(run_folder: Path) -> tuple[int, int]:
             process.send_signal(signal.SIGQUIT)
             process.wait()
     raise PostgresUnavailable(f"{programs / 'postgres'} does not start:\n{_tail(log)}")
+
+
+def _statistics(programs: Path) -> dict[str, str]:
+    """Has statements counted by their texts, where the module for that is there: one more place
+    that a careless statement would leave a secret in."""
+    name = "pg_stat_statements"
+    is_there = any(programs.parent.glob(f"lib/**/{name}.*"))
+    return {"shared_preload_libraries": name, f"{name}.track": "all"} if is_there else {}
+
+
+def _launch(
+    programs: Path, run_folder: Path, port: int, account: _Account
+) -> "subprocess.Popen[bytes]":
+    data, sockets = run_folder / "data", run_folder / "socket"
+    command = [str(programs / "postgres"), "-D", str(data), "-p", str(port), "-k", str(sockets)]
+    for name, value in SETTINGS.items():
+        command += ["-c", f"{name}={value}"]
+    with (run_folder / "log").open("ab") as output:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=data,
+            env=_environment(),
+            start_new_session=True,  # Ctrl-C is for us; we stop the server
+            user=account.user,
+            group=account.group,
+            extra_groups=account.extra_groups,
+        )
 
 
 def _initialise(programs: Path, data: Path, log: Path, account: _Account) -> None:

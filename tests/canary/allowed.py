@@ -1,0 +1,131 @@
+"""The few places where a secret may stand, each with its reason. Everything else is a leak.
+
+Each is told by what the command that drew the secret was asked for, not by a pattern of names: a
+token's file is allowed for the token that was written to it by whoever was told to, no other file
+is, and no other token in it.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.canary.hook import ANSWERS
+from tests.canary.needles import plain_form
+from tests.canary.registry import Canary
+from tests.canary.sweep import Place
+
+OUTPUT = "output"  # the folder of what programs wrote into pipes, by their process ids
+OPERATOR_TOKEN = "operator.token"
+ROOT_SECRET = "root.secret"
+_MEMBER = plain_form(b'"api_key": "')
+
+
+def reason_for(place: Place) -> str | None:
+    """Why it may stand there; None for a leak."""
+    for reason, holds in REASONS.items():
+        if holds(place):
+            return reason
+    return None
+
+
+def _is_whole(place: Place) -> bool:
+    """Whether the piece belongs to the whole token, spelled as it is."""
+    token, hint = place.canary.token, place.canary.hint
+    if token is None or hint is None or place.encoding != "plain" or place.block.is_unpacked:
+        return False
+    first = place.start - len(_form(hint))
+    return first >= 0 and place.form.startswith(_form(token), first)
+
+
+def _form(text: str) -> bytes:
+    return plain_form(text.encode())
+
+
+def _before(place: Place) -> bytes:
+    return place.form[: place.start - len(place.canary.hint or "")]
+
+
+def _told_file(place: Place) -> bool:
+    if not _is_whole(place) or _content(place.sink) != place.canary.token:
+        return False
+    told = _option(place.canary)
+    if told is not None:
+        return told != "-" and _is_same(place.sink, place.canary.folder / told)
+    return place.sink.name == OPERATOR_TOKEN and place.canary.asked[:1] in (("init",), ("dev",))
+
+
+def _torn_draft(place: Place) -> bool:
+    name = _option(place.canary) or OPERATOR_TOKEN
+    folder, name = place.sink.parent, Path(name).name
+    return (
+        _is_whole(place)
+        and place.sink.name == f".{name}.draft"
+        and place.sink.stat().st_mode & 0o777 == 0o600
+        and not (folder / name).exists()
+    )
+
+
+def _told_output(place: Place) -> bool:
+    canary = place.canary
+    is_told = _option(canary) == "-" or canary.asked[:2] == ("operators", "create")
+    is_own = place.sink == canary.output or (
+        place.sink.parent.name == OUTPUT and place.sink.name.startswith(f"{canary.pid}-")
+    )
+    return _is_whole(place) and is_told and is_own
+
+
+def _answer(place: Place) -> bool:
+    return (
+        _is_whole(place)
+        and place.sink.parent.name == ANSWERS
+        and place.sink.name == str(place.canary.pid)
+        and _before(place).endswith(_MEMBER)
+    )
+
+
+def _shown_by_readme(place: Place) -> bool:
+    return (
+        _is_whole(place)
+        and place.sink.parent.name == OUTPUT
+        and place.sink.name.endswith("-sh")
+        and _before(place).endswith(_MEMBER)
+    )
+
+
+def _own_root(place: Place) -> bool:
+    return (
+        place.canary.hint is None
+        and place.sink.name == ROOT_SECRET
+        and place.encoding == "bytes, base64+0"
+        and place.sink.stat().st_mode & 0o077 == 0
+    )
+
+
+ANSWER = "the one answer that hands it out"
+REASONS: dict[str, Callable[[Place], bool]] = {
+    "the file that its command was told to write, or the first operator's": _told_file,
+    "a draft of that file, whose writer was killed before it had its name": _torn_draft,
+    "standard output of the command that was told to print it": _told_output,
+    ANSWER: _answer,
+    "the README's reader is shown the answer to his call": _shown_by_readme,
+    "the root secret's own file": _own_root,
+}
+
+
+def _option(canary: Canary) -> str | None:
+    """What the command was told by `--output`."""
+    for number, word in enumerate(canary.asked):
+        if word == "--output":
+            return canary.asked[number + 1]
+        if word.startswith("--output="):
+            return word.partition("=")[2]
+    return None
+
+
+def _content(path: Path) -> str | None:
+    if path.stat().st_mode & 0o077 or path.stat().st_size > 256:
+        return None
+    return path.read_text("latin-1").strip()
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve()
