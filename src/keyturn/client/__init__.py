@@ -1,6 +1,6 @@
 """The client: what a program of yours calls Keyturn with.
 
-    from keyturn.client import Keyturn
+    from keyturn import Keyturn
 
     with Keyturn("https://keys.example.com", api_key_file="/run/secrets/keyturn") as keyturn:
         made = keyturn.keys.create("scheduler-prod", scopes=["read"])
@@ -16,6 +16,7 @@ from keyturn.client.blocking import Keyturn
 from keyturn.client.call import Page
 from keyturn.client.errors import (
     ApiError,
+    ClientClosed,
     ConfigurationFault,
     Conflict,
     Denied,
@@ -37,6 +38,7 @@ from keyturn.client.resources import (
     Deprecation,
     Effect,
     ExpectedRuntime,
+    Health,
     IssuedKey,
     IssuedWorkspace,
     Key,
@@ -44,6 +46,7 @@ from keyturn.client.resources import (
     Node,
     Operator,
     Propagation,
+    Readiness,
     RecordedRequest,
     Self,
     Slot,
@@ -64,6 +67,7 @@ __all__ = [
     "ApiError",
     "AsyncKeyturn",
     "AsyncPages",
+    "ClientClosed",
     "ConfigurationFault",
     "Conflict",
     "Denied",
@@ -71,6 +75,7 @@ __all__ = [
     "Effect",
     "ExpectedRuntime",
     "Forbidden",
+    "Health",
     "Invalid",
     "InvalidValue",
     "IssuedKey",
@@ -86,6 +91,7 @@ __all__ = [
     "Page",
     "Pages",
     "Propagation",
+    "Readiness",
     "RecordedRequest",
     "RetryPolicy",
     "Self",

@@ -4,7 +4,8 @@ from datetime import datetime
 
 import msgspec
 
-from keyturn.client.call import Answer, Call, Listing, Page, Query, moved, query, reading
+from keyturn.client.call import Answer, Call, Listing, Page, Query, query, reading
+from keyturn.client.paging import moved
 from keyturn.client.resources import Activity
 
 _PATH = "/v1/activity-logs"
@@ -58,7 +59,7 @@ def _call(asked: Query) -> Call[Page[Activity]]:
         cursor = found.next_cursor
         return Page(
             items=found.items,
-            following=None if cursor is None else _call(moved(asked, cursor)),
+            following=None if cursor is None else _call(moved(answer, asked, cursor)),
         )
 
     return Call(method="GET", path=_PATH, query=asked, read=read)

@@ -13,9 +13,15 @@ from keyturn.client.activity import list_activity
 from keyturn.client.attempts import RetryPolicy
 from keyturn.client.binding import AsyncGroup, AsyncListed, AsyncSent
 from keyturn.client.call import Answer, Call
-from keyturn.client.configuration import address, credential
-from keyturn.client.exchange import Failure, Outgoing, Session, Wait
-from keyturn.client.failing import failure_of
+from keyturn.client.configuration import check_timeout, open_session
+from keyturn.client.errors import ClientClosed
+from keyturn.client.exchange import Failure, Outgoing, Wait
+from keyturn.client.health import (
+    look_at_health,
+    look_at_readiness,
+    look_at_server,
+    measure_server,
+)
 from keyturn.client.keys import (
     change_key,
     create_key,
@@ -28,7 +34,8 @@ from keyturn.client.keys import (
 )
 from keyturn.client.requests import list_requests, measure_usage
 from keyturn.client.slots import define_slot, list_slots, read_slot
-from keyturn.client.verify import look_at_self, look_at_server, verify
+from keyturn.client.transport import answer_of, check_address, failure_of
+from keyturn.client.verify import look_at_self, verify
 from keyturn.client.workspaces import (
     change_workspace,
     create_workspace,
@@ -80,6 +87,9 @@ class AsyncKeyturn(AsyncGroup):
     verify = AsyncSent(verify)
     whoami = AsyncSent(look_at_self)
     about = AsyncSent(look_at_server)
+    health = AsyncSent(look_at_health)
+    readiness = AsyncSent(look_at_readiness)
+    metrics = AsyncSent(measure_server)
 
     def __init__(
         self,
@@ -93,16 +103,20 @@ class AsyncKeyturn(AsyncGroup):
         retry: RetryPolicy | None = None,
     ) -> None:
         super().__init__(self)
-        self._session = Session(
-            url=address(os.environ, url),
-            api_key=credential(os.environ, api_key, api_key_file),
+        self._session = open_session(
+            os.environ,
+            url=url,
+            api_key=api_key,
+            api_key_file=api_key_file,
             workspace=workspace,
             runtime=runtime,
-            retry=retry or RetryPolicy(),
+            retry=retry,
             clock=SystemClock(),
             entropy=SystemEntropy(),
         )
-        self._http = httpx2.AsyncClient(timeout=timeout_seconds)
+        check_address(self._session.url)
+        self._http = httpx2.AsyncClient(timeout=check_timeout(timeout_seconds))
+        self._is_closed = False
         self.keys = AsyncKeys(self)
         self.slots = AsyncSlots(self)
         self.workspaces = AsyncWorkspaces(self)
@@ -130,6 +144,8 @@ class AsyncKeyturn(AsyncGroup):
                 return result
 
     async def _sent(self, outgoing: Outgoing) -> Answer | Failure:
+        if self._is_closed:
+            raise ClientClosed
         try:
             response = await self._http.request(
                 outgoing.method,
@@ -137,16 +153,13 @@ class AsyncKeyturn(AsyncGroup):
                 headers=dict(outgoing.headers),
                 content=outgoing.content,
             )
-        except httpx2.TransportError as error:
+        except httpx2.RequestError as error:
             return failure_of(error)
-        return Answer(
-            status=response.status_code,
-            headers={name.lower(): value for name, value in response.headers.items()},
-            content=response.content,
-        )
+        return answer_of(response)
 
     async def aclose(self) -> None:
         """Gives the connections back."""
+        self._is_closed = True
         await self._http.aclose()
 
     async def __aenter__(self) -> Self:

@@ -9,16 +9,21 @@
    stands.
 """
 
+import math
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 from keyturn.client.call import Answer
+from keyturn.client.errors import ConfigurationFault
 from keyturn.domain.ambience import Clock, Entropy
 
 _MICROSECONDS = 1_000_000
 # 408: the body came too late. 409: only while the first call with this idempotency key runs.
 _RETRIED = frozenset({408, 429, 502, 503, 504})
 _LONGEST_WAIT_SECONDS = 5.0
+_LONGEST_TOLD_SECONDS = 1e9
+_MOST_DOUBLINGS = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +33,13 @@ class RetryPolicy:
     most_attempts: int = 4
     backoff_seconds: float = 0.1
     patience_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        times = (self.backoff_seconds, self.patience_seconds)
+        if self.most_attempts < 1 or not all(math.isfinite(one) and one >= 0 for one in times):
+            raise ConfigurationFault(
+                "A call is tried once at least, and its waits are seconds of 0 and more."
+            )
 
 
 NO_RETRY = RetryPolicy(most_attempts=1)
@@ -64,9 +76,11 @@ class Attempts:
         """What `Retry-After` says, None where it says nothing that can be read."""
         told = answer.headers.get("retry-after", "").strip()
         if told.isascii() and told.isdecimal():
-            return float(told[:9])
+            return min(float(told), _LONGEST_TOLD_SECONDS)
         try:
             moment = parsedate_to_datetime(told)
+            if moment.tzinfo is None:  # such a date is in GMT, whatever the zone of this machine
+                moment = moment.replace(tzinfo=UTC)
             return max(0.0, moment.timestamp() - self._clock.now() / _MICROSECONDS)
         except (ValueError, OverflowError):
             return None
@@ -80,7 +94,8 @@ class Attempts:
         policy = self._policy
         if self._made >= policy.most_attempts:
             return None
-        ceiling = min(_LONGEST_WAIT_SECONDS, policy.backoff_seconds * 2 ** (self._made - 1))
+        doublings = min(self._made - 1, _MOST_DOUBLINGS)
+        ceiling = min(_LONGEST_WAIT_SECONDS, policy.backoff_seconds * 2**doublings)
         share = int.from_bytes(self._entropy.take(4), "big") / 2**32
         wait = least_seconds + ceiling * share
         passed = self._clock.elapsed() - self._began

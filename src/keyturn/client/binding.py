@@ -5,13 +5,15 @@ that sends: with the same parameters, the same documentation, and the result tha
 """
 
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Generic, ParamSpec, Protocol, Self, TypeVar, overload
 
 from keyturn.client.call import Call, Listing, Page
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+Later = Coroutine[object, object, T]
 
 
 class Sends(Protocol):
@@ -131,8 +133,8 @@ class AsyncSent(Generic[P, T]):
     @overload
     def __get__(self, group: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, group: AsyncGroup, owner: type) -> Callable[P, Awaitable[T]]: ...
-    def __get__(self, group: AsyncGroup | None, owner: type) -> Self | Callable[P, Awaitable[T]]:
+    def __get__(self, group: AsyncGroup, owner: type) -> Callable[P, Later[T]]: ...
+    def __get__(self, group: AsyncGroup | None, owner: type) -> Self | Callable[P, Later[T]]:
         if group is None:
             return self
 

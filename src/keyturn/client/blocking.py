@@ -12,9 +12,15 @@ from keyturn.client.activity import list_activity
 from keyturn.client.attempts import RetryPolicy
 from keyturn.client.binding import Group, Listed, Sent
 from keyturn.client.call import Answer, Call
-from keyturn.client.configuration import address, credential
-from keyturn.client.exchange import Failure, Outgoing, Session, Wait
-from keyturn.client.failing import failure_of
+from keyturn.client.configuration import check_timeout, open_session
+from keyturn.client.errors import ClientClosed
+from keyturn.client.exchange import Failure, Outgoing, Wait
+from keyturn.client.health import (
+    look_at_health,
+    look_at_readiness,
+    look_at_server,
+    measure_server,
+)
 from keyturn.client.keys import (
     change_key,
     create_key,
@@ -27,7 +33,8 @@ from keyturn.client.keys import (
 )
 from keyturn.client.requests import list_requests, measure_usage
 from keyturn.client.slots import define_slot, list_slots, read_slot
-from keyturn.client.verify import look_at_self, look_at_server, verify
+from keyturn.client.transport import answer_of, check_address, failure_of
+from keyturn.client.verify import look_at_self, verify
 from keyturn.client.workspaces import (
     change_workspace,
     create_workspace,
@@ -76,14 +83,19 @@ class Keyturn(Group):
     """A client of one Keyturn, for any number of threads. Use it as a context manager, or `close`
     it.
 
-    `url` and the token are taken from `KEYTURN_URL` and `KEYTURN_API_KEY` (or, better, the file
-    that `KEYTURN_API_KEY_FILE` names) where they are not given. `workspace` is for operators;
-    `runtime` is the name by which this workload declares itself. Raises `ConfigurationFault`.
+    `url`, the token and `workspace` are taken from `KEYTURN_URL`, `KEYTURN_API_KEY` (or, better,
+    the file that `KEYTURN_API_KEY_FILE` names) and `KEYTURN_WORKSPACE` where they are not given.
+    `workspace` is for operators; `runtime` is the name by which this workload declares itself.
+    `timeout_seconds` bounds each wait for the network, `retry` all attempts of a call together.
+    Raises `ConfigurationFault`.
     """
 
     verify = Sent(verify)
     whoami = Sent(look_at_self)
     about = Sent(look_at_server)
+    health = Sent(look_at_health)
+    readiness = Sent(look_at_readiness)
+    metrics = Sent(measure_server)
 
     def __init__(
         self,
@@ -98,16 +110,21 @@ class Keyturn(Group):
     ) -> None:
         super().__init__(self)
         self._clock = SystemClock()
-        self._session = Session(
-            url=address(os.environ, url),
-            api_key=credential(os.environ, api_key, api_key_file),
+        self._session = open_session(
+            os.environ,
+            url=url,
+            api_key=api_key,
+            api_key_file=api_key_file,
             workspace=workspace,
             runtime=runtime,
-            retry=retry or RetryPolicy(),
+            retry=retry,
             clock=self._clock,
             entropy=SystemEntropy(),
         )
-        self._http = httpx2.Client(timeout=timeout_seconds)
+        check_address(self._session.url)
+        self._timeout_seconds = check_timeout(timeout_seconds)
+        self._connections = {os.getpid(): httpx2.Client(timeout=timeout_seconds)}
+        self._is_closed = False
         self.keys = Keys(self)
         self.slots = Slots(self)
         self.workspaces = Workspaces(self)
@@ -135,24 +152,34 @@ class Keyturn(Group):
                 return result
 
     def _sent(self, outgoing: Outgoing) -> Answer | Failure:
+        if self._is_closed:
+            raise ClientClosed
         try:
-            response = self._http.request(
+            response = self._own_connections().request(
                 outgoing.method,
                 outgoing.url,
                 headers=dict(outgoing.headers),
                 content=outgoing.content,
             )
-        except httpx2.TransportError as error:
+        except httpx2.RequestError as error:
             return failure_of(error)
-        return Answer(
-            status=response.status_code,
-            headers={name.lower(): value for name, value in response.headers.items()},
-            content=response.content,
-        )
+        return answer_of(response)
+
+    def _own_connections(self) -> httpx2.Client:
+        """Those of this process. After a fork the parent's are left alone: of two that read from
+        one connection, each could take the other's verdict for its own."""
+        pid = os.getpid()
+        mine = self._connections.get(pid)
+        if mine is None:
+            mine = self._connections[pid] = httpx2.Client(timeout=self._timeout_seconds)
+        return mine
 
     def close(self) -> None:
         """Gives the connections back."""
-        self._http.close()
+        self._is_closed = True
+        mine = self._connections.get(os.getpid())
+        if mine is not None:
+            mine.close()
 
     def __enter__(self) -> Self:
         return self

@@ -5,22 +5,30 @@
    both, and it can be tested without a server.
 2. A call that `may_repeat` has the same effect sent twice as sent once: by its nature, or by its
    `Idempotency-Key`.
+3. An answer is taken for a success only where it is one that Keyturn gives: what stands between,
+   a proxy or a login page, answers 200 too.
+4. No token goes into an address, and a time without an offset goes nowhere: a `ValueError` says so
+   before anything is sent.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote
 
 import msgspec
 
 from keyturn.client.errors import NotUnderstood
+from keyturn.domain.redaction import holds_shape
 from keyturn.domain.token import Token, parse_token
 
 T = TypeVar("T")
 
 Query = tuple[tuple[str, str], ...]
+
+_ONCE_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +42,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call(Generic[T]):
-    """One request to be sent. `path` is encoded and has no query."""
+    """One request to be sent. `path` is encoded and has no query. An answer is read where it is a
+    success, or of a status that is `also_read`."""
 
     method: str
     path: str
@@ -45,6 +54,7 @@ class Call(Generic[T]):
     may_repeat: bool = True
     wants_idempotency_key: bool = False
     is_anonymous: bool = False
+    also_read: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,23 +78,37 @@ class Listing(Generic[T]):
 
 def segment(text: str) -> str:
     """`text` as one segment of a path."""
-    return quote(text, safe="")
+    if text in ("", ".", ".."):
+        raise ValueError("this names nothing: an id or a name is needed")
+    return quote(_harmless(text), safe="")
 
 
 def query(**asked: "str | int | bool | datetime | None") -> Query:
-    """The query of what was asked; None is not asked. Raises `ValueError` for a time without an
-    offset, which nobody can place."""
+    """The query of what was asked; None is not asked."""
     return tuple((name, _spelled(value)) for name, value in asked.items() if value is not None)
 
 
 def body(**members: object) -> bytes:
     """A JSON body of what is given; None is not given."""
-    return _encode({name: value for name, value in members.items() if value is not None})
+    given = {name: value for name, value in members.items() if value is not None}
+    for value in given.values():
+        if isinstance(value, datetime):
+            _refuse_naive(value)
+    return _encode(given)
 
 
 def if_match(version: int | None) -> dict[str, str]:
     """The header by which a change is made to that version alone."""
     return {} if version is None else {"If-Match": f'"{version}"'}
+
+
+def once(idempotency_key: str | None) -> dict[str, str]:
+    """The header of an idempotency key that the caller chose."""
+    if idempotency_key is None:
+        return {}
+    if _ONCE_KEY.fullmatch(idempotency_key) is None or holds_shape(idempotency_key):
+        raise ValueError("an idempotency key is 1 to 255 printable ASCII characters, and no token")
+    return {"Idempotency-Key": idempotency_key}
 
 
 def reading(type_: type[T]) -> Callable[[Answer], T]:
@@ -95,42 +119,15 @@ def reading(type_: type[T]) -> Callable[[Answer], T]:
     def read(answer: Answer) -> T:
         try:
             return decoder.decode(answer.content)
-        except (ValueError, RecursionError) as error:
-            raise NotUnderstood(answer.status, f"it is no {type_.__name__}") from error
+        except (ValueError, RecursionError):
+            pass  # and goes out of sight: a UnicodeDecodeError carries the whole answer with it
+        raise NotUnderstood(answer.status, f"it is no {_name(type_)}")
 
     return read
 
 
-def listing(type_: type[T], path: str, asked: Query) -> Listing[T]:
-    """A list of plain JSON arrays, whose next page is told by `Link` (RFC 8288)."""
-    read_items = reading(list[type_])  # type: ignore[valid-type]
-
-    def call(asked: Query) -> Call[Page[T]]:
-        def read(answer: Answer) -> Page[T]:
-            cursor = _next_cursor(answer)
-            total = answer.headers.get("x-total-count", "")
-            return Page(
-                items=read_items(answer),
-                total=int(total) if total.isdecimal() else None,
-                following=None if cursor is None else call(moved(asked, cursor)),
-            )
-
-        return Call(method="GET", path=path, query=asked, read=read)
-
-    return Listing(first=call(asked))
-
-
-def moved(asked: Query, cursor: str) -> Query:
-    """The same question, from the cursor on. Only the cursor is taken from an answer: a link that
-    leads elsewhere would be sent the token."""
-    return (*(pair for pair in asked if pair[0] != "cursor"), ("cursor", cursor))
-
-
-def _next_cursor(answer: Answer) -> str | None:
-    target, _, relation = answer.headers.get("link", "").partition(">")
-    if 'rel="next"' not in relation:
-        return None
-    return dict(parse_qsl(target.partition("?")[2])).get("cursor")
+def _name(type_: type) -> str:
+    return getattr(type_, "__name__", "answer of this call")
 
 
 def _spelled(value: str | int | bool | datetime) -> str:
@@ -138,30 +135,27 @@ def _spelled(value: str | int | bool | datetime) -> str:
         case bool():
             return "true" if value else "false"
         case datetime():
-            return _instant(value)
-        case _:
+            return _refuse_naive(value).astimezone(UTC).isoformat().replace("+00:00", "Z")
+        case int():
             return str(value)
-
-
-def _instant(moment: datetime) -> str:
-    if moment.tzinfo is None:
-        raise ValueError("a time needs its offset: datetime(..., tzinfo=UTC)")
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-def _to_send(value: object) -> object:
-    match value:
-        case Token():
-            return value.reveal()
         case _:
-            raise TypeError(f"{type(value).__name__} cannot be sent")
+            return _harmless(value)
 
 
-_encode_json = msgspec.json.Encoder(enc_hook=_to_send).encode
+def _harmless(text: str) -> str:
+    """Addresses stand in histories and in the logs of everything on the way."""
+    if holds_shape(text):
+        raise ValueError("a token does not go into an address: give the key's id")
+    return text
 
 
-def _encode(members: object) -> bytes:
-    return _encode_json(members)
+def _refuse_naive(moment: datetime) -> datetime:
+    if moment.utcoffset() is None:
+        raise ValueError("a time needs its offset: datetime(..., tzinfo=UTC)")
+    return moment
+
+
+_encode = msgspec.json.Encoder().encode
 
 
 def _given(type_: type, value: object) -> object:

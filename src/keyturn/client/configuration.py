@@ -1,10 +1,14 @@
 """Where Keyturn is and which token is presented, where a program does not say it: from the
 environment (docs/reference/settings.md)."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
+from keyturn.client.attempts import RetryPolicy
 from keyturn.client.errors import ConfigurationFault
+from keyturn.client.exchange import Session
+from keyturn.domain.ambience import Clock, Entropy
 from keyturn.domain.token import Token
 
 URL = "KEYTURN_URL"
@@ -12,6 +16,37 @@ API_KEY = "KEYTURN_API_KEY"
 API_KEY_FILE = "KEYTURN_API_KEY_FILE"
 WORKSPACE = "KEYTURN_WORKSPACE"
 DEFAULT_URL = "http://127.0.0.1:8420"
+
+
+def open_session(
+    environ: Mapping[str, str],
+    *,
+    url: str | None,
+    api_key: str | Token | None,
+    api_key_file: str | Path | None,
+    workspace: str | None,
+    runtime: str | None,
+    retry: RetryPolicy | None,
+    clock: Clock,
+    entropy: Entropy,
+) -> Session:
+    """What a client's calls have in common: of what is given, else of the environment."""
+    return Session(
+        url=address(environ, url),
+        api_key=credential(environ, api_key, api_key_file),
+        workspace=environ.get(WORKSPACE) or None if workspace is None else workspace,
+        runtime=runtime,
+        retry=retry or RetryPolicy(),
+        clock=clock,
+        entropy=entropy,
+    )
+
+
+def check_timeout(seconds: float) -> float:
+    """Raises `ConfigurationFault` for what is no time to wait."""
+    if not 0 < seconds < math.inf:
+        raise ConfigurationFault("The timeout is a number of seconds, more than 0.")
+    return seconds
 
 
 def address(environ: Mapping[str, str], given: str | None) -> str:
@@ -37,12 +72,14 @@ def credential(
 
 
 def read_token(path: Path) -> str:
-    """What stands in the file of a token."""
+    """What stands in the file of a token. Raises `ConfigurationFault`."""
     try:
-        return path.read_text("ascii").strip()
-    except UnicodeDecodeError:
-        raise ConfigurationFault(f"The file {path} holds no token.") from None
+        raw = path.read_bytes()
     except OSError as error:
         raise ConfigurationFault(
             f"The token's file {path} cannot be read ({error.strerror})."
         ) from error
+    text = raw.strip()
+    if not text.isascii():  # before it is decoded: that error would carry all of it along
+        raise ConfigurationFault(f"The file {path} holds no token.")
+    return text.decode("ascii")

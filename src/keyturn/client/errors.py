@@ -2,6 +2,7 @@
 
     KeyturnClientError
       ConfigurationFault     the client was set up wrongly; nothing was sent
+      ClientClosed           the client was closed before; nothing was sent
       Unreachable            no answer came
       NotUnderstood          an answer came that is not of Keyturn, or of another version
       ApiError               Keyturn refused, with a code
@@ -10,12 +11,17 @@
       TokenLost              a key was made, but its token was shown before
       Denied                 a verdict that was required to be valid is not
 
-Nothing of these holds a token.
+1. Each has a stable `code`; those of the client itself begin with `client.`. Each has the
+   `request_id` by which the call is found in the logs, None where nothing was sent.
+2. Nothing of these holds a token: not their text, not their members, not what they were raised
+   from.
+3. They can be pickled, so that a pool of processes hands them on.
 """
 
-import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
 
 from keyturn.domain.redaction import redact
 
@@ -26,13 +32,42 @@ if TYPE_CHECKING:
 class KeyturnClientError(Exception):
     """The root of the tree; its text is one plain sentence."""
 
+    code = "client.fault"
+    request_id: str | None = None
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # The constructors take keywords, which an exception's own way to be pickled forgets.
+        return _again, (type(self), self.args, self.__dict__)
+
+
+E = TypeVar("E", bound=KeyturnClientError)
+
+
+def _again(kind: type[E], args: tuple[object, ...], members: dict[str, object]) -> E:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(members)
+    return error
+
 
 class ConfigurationFault(KeyturnClientError):
-    """The client was set up wrongly."""
+    """The client was set up wrongly: its address, its token, a number. Nothing was sent."""
+
+    code = "client.configuration"
+
+
+class ClientClosed(KeyturnClientError):
+    """The client was closed before. Nothing was sent."""
+
+    code = "client.closed"
+
+    def __init__(self) -> None:
+        super().__init__("This client is closed; make another.")
 
 
 class Unreachable(KeyturnClientError):
     """No answer came. `was_sent` says whether the call may have been carried out all the same."""
+
+    code = "client.unreachable"
 
     def __init__(self, detail: str, *, was_sent: bool, request_id: str) -> None:
         super().__init__(detail)
@@ -41,7 +76,10 @@ class Unreachable(KeyturnClientError):
 
 
 class NotUnderstood(KeyturnClientError):
-    """The answer is none that this version knows."""
+    """The answer, of this `status`, is none that this version knows: it came from something else
+    at this address, perhaps a proxy, or was damaged. The call may have been carried out."""
+
+    code = "client.not_understood"
 
     def __init__(self, status: int, why: str) -> None:
         super().__init__(f"The answer ({status}) cannot be understood: {why}.")
@@ -57,8 +95,10 @@ class InvalidValue:
 
 
 class ApiError(KeyturnClientError):
-    """Keyturn refused. `code` is stable (docs/reference/errors.md), `detail` one plain sentence,
-    and `request_id` finds the call in its logs."""
+    """Keyturn refused. `code` is [stable](errors.md), `detail` one plain sentence, and
+    `request_id` finds the call in its logs."""
+
+    request_id: str
 
     def __init__(
         self,
@@ -109,18 +149,27 @@ class Unavailable(ApiError):
 
 class TokenLost(KeyturnClientError):
     """The key was made, but the answer with its token was lost on the way. It cannot be shown
-    again: revoke the key (`key_id`) and make another."""
+    again: revoke the key (`key_id`) and make another. (Of a workspace, `workspace_id`: make it a
+    key.)"""
 
-    def __init__(self, key_id: str) -> None:
+    code = "client.token_lost"
+
+    def __init__(self, *, key_id: str | None = None, workspace_id: str | None = None) -> None:
         super().__init__(
             f"Key {key_id} was made, but its token was shown before and cannot be shown again; "
             "revoke it and make another."
+            if workspace_id is None
+            else f"Workspace {workspace_id} was made, but the token of its first key was shown "
+            "before and cannot be shown again; make it another key."
         )
         self.key_id = key_id
+        self.workspace_id = workspace_id
 
 
 class Denied(KeyturnClientError):
     """A verdict that was required to be valid is not; `code` says why not."""
+
+    request_id: str
 
     def __init__(self, code: str, request_id: str) -> None:
         super().__init__(f"The token was denied ({code}, request {request_id}).")
@@ -141,26 +190,41 @@ _KINDS: dict[int, type[ApiError]] = {
 _MEDIA_TYPE = "application/problem+json"
 
 
+class _Fault(msgspec.Struct, frozen=True):
+    pointer: str
+    detail: str
+
+
+class _Problem(msgspec.Struct, frozen=True):
+    code: str
+    detail: str
+    request_id: str
+    errors: list[_Fault] | None = None
+
+
+_decode = msgspec.json.Decoder(_Problem).decode
+
+
 def error_of(answer: "Answer", retry_after_seconds: float | None) -> KeyturnClientError:
     """The error that an answer of 300 or more tells."""
     if 300 <= answer.status < 400:
         return NotUnderstood(
             answer.status, "it leads elsewhere, and a token is not sent on; name the right address"
         )
-    if answer.headers.get("content-type", "").partition(";")[0].strip() != _MEDIA_TYPE:
+    media_type = answer.headers.get("content-type", "").partition(";")[0].strip()
+    if media_type.lower() != _MEDIA_TYPE:
         return NotUnderstood(answer.status, "it is no answer of Keyturn, perhaps of a proxy")
     try:
-        problem = json.loads(answer.content)
-        return _KINDS.get(answer.status, ApiError)(
-            status=answer.status,
-            code=str(problem["code"]),
-            detail=redact(str(problem["detail"])),
-            request_id=str(problem["request_id"]),
-            errors=tuple(
-                InvalidValue(str(one["pointer"]), redact(str(one["detail"])))
-                for one in problem.get("errors") or ()
-            ),
-            retry_after_seconds=retry_after_seconds,
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        problem = _decode(answer.content)
+    except (ValueError, RecursionError):
         return NotUnderstood(answer.status, "its error is not of a form that is known")
+    return _KINDS.get(answer.status, ApiError)(
+        status=answer.status,
+        code=redact(problem.code),
+        detail=redact(problem.detail),
+        request_id=redact(problem.request_id),
+        errors=tuple(
+            InvalidValue(redact(one.pointer), redact(one.detail)) for one in problem.errors or ()
+        ),
+        retry_after_seconds=retry_after_seconds,
+    )

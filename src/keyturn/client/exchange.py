@@ -5,6 +5,7 @@ it, and returns the result or raises. The blocking and the asynchronous face dif
 how they send and wait.
 """
 
+import re
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -13,7 +14,7 @@ from urllib.parse import urlencode, urlsplit
 from keyturn import __version__
 from keyturn.client.attempts import Attempts, RetryPolicy
 from keyturn.client.call import Answer, Call
-from keyturn.client.errors import ConfigurationFault, Unreachable, error_of
+from keyturn.client.errors import ConfigurationFault, NotUnderstood, Unreachable, error_of
 from keyturn.domain.ambience import Clock, Entropy
 from keyturn.domain.base62 import encode
 from keyturn.domain.redaction import holds_shape
@@ -27,6 +28,8 @@ USER_AGENT = f"keyturn-python/{__version__}"
 
 _ID_BYTES = 16
 _ID_WIDTH = 22
+_WORKSPACE = re.compile(r"[A-Za-z0-9-]{1,64}")
+_RUNTIME = re.compile(r"[A-Za-z0-9._:/@-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +80,15 @@ class Session:
         self._headers = {
             "Accept": "application/json, application/problem+json",
             "User-Agent": USER_AGENT,
-            **({} if workspace is None else {"Keyturn-Workspace": _ascii("workspace", workspace)}),
-            **({} if runtime is None else {"Keyturn-Runtime": _ascii("runtime", runtime)}),
+            **_named(
+                "Keyturn-Workspace", workspace, _WORKSPACE, "The workspace is given by its id."
+            ),
+            **_named(
+                "Keyturn-Runtime",
+                runtime,
+                _RUNTIME,
+                "A runtime is 1 to 128 of A-Z a-z 0-9 . _ : / @ -",
+            ),
         }
         self._retry = retry
         self._clock = clock
@@ -90,11 +100,20 @@ class Session:
     def exchange(self, call: Call[T]) -> Generator[Step, Outcome, T]:
         """The steps of one call. Raises a `KeyturnClientError`."""
         outgoing, request_id = self._outgoing(call)
+        try:
+            return (yield from self._attempted(call, outgoing, request_id))
+        except NotUnderstood as error:
+            error.request_id = request_id
+            raise
+
+    def _attempted(
+        self, call: Call[T], outgoing: Outgoing, request_id: str
+    ) -> Generator[Step, Outcome, T]:
         attempts = Attempts(self._retry, self._clock, self._entropy, may_repeat=call.may_repeat)
         while True:
             outcome = yield outgoing
             match outcome:
-                case Answer(status=status) if 200 <= status < 300:
+                case Answer(status=status) if 200 <= status < 300 or status in call.also_read:
                     return call.read(outcome)
                 case Answer():
                     wait = attempts.after_answer(outcome)
@@ -161,7 +180,9 @@ def _credential(api_key: str | Token | None) -> Token | None:
     return token
 
 
-def _ascii(what: str, text: str) -> str:
-    if not text.isascii() or not text.isprintable() or not text.strip():
-        raise ConfigurationFault(f"The {what} must be printable ASCII.")
-    return text
+def _named(header: str, value: str | None, shape: re.Pattern[str], needed: str) -> dict[str, str]:
+    if value is None:
+        return {}
+    if shape.fullmatch(value) is None or holds_shape(value):
+        raise ConfigurationFault(needed)
+    return {header: value}

@@ -10,11 +10,13 @@ from keyturn.client.call import (
     Listing,
     body,
     if_match,
-    listing,
+    once,
     query,
     reading,
     segment,
 )
+from keyturn.client.errors import NotUnderstood
+from keyturn.client.paging import listing
 from keyturn.client.resources import Effect, ExpectedRuntime, IssuedKey, Key, Propagation
 
 _PATH = "/v1/api-keys"
@@ -69,7 +71,7 @@ def create_key(
             rotation_period_days=rotation_period_days,
             runtimes=runtimes,
         ),
-        headers={} if idempotency_key is None else {"Idempotency-Key": idempotency_key},
+        headers=once(idempotency_key),
         wants_idempotency_key=True,
         read=_issued_key,
     )
@@ -195,20 +197,31 @@ def _path(id_: str) -> str:
 
 
 def _move(id_: str, verb: str, version: int | None, idempotency_key: str | None) -> Call[Key]:
-    given = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
     return Call(
         method="POST",
         path=f"{_path(id_)}/{verb}",
-        headers={**if_match(version), **given},
+        headers={**if_match(version), **once(idempotency_key)},
         wants_idempotency_key=True,
         read=_key,
     )
 
 
 def _effect(answer: Answer) -> Effect:
-    until = answer.headers.get("keyturn-effective-by")
+    """Only these two statuses say that it is done, or will be: another success is somebody else's,
+    and a key that lives on is not to be taken for a revoked one."""
+    if answer.status not in (202, 204):
+        raise NotUnderstood(answer.status, "it does not say that the key is revoked")
     return Effect(
-        is_complete=answer.status != 202,
+        is_complete=answer.status == 204,
         propagation=answer.headers.get("keyturn-propagation"),
-        effective_by=None if until is None else datetime.fromisoformat(until),
+        effective_by=_instant(answer.headers.get("keyturn-effective-by", "")),
     )
+
+
+def _instant(text: str) -> datetime | None:
+    """The time that a header tells, None where it tells none that can be placed."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return None if moment.utcoffset() is None else moment

@@ -3,7 +3,8 @@
 from datetime import datetime
 from typing import Literal
 
-from keyturn.client.call import Call, Listing, listing, query, reading, segment
+from keyturn.client.call import Call, Listing, query, reading, segment
+from keyturn.client.paging import listing
 from keyturn.client.resources import RecordedRequest, Usage
 
 _usage = reading(Usage)

@@ -5,12 +5,15 @@ strings: a newer server may have more of them.
 """
 
 from datetime import datetime
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import msgspec
 
 from keyturn.client.errors import Denied, TokenLost
 from keyturn.domain.token import Token
+
+# A time without an offset is one that nobody can place.
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -35,15 +38,15 @@ class Key(Record, frozen=True, kw_only=True):
     metadata: dict[str, object]
     status: str
     hint: str
-    created_at: datetime
+    created_at: Instant
     created_by: str | None = None
-    not_before: datetime | None = None
-    expires_at: datetime | None = None
-    rotate_by: datetime | None = None
-    last_rotated_at: datetime | None = None
-    last_used_at: datetime | None = None
-    updated_at: datetime
-    revoked_at: datetime | None = None
+    not_before: Instant | None = None
+    expires_at: Instant | None = None
+    rotate_by: Instant | None = None
+    last_rotated_at: Instant | None = None
+    last_used_at: Instant | None = None
+    updated_at: Instant
+    revoked_at: Instant | None = None
     revocation_reason: str | None = None
     version: int
 
@@ -62,7 +65,7 @@ class IssuedKey(Key, frozen=True, kw_only=True):
     def token(self) -> Token:
         """The token; `.reveal()` gives the string. Raises `TokenLost` where there is none."""
         if self.api_key is None:
-            raise TokenLost(self.id)
+            raise TokenLost(key_id=self.id)
         return self.api_key
 
 
@@ -85,8 +88,8 @@ class Slot(Record, frozen=True, kw_only=True):
     runbook_url: str | None = None
     rotation_period_days: int | None = None
     runtimes: list[ExpectedRuntime]
-    created_at: datetime
-    updated_at: datetime
+    created_at: Instant
+    updated_at: Instant
     version: int
 
 
@@ -104,8 +107,8 @@ class Workspace(Record, frozen=True, kw_only=True):
     name: str
     status: str
     networks: list[NamedNetwork]
-    created_at: datetime
-    updated_at: datetime
+    created_at: Instant
+    updated_at: Instant
     version: int
 
 
@@ -118,7 +121,7 @@ class IssuedWorkspace(Workspace, frozen=True, kw_only=True):
     def token(self) -> Token:
         """The token. Raises `TokenLost` where it was answered before."""
         if self.api_key is None:
-            raise TokenLost(f"of workspace {self.id}")
+            raise TokenLost(workspace_id=self.id)
         return self.api_key
 
 
@@ -138,8 +141,8 @@ class VerifiedKey(Record, frozen=True, kw_only=True):
 class Deprecation(Record, frozen=True, kw_only=True):
     """The key is being rotated away."""
 
-    since: datetime
-    sunset: datetime | None = None
+    since: Instant
+    sunset: Instant | None = None
     rotation_id: str | None = None
 
 
@@ -178,7 +181,7 @@ class Self(Record, frozen=True, kw_only=True):
     slot: str | None = None
     scopes: list[str]
     permissions: list[str]
-    expires_at: datetime | None = None
+    expires_at: Instant | None = None
 
 
 class RecordedRequest(Record, frozen=True, kw_only=True):
@@ -186,7 +189,7 @@ class RecordedRequest(Record, frozen=True, kw_only=True):
 
     id: str
     request_id: str
-    at: datetime
+    at: Instant
     key_id: str | None = None
     valid: bool
     code: str
@@ -206,24 +209,24 @@ class UsageTotals(Record, frozen=True, kw_only=True):
 
 
 class UsageBucket(UsageTotals, frozen=True, kw_only=True):
-    at: datetime
+    at: Instant
 
 
 class UsageRuntime(UsageTotals, frozen=True, kw_only=True):
     runtime: str
     declared: bool
-    first_seen_at: datetime | None = None
-    last_seen_at: datetime | None = None
+    first_seen_at: Instant | None = None
+    last_seen_at: Instant | None = None
 
 
 class Usage(Record, frozen=True, kw_only=True):
     """How a key was used. Buckets without a request are left out of `series`."""
 
     key_id: str
-    since: datetime
-    until: datetime
+    since: Instant
+    until: Instant
     bucket: str
-    last_used_at: datetime | None = None
+    last_used_at: Instant | None = None
     totals: UsageTotals
     series: list[UsageBucket]
     runtimes: list[UsageRuntime]
@@ -245,8 +248,8 @@ class Activity(Record, frozen=True, kw_only=True):
     metadata: dict[str, object]
     request_id: str | None = None
     retention_days: int
-    expires_at: datetime
-    created_at: datetime
+    expires_at: Instant
+    created_at: Instant
 
 
 class Node(Record, frozen=True, kw_only=True):
@@ -260,7 +263,7 @@ class Propagation(Record, frozen=True, kw_only=True):
 
     key_id: str
     position: int
-    changed_at: datetime
+    changed_at: Instant
     state: str
     nodes: list[Node]
 
@@ -271,7 +274,7 @@ class Effect(Record, frozen=True, kw_only=True):
 
     is_complete: bool
     propagation: str | None = None
-    effective_by: datetime | None = None
+    effective_by: Instant | None = None
 
 
 class About(Record, frozen=True, kw_only=True):
@@ -280,3 +283,22 @@ class About(Record, frozen=True, kw_only=True):
     service: str
     version: str
     docs: str | None = None
+
+
+class Health(Record, frozen=True, kw_only=True):
+    """Whether the process lives: `status` is ok then."""
+
+    status: str
+    version: str
+    environment: str
+    checks: dict[str, str]
+
+
+class Readiness(Health, frozen=True, kw_only=True):
+    """Whether the node can serve: `status` is ok, or unavailable."""
+
+    database: str
+
+    @property
+    def is_ready(self) -> bool:
+        return self.status == "ok"

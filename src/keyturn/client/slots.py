@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from keyturn.client.call import Call, Listing, body, if_match, listing, query, reading, segment
+from keyturn.client.call import Call, Listing, body, if_match, query, reading, segment
+from keyturn.client.paging import listing
 from keyturn.client.resources import ExpectedRuntime, Slot
 
 _PATH = "/v1/slots"

@@ -1,14 +1,14 @@
-"""`/v1/verify`, `/v1/self` and `/`: may this token do this now, what is my own, and who answers."""
+"""`/v1/verify` and `/v1/self`: may this token do this now, and what is my own."""
 
 from collections.abc import Mapping, Sequence
+from typing import overload
 
 from keyturn.client.call import Call, body, reading
-from keyturn.client.resources import About, Self, Verdict
+from keyturn.client.resources import Self, Verdict
 from keyturn.domain.token import Token
 
 _verdict = reading(Verdict)
 _self = reading(Self)
-_about = reading(About)
 
 
 def verify(
@@ -33,16 +33,16 @@ def verify(
         method="POST",
         path="/v1/verify",
         content=body(
-            api_key=api_key,
+            api_key=api_key.reveal() if isinstance(api_key, Token) else _clean(api_key),
             scopes=scopes,
             request_id=request_id,
             ip=ip,
-            user_agent=user_agent,
+            user_agent=_clean(user_agent),
             runtime=runtime,
-            environment=environment,
-            method=method,
-            path=path,
-            headers=headers,
+            environment=_clean(environment),
+            method=_clean(method),
+            path=_clean(path),
+            headers=None if headers is None else {_clean(k): _clean(v) for k, v in headers.items()},
         ),
         read=_verdict,
     )
@@ -53,6 +53,10 @@ def look_at_self() -> Call[Self]:
     return Call(method="GET", path="/v1/self", read=_self)
 
 
-def look_at_server() -> Call[About]:
-    """What answers at the address, and its version. It may be anything: the token is not sent."""
-    return Call(method="GET", path="/", is_anonymous=True, read=_about)
+@overload
+def _clean(text: str) -> str: ...
+@overload
+def _clean(text: None) -> None: ...
+def _clean(text: str | None) -> str | None:
+    """What a stranger sent, as it can be told: half a character in it must not stop the gate."""
+    return None if text is None else text.encode("utf-8", "replace").decode()

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from keyturn.client.call import Call, Listing, body, if_match, listing, query, reading, segment
+from keyturn.client.call import Call, Listing, body, if_match, once, query, reading, segment
+from keyturn.client.paging import listing
 from keyturn.client.resources import IssuedWorkspace, NamedNetwork, Workspace
 
 _PATH = "/v1/workspaces"
@@ -22,7 +23,7 @@ def create_workspace(
         method="POST",
         path=_PATH,
         content=body(name=name, networks=networks),
-        headers={} if idempotency_key is None else {"Idempotency-Key": idempotency_key},
+        headers=once(idempotency_key),
         wants_idempotency_key=True,
         read=_issued_workspace,
     )

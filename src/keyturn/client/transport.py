@@ -1,7 +1,9 @@
-"""What the HTTP library reports when no answer comes, in words and facts of ours."""
+"""What the HTTP library says and takes, in words and facts of ours."""
 
 import httpx2
 
+from keyturn.client.call import Answer
+from keyturn.client.errors import ConfigurationFault
 from keyturn.client.exchange import Failure
 
 # In these nothing has left for the server.
@@ -19,10 +21,31 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (httpx2.ProxyError, "the proxy refused"),
     (httpx2.RemoteProtocolError, "what answered does not speak HTTP, or broke off"),
     (httpx2.NetworkError, "the connection was lost"),
+    (httpx2.DecodingError, "the answer was damaged on its way"),
 )
 
 
-def failure_of(error: httpx2.TransportError) -> Failure:
+def check_address(url: str) -> None:
+    """Raises `ConfigurationFault` for an address that the library could not call."""
+    try:
+        httpx2.URL(url)
+    except httpx2.InvalidURL:
+        pass
+    else:
+        return
+    raise ConfigurationFault("The address of Keyturn is none that can be called.")
+
+
+def answer_of(response: httpx2.Response) -> Answer:
+    """The answer that the library read."""
+    return Answer(
+        status=response.status_code,
+        headers={name.lower(): value for name, value in response.headers.items()},
+        content=response.content,
+    )
+
+
+def failure_of(error: httpx2.RequestError) -> Failure:
     """The failure that the library's error means."""
     if isinstance(error, httpx2.ConnectError):
         why = _connecting(error)
@@ -36,9 +59,13 @@ def failure_of(error: httpx2.TransportError) -> Failure:
 
 def _connecting(error: BaseException) -> str:
     """The system's own words for a connection that was not made, and nothing else of the text."""
-    inner: BaseException | None = error
-    while inner is not None:
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        inner = waiting.pop()
         if isinstance(inner, OSError) and inner.strerror:
             return f"no connection ({inner.strerror})"
-        inner = inner.__cause__ or inner.__context__
+        if isinstance(inner, BaseExceptionGroup):  # one for each of the host's addresses
+            waiting += inner.exceptions
+        elif inner is not None:
+            waiting.append(inner.__cause__ or inner.__context__)
     return "no connection"
