@@ -51,6 +51,7 @@ def test_a_sound_installation_has_nothing_wrong(either: Place) -> None:
         "root secret",
         "database",
         "fingerprint",
+        "peppers",
         "clock",
         "log",
     ]

@@ -60,6 +60,73 @@ def test_wrapping_needs_every_pepper_in_its_order(versions: list[str]) -> None:
         assert not without.matches(stored, applied, secret=b"s" * 43, **ids_)
 
 
+@given(ids, ids, secrets, st.integers(2, 4))
+def test_a_wrapped_digest_fits_the_same_secret_and_no_ring_without_each_pepper(
+    workspace_id: UUID, id_: UUID, secret: bytes, newest: int
+) -> None:
+    peppers = {version: bytes([version]) * 32 for version in range(1, newest + 1)}
+    row = {"workspace_id": workspace_id, "id": id_}
+    stored, applied = PepperRing({1: peppers[1]}, 1).make(**row, secret=secret)
+    for version in range(2, newest + 1):
+        held = {one: pepper for one, pepper in peppers.items() if one <= version}
+        wrapped = PepperRing(held, version).wrap(stored, applied, **row)
+        assert wrapped is not None
+        assert wrapped[1] == f"{applied}+{version}"
+        stored, applied = wrapped
+    assert PepperRing(peppers, newest).matches(stored, applied, **row, secret=secret)
+    for missing in peppers:
+        rest = {version: one for version, one in peppers.items() if version != missing}
+        lacking = PepperRing(rest, max(rest))
+        assert not lacking.matches(stored, applied, **row, secret=secret)
+
+
+@pytest.mark.parametrize("applied", ["", "2", "1+2", "1+3", "3"])
+def test_what_stands_under_the_current_pepper_or_has_no_secret_is_not_wrapped(applied: str) -> None:
+    row = {"workspace_id": UUID(int=1), "id": UUID(int=2)}
+    assert RING.wrap(b"d" * 32, applied, **row) is None
+
+
+def test_a_ring_asks_for_a_pepper_that_it_lacks_and_keeps_what_it_has() -> None:
+    kept = {1: ONE}
+    asked = []
+
+    def reread() -> dict[int, bytes]:
+        asked.append(len(kept))
+        return dict(kept)
+
+    ring = PepperRing(kept, 1, reread)
+    row = {"workspace_id": UUID(int=1), "id": UUID(int=2)}
+    stored, applied = RING.make(**row, secret=b"s" * 43)
+    assert not ring.matches(stored, applied, **row, secret=b"s" * 43)
+    kept.update({1: b"other".ljust(32), 2: TWO})
+    assert ring.matches(stored, applied, **row, secret=b"s" * 43)
+    asked.clear()
+    old = PepperRing({1: ONE}, 1).make(**row, secret=b"s" * 43)
+    assert ring.matches(old[0], old[1], **row, secret=b"s" * 43), (
+        "what a ring has is never replaced"
+    )
+    assert ring.matches(stored, applied, **row, secret=b"s" * 43)
+    assert not asked, "what it has is not asked for"
+    assert (ring.versions, ring.current) == ((1, 2), 1)
+
+
+def test_the_current_pepper_rises_and_never_falls() -> None:
+    ring = PepperRing({1: ONE, 2: TWO}, 1)
+    with pytest.raises(ValueError, match="not in the ring"):
+        ring.advance(3)
+    assert ring.current == 1
+    ring.advance(2)
+    ring.advance(1)
+    assert ring.current == 2
+
+
+def test_fingerprints_tell_peppers_apart_and_give_none_away() -> None:
+    assert RING.fingerprint(1) != RING.fingerprint(2)
+    assert RING.fingerprint(3) is None
+    assert len(str(RING.fingerprint(1))) == 16
+    assert ONE.hex()[:8] not in str(RING.fingerprint(1))
+
+
 @given(st.text(max_size=8))
 def test_a_row_that_names_no_pepper_of_the_ring_matches_nothing(peppers: str) -> None:
     assume(peppers.strip() not in {"1", "2"})

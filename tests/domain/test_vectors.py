@@ -113,6 +113,25 @@ def test_a_digest_is_made_as_its_vector_says(case: Vector) -> None:
         assert made == (digest, case["peppers"])
 
 
+def test_a_wrapped_digest_is_made_of_the_one_before_it_as_its_vector_says() -> None:
+    file: Any = spec.vectors("digest")
+    peppers = {int(version): bytes.fromhex(text) for version, text in file["peppers"].items()}
+    by_peppers = {
+        (case["key_id"], case["workspace_id"], case["secret"], case["peppers"]): case
+        for case in file["cases"]
+    }
+    wrapped = 0
+    for (key_id, workspace_id, secret, applied), case in by_peppers.items():
+        inner = by_peppers.get((key_id, workspace_id, secret, "1"))
+        if applied == "1+2" and inner is not None:
+            stored = bytes.fromhex(inner["digest"])
+            ids = {"workspace_id": UUID(workspace_id), "id": UUID(key_id)}
+            made = PepperRing(peppers, 2).wrap(stored, "1", **ids)
+            assert made == (bytes.fromhex(case["digest"]), "1+2")
+            wrapped += 1
+    assert wrapped
+
+
 # --- seals ----------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,9 @@
 """The root secret's file: private, whole, never told, and each purpose has a key of its own."""
 
 import json
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyturn.domain.error import InstallationFault
-from keyturn.server.secret import RootSecret, load_root_secret, make_root_secret
+from keyturn.server.secret import (
+    PepperFile,
+    RootSecret,
+    add_pepper,
+    load_root_secret,
+    make_root_secret,
+)
 from keyturn.testing import SeededEntropy
 
 PURPOSES = ("row-mac", "activity-heads", "fingerprint")
@@ -69,7 +78,7 @@ def test_fingerprints_tell_secrets_apart_and_give_none_away(roots: list[bytes]) 
 
 def test_the_newest_pepper_is_the_one_in_use() -> None:
     secret = RootSecret(bytes(32), {1: bytes(32), 3: b"3" * 32, 2: b"2" * 32})
-    assert secret.ring.current == 3
+    assert secret.newest == 3
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o601])
@@ -142,3 +151,93 @@ def test_a_secret_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="Not a directory"):
         make_root_secret(folder / "root.secret", SeededEntropy())
     assert [one.name for one in tmp_path.iterdir()] == ["file"]
+
+
+# --- another pepper -------------------------------------------------------------------------------
+
+
+def test_a_pepper_is_added_and_all_else_stays(file: Path) -> None:
+    before = load_root_secret(file)
+    after = add_pepper(file, SeededEntropy(7))
+    assert load_root_secret(file) == after
+    assert (after.root, after.newest) == (before.root, 2)
+    assert after.peppers[1] == before.peppers[1] != after.peppers[2]
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert [one.name for one in file.parent.iterdir()] == ["root.secret"]
+
+
+def test_a_pepper_that_cannot_be_written_leaves_the_file_as_it_was(file: Path) -> None:
+    before = file.read_bytes()
+    (file.parent / ".root.secret.draft").mkdir()  # in the way of the draft
+    with pytest.raises(OSError, match=r"secret\.draft"):
+        add_pepper(file, SeededEntropy(7))
+    assert file.read_bytes() == before
+
+
+def test_what_a_crash_left_of_a_draft_is_in_nobodys_way(file: Path) -> None:
+    (file.parent / ".root.secret.draft").write_text('{"root": "half')
+    assert add_pepper(file, SeededEntropy(7)).newest == 2
+    assert [one.name for one in file.parent.iterdir()] == ["root.secret"]
+
+
+def test_a_link_to_the_file_stays_one(file: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link.secret"
+    link.symlink_to(file)
+    add_pepper(link, SeededEntropy(7))
+    assert link.is_symlink()
+    assert load_root_secret(file).newest == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root writes for others")
+def test_an_administrator_does_not_take_the_file_from_the_server(file: Path) -> None:
+    os.chown(file, 4_321, 4_322)
+    add_pepper(file, SeededEntropy(7))
+    status = file.stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (4_321, 4_322, 0o600)
+
+
+def test_a_process_reads_the_file_once_for_each_that_it_becomes(file: Path) -> None:
+    followed = PepperFile(file, load_root_secret(file))
+    with ThreadPoolExecutor(8) as pool:
+        assert {len(found) for found in pool.map(lambda _: followed(), range(200))} == {1}
+    assert followed.reads == 1
+    add_pepper(file, SeededEntropy(7))
+    with ThreadPoolExecutor(8) as pool:
+        assert {len(found) for found in pool.map(lambda _: followed(), range(200))} == {2}
+    assert followed.reads == 2
+
+
+def _gone(file: Path) -> None:
+    file.unlink()
+
+
+def _damaged(file: Path) -> None:
+    file.write_text(file.read_text()[:100])
+
+
+def _others(file: Path) -> None:
+    file.chmod(0o644)
+
+
+def _foreign(file: Path) -> None:
+    file.unlink()
+    make_root_secret(file, SeededEntropy(99))
+
+
+@pytest.mark.parametrize("spoil", [_gone, _damaged, _others, _foreign])
+def test_a_file_that_cannot_be_used_is_logged_once_without_content_and_changes_nothing(
+    spoil: Callable[[Path], None], file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = json.loads(file.read_text())
+    followed = PepperFile(file, load_root_secret(file))
+    before = dict(followed())
+    spoil(file)
+    assert [dict(followed()) for _ in range(50)] == [before] * 50
+    assert len(caplog.records) == 1
+    for text in (content["root"], content["peppers"]["1"]):
+        assert text not in caplog.text
+    file.unlink(missing_ok=True)
+    file.write_text(json.dumps(content))
+    file.chmod(0o600)
+    add_pepper(file, SeededEntropy(7))
+    assert sorted(followed()) == [1, 2], "once it is mended it is read again"

@@ -10,25 +10,36 @@
 """
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NoReturn
 from uuid import UUID
 
 _DIGEST = b"keyturn/digest/v1\x00"
 _WRAP = b"keyturn/wrap/v1\x00"
+_FINGERPRINT = b"keyturn/pepper-fingerprint\x01"
+_FINGERPRINT_BYTES = 8
+
+# Gives the peppers as they are kept now, for a ring that meets a version which it has not. It is
+# asked again and again, so it must be cheap where nothing has changed.
+Reread = Callable[[], Mapping[int, bytes]]
 
 
 class PepperRing:
-    """The peppers by version (32 bytes each), and the version that new digests get."""
+    """The peppers by version (32 bytes each), and the version that new digests get.
 
-    __slots__ = ("_peppers", "current")
+    A ring only grows: what it once had is never replaced, and `current` never falls, so digests
+    that were made stay good while another process brings in a new pepper.
+    """
 
-    def __init__(self, peppers: Mapping[int, bytes], current: int) -> None:
+    __slots__ = ("_peppers", "_reread", "current")
+
+    def __init__(self, peppers: Mapping[int, bytes], current: int, reread: Reread = dict) -> None:
         if current not in peppers:
             raise ValueError("the current pepper is not in the ring")
         if any(len(pepper) != 32 for pepper in peppers.values()):
             raise ValueError("a pepper has 32 bytes")
         self._peppers = dict(peppers)
+        self._reread = reread
         self.current = current
 
     def __repr__(self) -> str:
@@ -36,6 +47,29 @@ class PepperRing:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("peppers cannot be pickled or copied")
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        return tuple(sorted(self._peppers))
+
+    def learn(self) -> None:
+        """Takes in the peppers that were added since."""
+        # Another thread may do the same at once; what both make is alike.
+        self._peppers = {**self._reread(), **self._peppers}
+
+    def fingerprint(self, version: int) -> str | None:
+        """Tells two peppers apart and gives nothing away; None where there is none to be had."""
+        try:
+            return fingerprint(self._pepper(version))
+        except KeyError:
+            return None
+
+    def advance(self, version: int) -> None:
+        """From now on new digests get this pepper, unless they get a later one already. Raises
+        `ValueError` where there is none to be had."""
+        if self.fingerprint(version) is None:
+            raise ValueError("the pepper is not in the ring")
+        self.current = max(self.current, version)
 
     def make(self, *, workspace_id: UUID, id: UUID, secret: bytes) -> tuple[bytes, str]:  # noqa: A002
         """The digest of a new secret, and the `peppers` to store beside it."""
@@ -61,6 +95,22 @@ class PepperRing:
             return False
         return hmac.compare_digest(made, stored)
 
+    def wrap(
+        self,
+        stored: bytes,
+        peppers: str,
+        *,
+        workspace_id: UUID,
+        id: UUID,  # noqa: A002
+    ) -> tuple[bytes, str] | None:
+        """The same digest under the current pepper too, and what to store beside it; None where it
+        stands under that already, or is the empty one of a record without a secret."""
+        if not peppers or int(peppers.rpartition("+")[2]) >= self.current:
+            return None
+        ids = workspace_id.bytes + id.bytes
+        made = hmac.digest(self._pepper(self.current), _WRAP + ids + stored, "sha256")
+        return made, f"{peppers}+{self.current}"
+
     def spend(self, secret: bytes) -> None:
         """As much work as `matches`, for an id that does not exist: timing must not tell."""
         made = self._digest(str(self.current), bytes(32), secret)
@@ -68,7 +118,21 @@ class PepperRing:
 
     def _digest(self, peppers: str, ids: bytes, secret: bytes) -> bytes:
         first, *wraps = peppers.split("+")
-        made = hmac.digest(self._peppers[int(first)], _DIGEST + ids + secret, "sha256")
+        made = hmac.digest(self._pepper(int(first)), _DIGEST + ids + secret, "sha256")
         for version in wraps:
-            made = hmac.digest(self._peppers[int(version)], _WRAP + ids + made, "sha256")
+            made = hmac.digest(self._pepper(int(version)), _WRAP + ids + made, "sha256")
+        # As many rounds for each row, or the time would tell a wrapped one from one that is not.
+        for _ in range(len(wraps) + 1, len(self._peppers)):
+            hmac.digest(made, _WRAP + ids + made, "sha256")
         return made
+
+    def _pepper(self, version: int) -> bytes:
+        if version not in self._peppers:
+            self.learn()
+        return self._peppers[version]
+
+
+def fingerprint(pepper: bytes) -> str:
+    """The first bytes of HKDF-SHA-256 (RFC 5869) without salt, as hexadecimal digits."""
+    extracted = hmac.digest(bytes(32), pepper, "sha256")
+    return hmac.digest(extracted, _FINGERPRINT, "sha256")[:_FINGERPRINT_BYTES].hex()

@@ -8,6 +8,7 @@ from keyturn.domain.error import StorageUnavailable
 from keyturn.http.metrics import Metrics
 from keyturn.server.heads import HeadsFile
 from keyturn.services.context import Context
+from keyturn.services.follow import Follower
 from keyturn.services.meter import Meter
 from keyturn.services.scrub import Scrub
 from keyturn.services.tidy import Tidier
@@ -15,6 +16,7 @@ from keyturn.services.watch import DamageWatch
 
 FLUSH_SECONDS = 0.2
 WATCH_SECONDS = 0.5
+FOLLOW_SECONDS = 0.5
 TIDY_SECONDS = 600.0
 TIDY_AGAIN_SECONDS = 0.5
 HOLD_SECONDS = 5.0
@@ -86,8 +88,10 @@ class Background:
         self._fault: str | None = None
         self._is_sole = is_sole
         self._tidier = Tidier(context)
+        self._follower = Follower(context)
         self._tickers = (
             Ticker("recording", self._record),
+            Ticker("following", self._follow),
             Ticker("watching", self._watch),
             Ticker("tidying", self._tidy),
             Ticker("holding", self._hold),
@@ -132,6 +136,10 @@ class Background:
             self._metrics.damage.set(self._damage.seen)
             self._heads.keep_up(self._context)
         return WATCH_SECONDS
+
+    def _follow(self) -> float:
+        self._follower.step()
+        return FOLLOW_SECONDS
 
     def _tidy(self) -> float:
         return TIDY_SECONDS if self._tidier.tidy().is_done else TIDY_AGAIN_SECONDS

@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from keyturn import __version__
 from keyturn.ambient import SystemClock, SystemEntropy
+from keyturn.domain.digest import PepperRing
 from keyturn.domain.error import InstallationFault, KeyturnError, StorageUnavailable
 from keyturn.domain.seal import Sealer
 from keyturn.http.app import build_app
@@ -22,7 +23,7 @@ from keyturn.server.diagnose import database_fault
 from keyturn.server.edge import Edge
 from keyturn.server.heads import HeadsFile
 from keyturn.server.lock import FileLock
-from keyturn.server.secret import RootSecret, load_root_secret
+from keyturn.server.secret import PepperFile, RootSecret, load_root_secret
 from keyturn.server.settings import Settings
 from keyturn.services.attest import Notary
 from keyturn.services.context import Context
@@ -136,11 +137,31 @@ def _sole_of_server(settings: Settings) -> Iterator[Callable[[], bool]]:
         lock.release()
 
 
-def make_context(settings: Settings, secret: RootSecret, store: Store, brand: str) -> Context:
-    """The context of an installation, on the real clock and the real generator."""
+def is_served(settings: Settings) -> bool:
+    """Whether a process serves this database or this data folder. Raises `StorageUnavailable`."""
+    if FileLock(settings.home / "lock", settings.home).is_held():
+        return True
+    path = settings.sqlite_path
+    if path is None:
+        held: bool = _postgresql().DatabaseLock(settings.database_url).is_held()
+        return held
+    file = path.resolve()
+    return FileLock(file.with_name(f"{file.name}.lock"), path).is_held()
+
+
+def make_context(
+    settings: Settings,
+    secret: RootSecret,
+    store: Store,
+    brand: str,
+    newest_pepper: int | None = None,
+) -> Context:
+    """The context of an installation, on the real clock and the real generator. `newest_pepper` is
+    the one that is recorded; the file may be ahead of it."""
+    peppers = PepperFile(settings.root_secret_file, secret)
     return Context(
         store=store,
-        ring=secret.ring,
+        ring=PepperRing(secret.peppers, newest_pepper or secret.newest, peppers),
         clock=SystemClock(),
         entropy=SystemEntropy(),
         brand=brand,
@@ -168,9 +189,10 @@ def opened(settings: Settings, *, patient: bool = False) -> Iterator[House]:
         except StorageUnavailable as error:
             raise database_fault(settings, error) from error
         brand = require_fitting(settings, secret, installation)
+        newest = None if installation is None else installation.newest_pepper
         yield House(
             settings=settings,
-            context=make_context(settings, secret, store, brand),
+            context=make_context(settings, secret, store, brand, newest),
             notary=Notary(secret.key("activity-heads")),
             damage=damage,
         )
@@ -242,8 +264,10 @@ def require_fitting(
     for version, fingerprint in installation.pepper_fingerprints.items():
         if secret.pepper_fingerprints.get(version) != fingerprint:
             raise InstallationFault(
-                f"The root secret lacks pepper {version} of this database.",
-                remedy="Restore the file of the root secret from your escrow.",
+                f"The root secret at {settings.root_secret_file} lacks pepper {version} of this "
+                "database: it is a copy from before `keyturn pepper rotate`, or another's.",
+                remedy="Put the newest copy of the file there, from the machine where the pepper "
+                "was rotated or from your escrow. What was made under this pepper needs it.",
             )
     if settings.brand is not None and settings.brand != installation.brand:
         raise InstallationFault(

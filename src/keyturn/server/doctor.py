@@ -13,6 +13,7 @@ from keyturn.server.build import House, opened, require_present
 from keyturn.server.heads import read_lines
 from keyturn.server.secret import load_root_secret
 from keyturn.server.settings import Settings, SettingsFault, load_settings
+from keyturn.services.wrap import survey
 
 WORST_CLOCK_SECONDS = 2.0
 EARLIEST_YEAR = "2025"
@@ -47,6 +48,7 @@ def examine(environ: Mapping[str, str], folder: Path) -> list[Check]:
     try:
         with opened(settings) as house:
             checks.append(_checked("fingerprint", lambda: _fingerprint(settings)))
+            checks.append(_checked("peppers", lambda: _peppers(house)))
             checks.append(_checked("clock", lambda: _clock(house)))
             checks.append(_checked("log", lambda: _log(house)))
     except KeyturnError as error:
@@ -108,6 +110,20 @@ def _fingerprint(settings: Settings) -> Check:
     secret = load_root_secret(settings.root_secret_file)
     detail = f"{secret.fingerprint}, the database's own"
     return Check(name="fingerprint", status="ok", detail=detail)
+
+
+def _peppers(house: House) -> Check:
+    found = survey(house.context)
+    newest = max(house.context.ring.versions)
+    if newest > found.newest or found.is_unfinished:
+        return Check(
+            name="peppers",
+            status="warning",
+            detail=f"a rotation to pepper {newest} is unfinished",
+            remedy="Run `keyturn pepper rotate`, which finishes it; every token works meanwhile.",
+        )
+    detail = f"every sound record of {found.total} stands under pepper {newest}"
+    return Check(name="peppers", status="ok", detail=detail)
 
 
 def _clock(house: House) -> Check:

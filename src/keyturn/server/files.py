@@ -14,8 +14,12 @@ def make_private_folder(path: Path) -> None:
         path.chmod(0o700)
 
 
-def write_private(path: Path, text: str) -> None:
-    """Writes the file (0600) so that a crash leaves the old one or the new one, never a part."""
+def write_private(path: Path, text: str, *, owner: tuple[int, int] | None = None) -> None:
+    """Writes the file (0600) so that a crash leaves the old one or the new one, never a part.
+
+    `owner`, a user and a group by number, is for a file in whose place another user writes it: an
+    administrator must not take it from the server.
+    """
     path = path.absolute()
     if not path.name:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
@@ -25,6 +29,8 @@ def write_private(path: Path, text: str) -> None:
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            if owner is not None and owner[0] != os.fstat(descriptor).st_uid:
+                os.fchown(descriptor, *owner)
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

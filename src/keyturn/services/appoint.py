@@ -11,6 +11,7 @@ from keyturn.domain.operator import Operator, OperatorKind
 from keyturn.domain.text import check_text
 from keyturn.domain.token import OPERATOR_ENVIRONMENT, SECRET_BYTES, Token, make_token
 from keyturn.services.context import Context
+from keyturn.services.follow import operator_under_newest
 from keyturn.services.journal import Subject, note
 from keyturn.storage.log import Change
 from keyturn.storage.transaction import Writing
@@ -54,7 +55,8 @@ def make_operator(
 
 
 def add_operator(context: Context, transaction: Writing, operator: Operator, now: int) -> None:
-    """Keeps a new operator and logs it."""
+    """Keeps a new operator, under the newest pepper, and logs it."""
+    operator = operator_under_newest(context, transaction, operator)
     transaction.operators.add(operator)
     _note(context, transaction, operator, "operator.created", "was made", now)
 

@@ -16,6 +16,7 @@ from keyturn.domain.text import check_text
 from keyturn.domain.token import SECRET_BYTES, Token, make_token
 from keyturn.services.context import Context
 from keyturn.services.define import note_slot
+from keyturn.services.follow import key_under_newest
 from keyturn.services.identify import reaffirm
 from keyturn.services.journal import Act, Subject, note
 from keyturn.storage.keys import KeyView
@@ -150,7 +151,8 @@ def add_key(
     notes: SlotNotes,
     now: int,
 ) -> IssuedKey:
-    """Keeps a new key and logs it. Who calls has judged the rights."""
+    """Keeps a new key, under the newest pepper, and logs it. Who calls has judged the rights."""
+    key = key_under_newest(context, transaction, key)
     slot = note_slot(context, transaction, act, rights, key.workspace_id, key.slot, notes, now)
     transaction.keys.add(key)
     note(

@@ -95,6 +95,22 @@ class Activity:
             query = query.where(activity.c.number < before)
         return self._session.gather(query, limit, self._opened)
 
+    def last_of_installation(self, type_: str, id_: str, action: str) -> Entry | None:
+        """The newest entry that tells of this act on a thing of the installation's own."""
+        query = (
+            select(activity)
+            .where(
+                activity.c.workspace_id.is_(None),
+                activity.c.resource_type == type_,
+                activity.c.resource_id == id_,
+                activity.c.action == action,
+            )
+            .order_by(activity.c.number.desc())
+            .limit(1)
+        )
+        row = self._session.connection.execute(query).mappings().first()
+        return None if row is None else entry_of(row)
+
     def _opened(self, row: Row[*tuple[Any, ...]]) -> tuple[int, Entry] | None:
         cells = row._mapping
         entry = entry_of(cells)

@@ -1,10 +1,11 @@
 """Keeping the installation's own row: what was fixed when it was made."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from keyturn.domain.error import IntegrityFailed
 from keyturn.storage.schema import installation
@@ -21,6 +22,11 @@ class Installation:
     pepper_fingerprints: dict[int, str]
     created_at: int
 
+    @property
+    def newest_pepper(self) -> int:
+        """The version of the pepper that digests made from now on must stand under."""
+        return max(self.pepper_fingerprints)
+
 
 class InstallationRow:
     def __init__(self, session: Session) -> None:
@@ -32,6 +38,8 @@ class InstallationRow:
             return None
         try:
             fingerprints = json.loads(row["pepper_fingerprints"])
+            if not fingerprints:
+                raise ValueError("an installation has a pepper")
             return Installation(
                 installation_id=UUID(row["installation_id"]),
                 brand=row["brand"],
@@ -46,6 +54,12 @@ class InstallationRow:
                 "The installation's own row was changed from outside; restore the database from a "
                 "backup."
             ) from None
+
+    def record_peppers(self, fingerprints: Mapping[int, str]) -> None:
+        """Says which peppers digests may stand under from now on."""
+        self._session.connection.execute(
+            update(installation).values(pepper_fingerprints=json.dumps(dict(fingerprints)))
+        )
 
     def create(self, made: Installation) -> None:
         self._session.connection.execute(

@@ -327,6 +327,20 @@ class DatabaseLock:
         self._connection = connection
         return True
 
+    def is_held(self) -> bool:
+        """Whether any process has the lock. Raises `StorageUnavailable`."""
+        query = (
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted "
+            "AND classid = 0 AND objid = %s AND objsubid = 1 AND database = "
+            "(SELECT oid FROM pg_database WHERE datname = current_database()))"
+        )
+        try:
+            with _connect(self._url, self._patience, "keyturn lock") as connection:
+                row = connection.execute(query, (self._NUMBER,)).fetchone()
+        except psycopg.Error as error:
+            raise StorageUnavailable("The database cannot be reached; try again.") from error
+        return row is not None and bool(row[0])
+
     def release(self) -> None:
         if self._connection is not None:
             self._connection.close()

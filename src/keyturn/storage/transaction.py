@@ -10,6 +10,7 @@ from keyturn.storage.installation import InstallationRow
 from keyturn.storage.keys import Keys
 from keyturn.storage.log import ChangeLog, Head, read_head
 from keyturn.storage.operators import Operators
+from keyturn.storage.peppers import PepperedRows
 from keyturn.storage.records import SEALED, part_slot_ref
 from keyturn.storage.requests import Requests
 from keyturn.storage.session import Session
@@ -28,6 +29,7 @@ class Reading:
         self.operators = Operators(session)
         self.slots = Slots(session)
         self.keys = Keys(session)
+        self.peppered = PepperedRows(session)
         self.activity = Activity(session)
         self.requests = Requests(session)
         self.usage = Usage(session)
