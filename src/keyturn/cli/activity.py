@@ -1,65 +1,87 @@
-"""`keyturn activity`: the log that shows tampering."""
+"""`keyturn activity`: who changed what, and the log that shows tampering."""
 
 import json
-from pathlib import Path
+from datetime import datetime
 
 import click
 
-from keyturn.cli.loading import settings_for
-from keyturn.server.build import opened
-from keyturn.server.heads import read_lines
-from keyturn.services.attest import attest
+from keyturn.cli.connection import calling
+from keyturn.cli.lazy import Lazy, lazy_group
+from keyturn.cli.output import Column, Output
+from keyturn.cli.paged import Portion, paged
+from keyturn.cli.when import BACK
+from keyturn.client import Activity, Keyturn
 
-
-@click.group()
-def activity() -> None:
-    """The activity log."""
-
-
-@activity.command()
-@click.option(
-    "--heads",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A copy of the file of signed heads from elsewhere; default: activity.heads in the data "
-    "folder.",
+_COLUMNS = (
+    Column("at (utc)", whole=True),
+    Column("who", wide=True),
+    Column("action"),
+    Column("status"),
+    Column("message", wide=True),
+    Column("request", wide=True),
 )
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
-@click.pass_context
-def verify(ctx: click.Context, heads: Path | None, as_json: bool) -> None:
-    """Check the whole log: every entry, every change, and the heads that were signed.
 
-    Only reads; may run beside a server. Ends with 1 where the log was tampered with.
+
+# `verify` needs the product, `list` does not.
+_COMMANDS = lazy_group(
+    list=Lazy("keyturn.cli.activity:list_", "Who changed what."),
+    verify=Lazy("keyturn.cli.attest:verify", "Check the whole log of an installation."),
+)
+
+
+@click.group(cls=_COMMANDS)
+def activity() -> None:
+    """The activity log: every management act, chained by hashes, its end signed."""
+
+
+@click.command("list")
+@click.option("--category", type=click.Choice(["security", "configuration", "integration"]))
+@click.option("--action", metavar="WORD", help="Like api_key.revoked.")
+@click.option("--status", type=click.Choice(["success", "failed"]))
+@click.option("--resource-type", metavar="WORD", help="Like api_key.")
+@click.option("--resource-id", metavar="ID")
+@click.option("--request-id", metavar="ID", help="What one call did.")
+@click.option("--actor", metavar="WHO", help="An id or a label.")
+@click.option("--since", type=BACK, metavar="WHEN", help="24h, 7d, or a time.")
+@click.option("--until", type=BACK, metavar="WHEN", help="1h, or a time.")
+@paged
+@calling
+def list_(
+    client: Keyturn,
+    output: Output,
+    category: str | None,
+    action: str | None,
+    status: str | None,
+    resource_type: str | None,
+    resource_id: str | None,
+    request_id: str | None,
+    actor: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    portion: Portion,
+) -> None:
+    """List activity, newest first.
+
+    \b
+    Examples:
+      keyturn activity list --since 24h --category security
+      keyturn activity list --actor ada@example.com --json
     """
-    settings = settings_for("production")
-    with opened(settings, patient=True) as house:
-        lines = read_lines(heads or settings.heads_file)
-        found = attest(house.context, house.notary, lines)
-        public_key = house.notary.public_key
-    if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "sound": found.is_sound,
-                    "entries": found.entries,
-                    "changes": found.changes,
-                    "expired_entries": found.blanked,
-                    "signed_heads": found.heads,
-                    "public_key": public_key,
-                    "faults": list(found.faults),
-                },
-                indent=2,
-            )
-        )
-    else:
-        for fault in found.faults:
-            click.echo(f"FAULT  {fault}")
-        if not found.heads:
-            click.echo(
-                f"No signed heads in {heads or settings.heads_file}: whether the end of the log "
-                "was cut off cannot be told. `keyturn serve` writes them; keep a copy elsewhere."
-            )
-        click.echo(
-            f"{'Sound' if found.is_sound else 'NOT SOUND'}: {found.entries} entries, "
-            f"{found.changes} changes, {found.heads} signed heads."
-        )
-    ctx.exit(0 if found.is_sound else 1)
+    found = client.activity.list(
+        category=category,
+        action=action,
+        status=status,
+        resource_type=resource_type,
+        resource_id=resource_id,
+        request_id=request_id,
+        actor=actor,
+        since=since,
+        until=until,
+        limit=portion.page_size,
+    )
+    portion.show(output, found, _COLUMNS, _row, lambda one: one.id)
+
+
+def _row(one: Activity) -> tuple[object, ...]:
+    message = one.message or json.dumps(one.metadata)
+    return (one.created_at, one.actor_label, one.action, one.status, message, one.request_id)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import click
+from click.shell_completion import CompletionItem
 
 from keyturn.domain.error import InstallationFault
 
@@ -16,6 +17,7 @@ class Lazy:
 
     place: str
     help: str
+    section: str = "Commands"
 
     def load(self, path: str) -> click.Command:
         """The command. Raises `InstallationFault` where it needs more than is installed."""
@@ -44,9 +46,29 @@ class LazyGroup(click.Group):
         lazy = self.lazies.get(cmd_name)
         return None if lazy is None else lazy.load(f"{ctx.command_path} {cmd_name}")
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The names that begin so, with their help, without loading any of them."""
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        found = ((name, one.help) for name, one in self.lazies.items())
+        return [
+            *(
+                CompletionItem(name, help=text)
+                for name, text in found
+                if name.startswith(incomplete)
+            ),
+            *options,
+        ]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, lazy.help) for name, lazy in self.lazies.items()])
+        for section in dict.fromkeys(lazy.section for lazy in self.lazies.values()):
+            with formatter.section(section):
+                formatter.write_dl(
+                    [
+                        (name, lazy.help)
+                        for name, lazy in self.lazies.items()
+                        if lazy.section == section
+                    ]
+                )
 
 
 def lazy_group(**lazies: Lazy) -> type[LazyGroup]:

@@ -1,8 +1,4 @@
-"""`keyturn`: the command, its groups, and how it ends.
-
-Exit codes: 0 done, 1 it could not be done (the sentence says why and what helps), 2 it was asked
-for wrongly, 130 interrupted.
-"""
+"""`keyturn`: the command, its groups, and how it ends (`ending.py` has the exit codes)."""
 
 import errno
 import os
@@ -12,7 +8,9 @@ from collections.abc import Sequence
 import click
 
 from keyturn import __version__
+from keyturn.cli.ending import FAULT, INTERRUPTED, WRONG, CommandFailed, Ending, ending_of
 from keyturn.cli.lazy import Lazy, lazy_group
+from keyturn.client.errors import KeyturnClientError
 from keyturn.domain.error import (
     InstallationFault,
     IntegrityFailed,
@@ -21,18 +19,47 @@ from keyturn.domain.error import (
     StorageUnavailable,
 )
 
-FAULT = 1
-WRONG = 2
-INTERRUPTED = 130
+_CALLS = "Commands that call Keyturn (KEYTURN_URL, KEYTURN_API_KEY_FILE)"
+_INSTALLATION = "Commands on the installation itself (KEYTURN_HOME)"
+_HERE = "Commands that need neither"
 
 COMMANDS = lazy_group(
-    init=Lazy("keyturn.cli.install:init", "Make an installation."),
-    dev=Lazy("keyturn.cli.serve:dev", "Run the whole product here, made if need be."),
-    serve=Lazy("keyturn.cli.serve:serve", "Serve an installation."),
-    migrate=Lazy("keyturn.cli.install:migrate", "Bring the database to this version."),
-    operators=Lazy("keyturn.cli.operators:operators", "Operators and gateway credentials."),
-    activity=Lazy("keyturn.cli.activity:activity", "The activity log."),
-    doctor=Lazy("keyturn.cli.doctor:doctor", "Check this installation."),
+    keys=Lazy("keyturn.cli.keys:keys", "Make, list, change, suspend and revoke keys.", _CALLS),
+    slots=Lazy(
+        "keyturn.cli.slots:slots", "Services in environments: owner, purpose, runbook.", _CALLS
+    ),
+    verify=Lazy("keyturn.cli.verify:verify", "May this token do this now?", _CALLS),
+    requests=Lazy("keyturn.cli.requests:requests", "What was done with keys.", _CALLS),
+    usage=Lazy("keyturn.cli.usage:usage", "How a key was used, over time and by whom.", _CALLS),
+    activity=Lazy(
+        "keyturn.cli.activity:activity", "Who changed what; its log shows tampering.", _CALLS
+    ),
+    self=Lazy("keyturn.cli.self:self_", "What your own token is, and may do.", _CALLS),
+    workspaces=Lazy("keyturn.cli.workspaces:workspaces", "Tenants, for operators.", _CALLS),
+    init=Lazy("keyturn.cli.install:init", "Make an installation.", _INSTALLATION),
+    dev=Lazy(
+        "keyturn.cli.serve:dev", "Run the whole product here, made if need be.", _INSTALLATION
+    ),
+    serve=Lazy("keyturn.cli.serve:serve", "Serve an installation.", _INSTALLATION),
+    migrate=Lazy(
+        "keyturn.cli.install:migrate", "Bring the database to this version.", _INSTALLATION
+    ),
+    operators=Lazy(
+        "keyturn.cli.operators:operators", "Operators and gateway credentials.", _INSTALLATION
+    ),
+    pepper=Lazy("keyturn.cli.pepper:pepper", "The pepper that digests stand under.", _INSTALLATION),
+    backup=Lazy(
+        "keyturn.cli.backup:backup",
+        "Write everything but the root secret to a file.",
+        _INSTALLATION,
+    ),
+    restore=Lazy(
+        "keyturn.cli.backup:restore", "Restore such a file into an empty database.", _INSTALLATION
+    ),
+    doctor=Lazy("keyturn.cli.doctor:doctor", "Check this installation.", _INSTALLATION),
+    completion=Lazy(
+        "keyturn.cli.completion:completion", "Completion for bash, zsh and fish.", _HERE
+    ),
 )
 
 
@@ -51,6 +78,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; gives its exit code."""
     try:
         result = keyturn.main(args=arguments, prog_name="keyturn", standalone_mode=False)
+    except CommandFailed as error:
+        return _end(error.ending)
+    except KeyturnClientError as error:
+        return _end(ending_of(error))
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -71,6 +102,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _tell_of_system(error)
     return result if isinstance(result, int) else 0
+
+
+def _end(ending: Ending) -> int:
+    _tell(ending.detail, ending.remedy)
+    return ending.code
 
 
 def _tell(detail: str, remedy: str = "") -> None:

@@ -1,0 +1,97 @@
+"""Commands that call Keyturn over HTTP: where it is, which token is presented, how the answer is
+shown."""
+
+import functools
+import os
+from collections.abc import Callable
+
+import click
+
+from keyturn.cli.ending import REFUSED, TOKEN_SET, WRONG, CommandFailed
+from keyturn.cli.output import Output, output_options
+from keyturn.client import ApiError, Keyturn, KeyturnClientError, NotUnderstood
+from keyturn.client.configuration import WORKSPACE, address, credential
+from keyturn.domain.token import Token
+
+
+def calling(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command a client and an output, and the options that both need."""
+
+    @click.option("--url", metavar="URL", help="Where Keyturn is. Default: KEYTURN_URL.")
+    @click.option(
+        "--api-key-file",
+        type=click.Path(dir_okay=False),
+        metavar="FILE",
+        help="The file that holds the token to present. Default: KEYTURN_API_KEY_FILE, or the "
+        "token itself in KEYTURN_API_KEY.",
+    )
+    @click.option(
+        "--workspace",
+        metavar="ID",
+        help="The workspace that an operator acts in. Default: KEYTURN_WORKSPACE.",
+    )
+    @output_options
+    @functools.wraps(command)
+    def call(
+        *args: object,
+        url: str | None,
+        api_key_file: str | None,
+        workspace: str | None,
+        output: Output,
+        **kwargs: object,
+    ) -> None:
+        with _client(url, api_key_file, workspace) as client:
+            try:
+                command(client, output, *args, **kwargs)
+            except KeyturnClientError as error:
+                told = _of_other_version(client, error)
+                if told is None:
+                    raise
+                raise told from error
+
+    return call
+
+
+def _client(url: str | None, file: str | None, workspace: str | None) -> Keyturn:
+    token = _token(file)
+    return Keyturn(
+        address(os.environ, url),
+        api_key=token,
+        workspace=workspace or os.environ.get(WORKSPACE) or None,
+    )
+
+
+def _token(file: str | None) -> str | Token:
+    token = credential(os.environ, None, file)
+    if not token:
+        raise CommandFailed("There is no token to present.", remedy=TOKEN_SET, code=REFUSED)
+    return token
+
+
+def _of_other_version(client: Keyturn, error: KeyturnClientError) -> CommandFailed | None:
+    """What helps where an answer is none that this version knows: the server is of another one."""
+    is_odd = isinstance(error, NotUnderstood) or (
+        isinstance(error, ApiError) and error.code in ("route.unknown", "route.method")
+    )
+    if not is_odd:
+        return None
+    from keyturn import __version__
+
+    try:
+        about = client.about()
+    except KeyturnClientError:
+        return None
+    if about.service != "keyturn":
+        return CommandFailed(
+            f"What answers at {client.url} is not Keyturn but {about.service}.",
+            remedy="Check the address in KEYTURN_URL or --url.",
+            code=WRONG,
+        )
+    if about.version == __version__:
+        return None
+    return CommandFailed(
+        f"The Keyturn at {client.url} is version {about.version} and this command is "
+        f"{__version__}: they do not understand each other here.",
+        remedy=f"Install `keyturn=={about.version}` where you call from, or bring the server to "
+        f"{__version__}.",
+    )

@@ -1,0 +1,140 @@
+"""How a command ends: its exit code, one sentence, and the way out.
+
+| code | meaning |
+| --- | --- |
+| 0 | done |
+| 1 | it could not be done; the sentence says why and what helps |
+| 2 | it was asked for wrongly: arguments, settings, values that were refused |
+| 3 | the answer is no: `verify` denied the token, `apply --fail-on-drift` found drift |
+| 4 | the token is missing or not valid, or it may not do this |
+| 5 | there is no such thing |
+| 6 | the thing has changed meanwhile, or its state does not allow it |
+| 7 | no answer from Keyturn, or not now; the same command may be repeated |
+| 130 | interrupted |
+"""
+
+from dataclasses import dataclass
+
+import click
+
+from keyturn.client.errors import (
+    ApiError,
+    ConfigurationFault,
+    Conflict,
+    Forbidden,
+    Invalid,
+    KeyturnClientError,
+    NotFound,
+    NotUnderstood,
+    TokenLost,
+    Unauthenticated,
+    Unavailable,
+    Unreachable,
+    VersionMoved,
+)
+
+DONE = 0
+FAULT = 1
+WRONG = 2
+NO = 3
+REFUSED = 4
+ABSENT = 5
+MOVED = 6
+LATER = 7
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """What is told, and the exit code. `remedy` is the next step, empty where none is known."""
+
+    detail: str
+    remedy: str = ""
+    code: int = FAULT
+
+
+class CommandFailed(click.ClickException):
+    """A command that ends with a sentence, a way out and an exit code."""
+
+    def __init__(self, detail: str, *, remedy: str = "", code: int = FAULT) -> None:
+        super().__init__(detail)
+        self.ending = Ending(detail=detail, remedy=remedy, code=code)
+
+
+TOKEN_SET = "Set KEYTURN_API_KEY_FILE, or --api-key-file, to a file that holds one; `keyturn dev` \
+and `keyturn init` write the first operator's to .keyturn/operator.token."
+
+_BY_CODE = {
+    "workspace.required": "Name one with --workspace; `keyturn workspaces list` shows them.",
+    "workspace.denied": "Leave --workspace and KEYTURN_WORKSPACE out, or present an operator's "
+    "token.",
+    "credential.missing": TOKEN_SET,
+    "credential.invalid": "It is mistyped, revoked, expired, or of another installation; look at "
+    "KEYTURN_API_KEY_FILE and KEYTURN_URL.",
+    "network.denied": "Call from one of the key's networks, or change its `allowed_cidrs`.",
+    "grant.exceeded": "Grant less, or present an administrator's token.",
+    "permission.missing": "Present a token that has it; `keyturn self` shows what yours may do.",
+    "key.unknown": "`keyturn keys list --status all` shows those that there are.",
+    "slot.unknown": "`keyturn slots list` shows those that there are.",
+    "workspace.unknown": "`keyturn workspaces list` shows those that there are.",
+    "key.terminal": "Make a new one with `keyturn keys create`.",
+    "idempotency.mismatch": "Use another --idempotency-key.",
+    "integrity.failed": "Run `keyturn activity verify` on the installation.",
+    "storage.unavailable": "Repeat it; if it stays so, run `keyturn doctor` on the installation.",
+    "internal.error": "Its request id finds the cause in the server's log.",
+}
+_BY_KIND: tuple[tuple[type[ApiError], int, str], ...] = (
+    (Unauthenticated, REFUSED, TOKEN_SET),
+    (Forbidden, REFUSED, ""),
+    (NotFound, ABSENT, ""),
+    (VersionMoved, MOVED, "Read it again, and repeat."),
+    (Conflict, MOVED, ""),
+    (Invalid, WRONG, ""),
+    (Unavailable, LATER, "Repeat it in a while."),
+)
+
+
+def ending_of(error: KeyturnClientError) -> Ending:
+    """How a command ends that met this error of the client."""
+    match error:
+        case ConfigurationFault():
+            return Ending(detail=str(error), code=WRONG)
+        case Unreachable(was_sent=was_sent):
+            return Ending(detail=str(error), remedy=_unreached(error, was_sent), code=LATER)
+        case ApiError():
+            return _of_api(error)
+        case NotUnderstood():
+            return Ending(detail=str(error), remedy="Check the address in KEYTURN_URL or --url.")
+        case TokenLost(key_id=key_id):
+            return Ending(
+                detail=str(error), remedy=f"`keyturn keys revoke {key_id} --reason unused`."
+            )
+        case _:
+            return Ending(detail=str(error))
+
+
+def _unreached(error: Unreachable, was_sent: bool) -> str:
+    if was_sent:
+        return (
+            "It may have been carried out all the same: look with `keyturn activity list "
+            f"--request-id {error.request_id}`."
+        )
+    return "Start it with `keyturn dev` or `keyturn serve`, or name its address with --url or \
+KEYTURN_URL."
+
+
+def _of_api(error: ApiError) -> Ending:
+    code, remedy = next(
+        ((code, remedy) for kind, code, remedy in _BY_KIND if isinstance(error, kind)), (FAULT, "")
+    )
+    faults = [f"{_option(one.pointer)}: {one.detail}" for one in error.errors if one.pointer]
+    return Ending(
+        detail="\n  ".join(faults) if faults else str(error),
+        remedy=_BY_CODE.get(error.code, remedy),
+        code=code,
+    )
+
+
+def _option(pointer: str) -> str:
+    """Where a refused value stands, as people know it: the member's name and the place in it."""
+    return pointer.lstrip("/").replace("/", " ")

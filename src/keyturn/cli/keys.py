@@ -1,0 +1,350 @@
+"""`keyturn keys`: keys are made, listed, shown, changed, suspended, resumed and revoked."""
+
+import json
+import sys
+from datetime import datetime
+from typing import cast
+
+import click
+
+from keyturn.cli.connection import calling
+from keyturn.cli.ending import CommandFailed
+from keyturn.cli.handover import Handover, issued_members, output_option
+from keyturn.cli.naming import KEY_HELP, key_id, named_key, short
+from keyturn.cli.notes import Notes, notes_options
+from keyturn.cli.output import Column, Output, spelled
+from keyturn.cli.paged import Portion, paged
+from keyturn.cli.when import AHEAD
+from keyturn.client import IssuedKey, Key, Keyturn
+from keyturn.client.keys import Reason, Status
+
+_COLUMNS = (
+    Column("id", whole=True),
+    Column("name", wide=True),
+    Column("status"),
+    Column("owner", wide=True),
+    Column("scopes", wide=True),
+    Column("rotate by"),
+    Column("last used"),
+)
+_REASONS = ("superseded", "unused", "staff_change", "compromised", "other")
+
+
+@click.group()
+def keys() -> None:
+    """Keys: one for each service and environment. The token is shown once, when it is made."""
+
+
+@keys.command()
+@click.argument("name", required=False)
+@click.option("--service", help="Along with --environment, in place of NAME.")
+@click.option("--environment", help="Along with --service, in place of NAME.")
+@click.option("--scope", "scopes", multiple=True, metavar="WORD", help="May be repeated.")
+@click.option("--permission", "permissions", multiple=True, metavar="WORD", help="May be repeated.")
+@click.option("--cidr", "allowed_cidrs", multiple=True, metavar="BLOCK", help="May be repeated.")
+@click.option("--expires", "expires_at", type=AHEAD, metavar="WHEN", help="90d, 12h, or a time.")
+@click.option("--not-before", type=AHEAD, metavar="WHEN", help="It works only from then on.")
+@click.option("--metadata", metavar="JSON", help="An object of your own, of at most 4 KiB.")
+@click.option("--idempotency-key", metavar="TEXT", help="The same call sent again makes no other.")
+@notes_options
+@output_option
+@calling
+def create(
+    client: Keyturn,
+    output: Output,
+    name: str | None,
+    service: str | None,
+    environment: str | None,
+    scopes: tuple[str, ...],
+    permissions: tuple[str, ...],
+    allowed_cidrs: tuple[str, ...],
+    expires_at: datetime | None,
+    not_before: datetime | None,
+    metadata: str | None,
+    idempotency_key: str | None,
+    notes: Notes,
+    target: str | None,
+) -> None:
+    """Make a key. NAME is a service and an environment, like scheduler-prod.
+
+    \b
+    Examples:
+      keyturn keys create scheduler-prod --scope read --owner payments@example.com
+      keyturn keys create worker-prod --scope read --expires 90d --output worker.token
+      keyturn keys create ci-test --scope read --output - | vault kv put secret/ci key=-
+    """
+    if name is None and service is None:
+        raise click.UsageError("Give a NAME like scheduler-prod, or --service and --environment.")
+    with Handover(target) as handover:
+        made = client.keys.create(
+            name,
+            service=service,
+            environment=environment,
+            scopes=scopes or None,
+            permissions=permissions or None,
+            allowed_cidrs=allowed_cidrs or None,
+            expires_at=expires_at,
+            not_before=not_before,
+            metadata=_object(metadata),
+            idempotency_key=idempotency_key,
+            **notes,
+        )
+        _hand_over(client, output, made, handover)
+
+
+@keys.command("list")
+@click.option(
+    "--status",
+    type=click.Choice(["active", "suspended", "revoked", "expired", "all"]),
+    default="active",
+    show_default=True,
+)
+@click.option("--service")
+@click.option("--environment")
+@click.option("--owner")
+@click.option("--created-by", metavar="ID", help="The id of a key or an operator.")
+@paged
+@calling
+def list_(
+    client: Keyturn,
+    output: Output,
+    status: str,
+    service: str | None,
+    environment: str | None,
+    owner: str | None,
+    created_by: str | None,
+    portion: Portion,
+) -> None:
+    """List keys, newest first.
+
+    \b
+    Examples:
+      keyturn keys list --owner payments@example.com
+      keyturn keys list --status all --environment prod --json
+    """
+    found = client.keys.list(
+        status=cast(Status, status),
+        service=service,
+        environment=environment,
+        owner=owner,
+        created_by=created_by,
+        limit=portion.page_size,
+    )
+    portion.show(output, found, _COLUMNS, _row, lambda key: key.id)
+
+
+@keys.command(epilog=KEY_HELP)
+@click.argument("key")
+@calling
+def show(client: Keyturn, output: Output, key: str) -> None:
+    """Show a key."""
+    _show(output, named_key(client, key))
+
+
+@keys.command(epilog=KEY_HELP)
+@click.argument("key")
+@click.option("--name", help="Its new label; the slot stays.")
+@click.option("--scope", "scopes", multiple=True, metavar="WORD", help="All it has; repeat it.")
+@click.option("--no-scopes", is_flag=True, help="Take all scopes away.")
+@click.option("--permission", "permissions", multiple=True, metavar="WORD", help="All it has.")
+@click.option("--no-permissions", is_flag=True, help="Take all permissions away.")
+@click.option("--cidr", "allowed_cidrs", multiple=True, metavar="BLOCK", help="All its networks.")
+@click.option("--any-network", is_flag=True, help="Let it be used from any network.")
+@click.option("--expires", "expires_at", type=AHEAD, metavar="WHEN", help="90d, 12h, or a time.")
+@click.option("--metadata", metavar="JSON", help="In place of what it has.")
+@click.option("--if-version", "version", type=int, metavar="N", help="Only if it is still that.")
+@notes_options
+@calling
+def update(
+    client: Keyturn,
+    output: Output,
+    key: str,
+    name: str | None,
+    scopes: tuple[str, ...],
+    no_scopes: bool,
+    permissions: tuple[str, ...],
+    no_permissions: bool,
+    allowed_cidrs: tuple[str, ...],
+    any_network: bool,
+    expires_at: datetime | None,
+    metadata: str | None,
+    version: int | None,
+    notes: Notes,
+) -> None:
+    """Change a key: what is given is set, the rest stays. Effective at once, everywhere.
+
+    \b
+    Examples:
+      keyturn keys update scheduler-prod --scope read --scope pins:publish
+      keyturn keys update scheduler-prod --cidr 10.0.0.0/8 --owner payments@example.com
+    """
+    changed = client.keys.change(
+        key_id(client, key),
+        version=version,
+        name=name,
+        scopes=_all(scopes, "--scope", no_scopes, "--no-scopes"),
+        permissions=_all(permissions, "--permission", no_permissions, "--no-permissions"),
+        allowed_cidrs=_all(allowed_cidrs, "--cidr", any_network, "--any-network"),
+        expires_at=expires_at,
+        metadata=_object(metadata),
+        **notes,
+    )
+    _show(output, changed)
+
+
+@keys.command(epilog=KEY_HELP)
+@click.argument("key")
+@click.option("--reason", type=click.Choice(_REASONS), default="other", show_default=True)
+@click.option("--if-version", "version", type=int, metavar="N", help="Only if it is still that.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@calling
+def revoke(
+    client: Keyturn, output: Output, key: str, reason: str, version: int | None, yes: bool
+) -> None:
+    """Revoke a key for ever. When this returns, it is dead on every verifier.
+
+    \b
+    Examples:
+      keyturn keys revoke scheduler-prod --reason superseded
+      keyturn keys revoke kt_prod_0B7cKpQ2… --reason compromised --yes
+    """
+    found = named_key(client, key)
+    if not yes and sys.stdin.isatty() and found.status != "revoked":
+        used = (
+            "never used"
+            if found.last_used_at is None
+            else f"last used {spelled(found.last_used_at)}"
+        )
+        click.confirm(
+            f"Revoke {found.name} ({found.hint}…, {used})? It cannot be undone.",
+            abort=True,
+            err=True,
+        )
+    effect = client.keys.revoke(found.id, reason=cast(Reason, reason), version=version)
+    if output.as_json:
+        output.json({"id": found.id, "name": found.name, "effect": effect})
+    elif output.is_quiet:
+        click.echo(found.id)
+    elif effect.is_complete:
+        click.echo(f"Revoked {found.name} ({found.hint}…): no verifier accepts it any more.")
+    else:
+        click.echo(
+            f"Revoked {found.name} ({found.hint}…): no verifier accepts it after "
+            f"{effect.effective_by}."
+        )
+
+
+@keys.command(epilog=KEY_HELP)
+@click.argument("key")
+@calling
+def suspend(client: Keyturn, output: Output, key: str) -> None:
+    """Take a key out of use, until it is resumed. Effective at once, everywhere."""
+    _show(output, client.keys.suspend(key_id(client, key)))
+
+
+@keys.command(epilog=KEY_HELP)
+@click.argument("key")
+@calling
+def resume(client: Keyturn, output: Output, key: str) -> None:
+    """Let a suspended key work again."""
+    _show(output, client.keys.resume(key_id(client, key)))
+
+
+def _hand_over(client: Keyturn, output: Output, made: IssuedKey, handover: Handover) -> None:
+    token = made.token
+    try:
+        handover.give(token)
+        if output.as_json:
+            output.json(issued_members(made, None if handover.path else token))
+        elif handover.is_piped:
+            click.echo(token.reveal())
+    except OSError as error:
+        client.keys.revoke(made.id, reason="unused")
+        place = handover.path or "standard output"
+        raise CommandFailed(
+            f"The token cannot be written to {place} ({error.strerror}); the key was revoked "
+            "again.",
+            remedy="Say with --output FILE where it can go, and repeat.",
+        ) from error
+    if output.as_json:
+        return
+    if output.is_quiet:
+        if not handover.is_piped:
+            click.echo(made.id if handover.path is not None else token.reveal())
+        return
+    if handover.is_piped:
+        output.note(f"Made {made.name}, id {made.id}.")
+        return
+    click.echo(f"Made {made.name}, id {made.id}.")
+    if handover.path is not None:
+        click.echo(f"Its token is in {handover.path}")
+    else:
+        click.echo(
+            f"\n  {token.reveal()}\n\nThis is its token, shown this once. Store it where "
+            "the service reads its secrets."
+        )
+
+
+def _show(output: Output, key: Key) -> None:
+    if output.as_json:
+        output.json(key)
+        return
+    if output.is_quiet:
+        click.echo(key.id)
+        return
+    output.record(
+        [
+            ("id", key.id),
+            ("hint", f"{key.hint}…"),
+            ("name", key.name),
+            ("slot", key.slot),
+            ("status", key.status),
+            ("owner", key.owner),
+            ("purpose", key.purpose),
+            ("runbook", key.runbook_url),
+            ("scopes", key.scopes),
+            ("permissions", key.permissions),
+            ("networks", key.allowed_cidrs or "any"),
+            ("metadata", json.dumps(key.metadata) if key.metadata else None),
+            ("created", key.created_at),
+            ("not before", key.not_before),
+            ("expires", key.expires_at or "never"),
+            ("rotate by", key.rotate_by),
+            ("last used", key.last_used_at or "never"),
+            ("revoked", key.revoked_at),
+            ("reason", key.revocation_reason),
+            ("version", str(key.version)),
+        ]
+    )
+
+
+def _row(key: Key) -> tuple[object, ...]:
+    return (
+        short(key.id),
+        key.name,
+        key.status,
+        key.owner,
+        key.scopes,
+        None if key.rotate_by is None else key.rotate_by.date().isoformat(),
+        key.last_used_at or "never",
+    )
+
+
+def _all(
+    given: tuple[str, ...], option: str, is_none: bool, none_option: str
+) -> tuple[str, ...] | None:
+    if given and is_none:
+        raise click.UsageError(f"Give {option} or {none_option}, but not both.")
+    return () if is_none else given or None
+
+
+def _object(text: str | None) -> dict[str, object] | None:
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise click.UsageError('--metadata takes a JSON object, like {"team": "payments"}.')
+    return value

@@ -1,0 +1,77 @@
+"""How a key is named on the command line: by its id, in 22 characters, by its hint, or by its slot
+where that has one key only. Never by its token."""
+
+from uuid import UUID
+
+import click
+
+from keyturn.cli.ending import ABSENT, WRONG, CommandFailed
+from keyturn.client import Key, Keyturn
+from keyturn.domain.base62 import encode_uuid
+from keyturn.domain.identity import parse_id
+from keyturn.domain.redaction import holds_shape
+from keyturn.domain.slot import SlotName
+
+KEY_HELP = "KEY is an id, a hint like kt_prod_…, or a slot that has one key."
+
+
+def short(id_: str | None) -> str | None:
+    """An id in its 22 characters, as it stands in tokens and hints; other texts as they are."""
+    if id_ is None:
+        return None
+    try:
+        return encode_uuid(UUID(id_))
+    except ValueError:
+        return id_
+
+
+def named_key(client: Keyturn, text: str) -> Key:
+    """The key that an argument names."""
+    id_ = _spelled_id(text)
+    if id_ is not None:
+        return client.keys.read(id_)
+    slot = SlotName.parse(text)
+    if slot is None:
+        raise click.UsageError(f"{text!r} names no key. {KEY_HELP}")
+    return _only_key(client, slot)
+
+
+def key_id(client: Keyturn, text: str) -> str:
+    """The id of the key that an argument names, without a call where it is told already."""
+    return _spelled_id(text) or named_key(client, text).id
+
+
+def _spelled_id(text: str) -> str | None:
+    if holds_shape(text):
+        raise CommandFailed(
+            "A token was given as an argument, where other users and the shell's history see it.",
+            remedy="Name the key by its id or hint, take the line out of your history, and "
+            "consider the token exposed.",
+            code=WRONG,
+        )
+    id_ = parse_id(text) or parse_id(text.rpartition("_")[2])
+    return None if id_ is None else str(id_)
+
+
+def _only_key(client: Keyturn, slot: SlotName) -> Key:
+    found = [
+        key
+        for status in ("active", "suspended")
+        for key in client.keys.list(
+            status=status,
+            service=slot.service,
+            environment=slot.environment,
+        )
+    ]
+    if not found:
+        raise CommandFailed(
+            f"No key of {slot} is active or suspended.",
+            remedy=f"`keyturn keys list --status all --service {slot.service}` shows its keys.",
+            code=ABSENT,
+        )
+    if len(found) > 1:
+        listed = ", ".join(f"{short(key.id)} ({key.name})" for key in found)
+        raise CommandFailed(
+            f"{slot} has {len(found)} keys: {listed}.", remedy="Name one by its id.", code=WRONG
+        )
+    return found[0]

@@ -1,0 +1,38 @@
+"""`keyturn self`: what your own token is, and what it may do."""
+
+import click
+
+from keyturn.cli.connection import calling
+from keyturn.cli.output import Output
+from keyturn.client import Keyturn
+
+
+@click.command("self")
+@calling
+def self_(client: Keyturn, output: Output) -> None:
+    """Show what the presented token is, and what it may do."""
+    found = client.whoami()
+    if output.as_json:
+        output.json(found)
+        return
+    holder = found.operator or found.key
+    if output.is_quiet:
+        click.echo("" if holder is None else holder.id)
+        return
+    output.record(
+        [
+            (
+                "is",
+                {"api_key": "a key", "operator": "an operator", "gateway": "a gateway"}.get(
+                    found.type, found.type
+                ),
+            ),
+            ("name", None if holder is None else holder.name),
+            ("id", None if holder is None else holder.id),
+            ("slot", found.slot),
+            ("workspace", found.workspace_id or "all"),
+            ("scopes", found.scopes),
+            ("permissions", found.permissions),
+            ("expires", found.expires_at or "never"),
+        ]
+    )

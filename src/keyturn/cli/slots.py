@@ -1,0 +1,111 @@
+"""`keyturn slots`: services in environments, and what people say of them."""
+
+import click
+
+from keyturn.cli.connection import calling
+from keyturn.cli.notes import Notes, notes_options
+from keyturn.cli.output import Column, Output
+from keyturn.cli.paged import Portion, paged
+from keyturn.client import ExpectedRuntime, Keyturn, Slot
+
+_COLUMNS = (
+    Column("slot", whole=True),
+    Column("owner", wide=True),
+    Column("purpose", wide=True),
+    Column("rotate every"),
+    Column("runtimes", wide=True),
+    Column("runbook", wide=True),
+)
+
+
+@click.group()
+def slots() -> None:
+    """Slots: a service in an environment, like scheduler-prod. Its keys come and go."""
+
+
+@slots.command("list")
+@click.option("--service")
+@click.option("--environment")
+@click.option("--owner")
+@paged
+@calling
+def list_(
+    client: Keyturn,
+    output: Output,
+    service: str | None,
+    environment: str | None,
+    owner: str | None,
+    portion: Portion,
+) -> None:
+    """List slots, newest first.
+
+    \b
+    Examples:
+      keyturn slots list --environment prod
+      keyturn slots list --owner payments@example.com --json
+    """
+    found = client.slots.list(
+        service=service, environment=environment, owner=owner, limit=portion.page_size
+    )
+    portion.show(output, found, _COLUMNS, _row, lambda slot: slot.name)
+
+
+@slots.command()
+@click.argument("slot")
+@calling
+def show(client: Keyturn, output: Output, slot: str) -> None:
+    """Show a slot."""
+    _show(output, client.slots.read(slot))
+
+
+@slots.command("set")
+@click.argument("slot")
+@click.option("--if-version", "version", type=int, metavar="N", help="Only if it is still that.")
+@notes_options
+@calling
+def set_(client: Keyturn, output: Output, slot: str, version: int | None, notes: Notes) -> None:
+    """Make a slot, or say all of it anew: what is left out is taken away.
+
+    \b
+    Examples:
+      keyturn slots set scheduler-prod --owner payments@example.com --rotation-days 90 \\
+        --runbook https://example.com/runbooks/scheduler --runtime nightly=26h
+    """
+    _show(output, client.slots.define(slot, version=version, **notes))
+
+
+def _show(output: Output, slot: Slot) -> None:
+    if output.as_json:
+        output.json(slot)
+        return
+    if output.is_quiet:
+        click.echo(slot.name)
+        return
+    output.record(
+        [
+            ("slot", slot.name),
+            ("owner", slot.owner),
+            ("purpose", slot.purpose),
+            ("runbook", slot.runbook_url),
+            ("rotate every", _period(slot)),
+            ("runtimes", [_runtime(one) for one in slot.runtimes]),
+            ("created", slot.created_at),
+            ("updated", slot.updated_at),
+            ("version", str(slot.version)),
+        ]
+    )
+
+
+def _row(slot: Slot) -> tuple[object, ...]:
+    runtimes = [one.name for one in slot.runtimes]
+    return (slot.name, slot.owner, slot.purpose, _period(slot), runtimes, slot.runbook_url)
+
+
+def _period(slot: Slot) -> str | None:
+    days = slot.rotation_period_days
+    return None if days is None else f"{days} days"
+
+
+def _runtime(runtime: ExpectedRuntime) -> str:
+    seconds = runtime.max_call_interval_seconds
+    return runtime.name if seconds is None else f"{runtime.name} (at most every {seconds:,} s)"

@@ -1,0 +1,105 @@
+"""`keyturn verify`: may this token do this now?"""
+
+import sys
+from pathlib import Path
+
+import click
+
+from keyturn.cli.connection import calling
+from keyturn.cli.ending import NO
+from keyturn.cli.naming import short
+from keyturn.cli.output import Output
+from keyturn.client import Keyturn, Verdict
+from keyturn.client.configuration import read_token
+
+_LONGEST = 4_096
+
+
+@click.command()
+@click.option(
+    "--file",
+    "token_file",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Where the token to be judged stands; default: standard input.",
+)
+@click.option("--scope", "scopes", multiple=True, metavar="WORD", help="May be repeated.")
+@click.option("--ip", metavar="ADDRESS", help="Where the request came from.")
+@click.option("--runtime", metavar="NAME", help="The workload that declared itself.")
+@click.option("--user-agent", metavar="TEXT")
+@click.option("--method", metavar="WORD")
+@click.option("--path", metavar="PATH")
+@click.option("--request-id", metavar="ID", help="The id of the request that it came with.")
+@calling
+def verify(
+    client: Keyturn,
+    output: Output,
+    token_file: str | None,
+    scopes: tuple[str, ...],
+    ip: str | None,
+    runtime: str | None,
+    user_agent: str | None,
+    method: str | None,
+    path: str | None,
+    request_id: str | None,
+) -> None:
+    """Ask whether a token may do this now. It is recorded as a use of the key.
+
+    The token is read from standard input or a file, never from the command line. Ends with 3 where
+    the token is denied.
+
+    \b
+    Examples:
+      keyturn verify --scope read < scheduler.token
+      keyturn verify --file scheduler.token --ip 203.0.113.7 --json
+    """
+    verdict = client.verify(
+        _presented(token_file),
+        scopes=scopes or None,
+        ip=ip,
+        runtime=runtime,
+        user_agent=user_agent,
+        method=method,
+        path=path,
+        request_id=request_id,
+    )
+    _show(output, verdict)
+    if not verdict.valid:
+        raise click.exceptions.Exit(NO)
+
+
+def _presented(token_file: str | None) -> str:
+    if token_file not in (None, "-"):
+        text = read_token(Path(str(token_file)))
+    elif sys.stdin.isatty():
+        text = click.prompt("Token", hide_input=True, err=True)
+    else:
+        text = sys.stdin.read(_LONGEST).strip()
+    if not text:
+        raise click.UsageError("There is no token to judge: give it by standard input or --file.")
+    return str(text)
+
+
+def _show(output: Output, verdict: Verdict) -> None:
+    key = verdict.key
+    if output.as_json:
+        output.json(verdict)
+    elif output.is_quiet:
+        if key is not None:
+            click.echo(key.id)
+    else:
+        output.record(
+            [
+                ("verdict", verdict.code),
+                ("request", verdict.request_id),
+                *(
+                    []
+                    if key is None
+                    else [
+                        ("key", f"{key.name} ({short(key.id)})"),
+                        ("owner", key.owner),
+                        ("scopes", key.scopes),
+                    ]
+                ),
+            ]
+        )

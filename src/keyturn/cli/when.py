@@ -1,0 +1,46 @@
+"""Times on the command line: `90d`, `12h`, `30m`, or one in RFC 3339."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import click
+
+from keyturn.ambient import SystemClock
+from keyturn.domain.instant import parse_instant
+
+_MICROSECONDS = 1_000_000
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+_SPAN = re.compile(r"([1-9]\d{0,5})([smhdw])")
+
+
+class When(click.ParamType[datetime]):
+    """A moment: a span of time from now on (`sign` 1) or back from now (-1), or a time."""
+
+    name = "when"
+
+    def __init__(self, sign: int) -> None:
+        self._sign = sign
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        text = str(value)
+        span = _SPAN.fullmatch(text)
+        try:
+            if span is not None:
+                seconds = int(span.group(1)) * _UNITS[span.group(2)]
+                return now() + timedelta(seconds=self._sign * seconds)
+            return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=parse_instant(text))
+        except (ValueError, OverflowError):
+            self.fail("This takes 90d, 12h, 30m, or a time like 2027-01-31T12:00:00Z.", param, ctx)
+
+
+AHEAD = When(1)
+BACK = When(-1)
+
+
+def now() -> datetime:
+    """The present."""
+    return datetime.fromtimestamp(SystemClock().now() / _MICROSECONDS, UTC)
