@@ -475,7 +475,7 @@ def test_a_token_is_refused_as_an_idempotency_key(home: Workspace) -> None:
 
 
 def test_a_text_that_is_only_of_a_tokens_shape_is_innocent(home: Workspace) -> None:
-    token = forgery.with_a_wrong_checksum(home.admin.create().token)
+    token = forgery.with_a_wrong_checksum(forgery.random_token())
     home.admin.create(name="a", purpose=f"not {token}")
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from keyturn.domain.error import CredentialAmbiguous, CredentialMissing
 from keyturn.domain.token import make_token
-from keyturn.http.credential import decoded, is_in_url, presented_token
+from keyturn.http.credential import UNREADABLE, decoded, is_in_url, presented_token, readable
 from keyturn.testing import SeededEntropy
 
 TOKEN = make_token(
@@ -98,6 +98,14 @@ def test_decoding_takes_off_what_encoding_put_on(text: str, times: int) -> None:
     for _ in range(times):
         encoded = quote(encoded, safe="")
     assert decoded(encoded.encode()) == plain
+
+
+def test_what_is_encoded_too_often_is_not_shown() -> None:
+    text = TOKEN.replace("_", "%5F")
+    assert readable(text.encode()) == TOKEN
+    for _ in range(20):
+        text = text.replace("%", "%25")
+    assert readable(text.encode()) == UNREADABLE
 
 
 # --- in the headers -------------------------------------------------------------------------------

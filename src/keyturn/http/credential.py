@@ -15,6 +15,7 @@ _NAMES = frozenset(
 )
 _ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
 _MOST_DECODINGS = 10
+UNREADABLE = "[encoded too often]"
 
 
 def presented_token(headers: Headers) -> str:
@@ -65,3 +66,9 @@ def decoded(raw: bytes) -> str:
             break
         text = unquote_plus(text, errors="replace")
     return text
+
+
+def readable(raw: bytes) -> str:
+    """The same for a record or a log: nothing of what is still encoded, which no redaction sees."""
+    text = decoded(raw)
+    return text if _ENCODED.search(text) is None else UNREADABLE

@@ -8,7 +8,7 @@ from keyturn.domain.redaction import find_token
 from keyturn.domain.request import Request
 from keyturn.domain.runtime import identify_runtime
 from keyturn.domain.token import Token
-from keyturn.http.credential import decoded, is_in_url
+from keyturn.http.credential import decoded, is_in_url, readable
 from keyturn.http.desk import Desk
 from keyturn.http.origin import caller_address
 from keyturn.services.identify import identify, reference
@@ -59,7 +59,7 @@ async def _record(desk: Desk, scope: MutableMapping[str, Any], token: Token) -> 
             address=address,
             user_agent=user_agent,
             method=scope["method"],
-            path=decoded(raw_path_of(scope)),
+            path=readable(raw_path_of(scope)),
             scopes=(),
             environment=None,
         )

@@ -11,7 +11,7 @@ from typing import Any
 from keyturn.domain.error import KeyturnError
 from keyturn.domain.redaction import holds_shape
 from keyturn.http.body import BodyReader, Receive
-from keyturn.http.credential import decoded
+from keyturn.http.credential import readable
 from keyturn.http.desk import Desk
 from keyturn.http.exposure import raw_path_of, refuse_exposed
 from keyturn.http.problem import MEDIA_TYPE, headers_of, log_cause, problem, status_of
@@ -95,7 +95,7 @@ class Edge:
             extra={
                 "method": scope["method"],
                 # Decoded as far as tokens are looked for, so that redaction sees each of them.
-                "path": decoded(raw_path_of(scope)),
+                "path": readable(raw_path_of(scope)),
                 "status": status,
                 "ms": round(seconds * 1_000, 1),
                 "request_id": scope["keyturn.request_id"],
