@@ -13,12 +13,12 @@ from keyturn.cli.when import BACK
 from keyturn.client import Activity, Keyturn
 
 _COLUMNS = (
-    Column("at (utc)", whole=True),
+    Column("at (utc)"),
     Column("who", wide=True),
     Column("action"),
     Column("status"),
     Column("message", wide=True),
-    Column("request", wide=True),
+    Column("request", wide=True, optional=True),
 )
 
 

@@ -12,14 +12,14 @@ from keyturn.cli.ending import CommandFailed
 from keyturn.cli.handover import Handover, issued_members, output_option
 from keyturn.cli.naming import KEY_HELP, key_id, named_key, short
 from keyturn.cli.notes import Notes, notes_options
-from keyturn.cli.output import Column, Output, spelled
+from keyturn.cli.output import Column, Output, ago
 from keyturn.cli.paged import Portion, paged
 from keyturn.cli.when import AHEAD
 from keyturn.client import IssuedKey, Key, Keyturn
 from keyturn.client.keys import Reason, Status
 
 _COLUMNS = (
-    Column("id", whole=True),
+    Column("id"),
     Column("name", wide=True),
     Column("status"),
     Column("owner", wide=True),
@@ -210,16 +210,9 @@ def revoke(
     """
     found = named_key(client, key)
     if not yes and sys.stdin.isatty() and found.status != "revoked":
-        used = (
-            "never used"
-            if found.last_used_at is None
-            else f"last used {spelled(found.last_used_at)}"
-        )
-        click.confirm(
-            f"Revoke {found.name} ({found.hint}…, {used})? It cannot be undone.",
-            abort=True,
-            err=True,
-        )
+        used = ago(found.last_used_at)
+        question = f"Revoke {found.name} ({found.hint}…, last used: {used})? It cannot be undone."
+        click.confirm(question, abort=True, err=True)
     effect = client.keys.revoke(found.id, reason=cast(Reason, reason), version=version)
     if output.as_json:
         output.json({"id": found.id, "name": found.name, "effect": effect})
@@ -326,7 +319,7 @@ def _row(key: Key) -> tuple[object, ...]:
         key.owner,
         key.scopes,
         None if key.rotate_by is None else key.rotate_by.date().isoformat(),
-        key.last_used_at or "never",
+        ago(key.last_used_at),
     )
 
 

@@ -1,30 +1,30 @@
 """What a command shows: tables for people, JSON for programs, or only ids.
 
 1. Standard output has what was asked for; notes, progress and errors go to standard error.
-2. On a terminal a table fits its width: texts are cut with `…`, ids never are. Where even that is
-   too wide, each record is shown as lines of its own. Elsewhere nothing is cut.
+2. On a terminal a table fits its width: texts are cut with `…` (ids never are), columns that can
+   be missed are left out, and where even that is too wide, each record stands in lines of its own.
+   Elsewhere nothing is cut.
 3. Colour stands on a terminal only, and not where `NO_COLOR` is set (no-color.org).
 4. Texts come from others: control characters are replaced, and nothing in them is markup.
 """
 
 import functools
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import click
 import msgspec
+from rich.cells import cell_len, set_cell_size
 
+from keyturn.cli.when import now
 from keyturn.domain.text import without_controls
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-
-_UNBOUNDED = 100_000
+_GAP = "  "
+_NARROWEST = 8
 _LONGEST_CELL = 10_000
 _STYLES = {
     "active": "green",
@@ -39,12 +39,12 @@ _STYLES = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table. What is `whole` is never cut, what is `wide` is cut first."""
+    """A column of a table. What is `wide` may be cut, what is `optional` may be left out."""
 
     title: str
-    whole: bool = False
     wide: bool = False
     right: bool = False
+    optional: bool = False
 
 
 class Output:
@@ -62,12 +62,13 @@ class Output:
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[object]]) -> None:
         """A table, with titles even where it is empty."""
         cells = [[spelled(cell) for cell in row] for row in rows]
-        width = _width()
-        least = sum(_least(column, index, cells) for index, column in enumerate(columns))
-        if width is not None and least + 2 * (len(columns) - 1) > width:
+        fitted = fit(columns, cells, _width())
+        if fitted is None:
             self._stacked(columns, cells)
-        else:
-            self._table(columns, cells, width)
+            return
+        click.echo(_line([column.title.upper() for column in columns], columns, fitted, bold=True))
+        for row in cells:
+            click.echo(_line(row, columns, fitted))
 
     def record(self, members: Iterable[tuple[str, object]]) -> None:
         """One record, a line a member."""
@@ -81,31 +82,6 @@ class Output:
         """A word to the person, on standard error."""
         if not self.is_quiet:
             click.echo(sentence, err=True)
-
-    def _table(
-        self, columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int | None
-    ) -> None:
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        for index, column in enumerate(columns):
-            widest = _widest(column, index, cells)
-            table.add_column(
-                Text(column.title.upper()),
-                justify="right" if column.right else "left",
-                no_wrap=True,
-                overflow="ellipsis",
-                min_width=widest if column.whole else min(widest, 8),
-                ratio=None,
-            )
-        for row in cells:
-            table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
-        console = _console(width)
-        with console.capture() as captured:
-            console.print(table)
-        for line in captured.get().splitlines():
-            click.echo(line.rstrip())
 
     def _stacked(self, columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> None:
         for index, row in enumerate(cells):
@@ -144,26 +120,54 @@ def spelled(value: object) -> str:
             return without_controls(str(value), _LONGEST_CELL)
 
 
+def fit(
+    columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int | None
+) -> list[int] | None:
+    """The width of each column, 0 for one that is left out; None where they cannot stand side by
+    side."""
+    widths = [
+        max([len(column.title), *(cell_len(row[index]) for row in cells)])
+        for index, column in enumerate(columns)
+    ]
+    if width is None:
+        return widths
+    least = [
+        min(found, _NARROWEST) if column.wide else found
+        for column, found in zip(columns, widths, strict=True)
+    ]
+    for index in reversed(range(len(columns))):
+        if columns[index].optional and _total(least) > width:
+            least[index] = widths[index] = 0
+    if _total(least) > width:
+        return None
+    while _total(widths) > width:
+        spare = [found - narrowest for found, narrowest in zip(widths, least, strict=True)]
+        widths[spare.index(max(spare))] -= 1
+    return widths
+
+
+def _total(widths: Sequence[int]) -> int:
+    shown = [width for width in widths if width]
+    return sum(shown) + len(_GAP) * (len(shown) - 1)
+
+
+def _line(
+    row: Sequence[str], columns: Sequence[Column], widths: Sequence[int], *, bold: bool = False
+) -> str:
+    parts = []
+    for cell, column, width in zip(row, columns, widths, strict=True):
+        if not width:
+            continue
+        text = cell if cell_len(cell) <= width else set_cell_size(cell, width - 1) + "…"
+        padding = " " * (width - cell_len(text))
+        painted = click.style(text, bold=True) if bold and _is_coloured() else _painted(text)
+        parts.append(padding + painted if column.right else painted + padding)
+    return _GAP.join(parts).rstrip()
+
+
 def _width() -> int | None:
     """The width of the terminal, None where there is none: then nothing is cut."""
-    if not sys.stdout.isatty():
-        return None
-    from rich.console import Console
-
-    return Console().width
-
-
-def _console(width: int | None) -> "Console":
-    from rich.console import Console
-
-    return Console(
-        file=sys.stdout,
-        width=_UNBOUNDED if width is None else width,
-        force_terminal=sys.stdout.isatty(),
-        color_system="auto" if _is_coloured() else None,
-        highlight=False,
-        legacy_windows=False,
-    )
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _is_coloured() -> bool:
@@ -178,15 +182,15 @@ def _painted(value: str) -> str:
     return click.style(value, fg=colour) if colour and _is_coloured() else value
 
 
-def _widest(column: Column, index: int, cells: Sequence[Sequence[str]]) -> int:
-    from rich.cells import cell_len
-
-    return max([len(column.title), *(cell_len(row[index]) for row in cells)])
-
-
-def _least(column: Column, index: int, cells: Sequence[Sequence[str]]) -> int:
-    widest = _widest(column, index, cells)
-    return widest if column.whole else min(widest, 8)
+def ago(moment: datetime | None) -> str:
+    """How long ago that was, short enough for a table: `3 min ago`."""
+    if moment is None:
+        return "never"
+    seconds = max(0, round((now() - moment).total_seconds()))
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds} s ago"
 
 
 def _unknown(value: object) -> object:

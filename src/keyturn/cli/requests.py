@@ -12,13 +12,13 @@ from keyturn.cli.when import BACK
 from keyturn.client import Keyturn, RecordedRequest
 
 _COLUMNS = (
-    Column("at (utc)", whole=True),
+    Column("at (utc)"),
     Column("verdict"),
-    Column("key", whole=True),
+    Column("key"),
     Column("runtime", wide=True),
-    Column("ip"),
+    Column("ip", optional=True),
     Column("call", wide=True),
-    Column("request", wide=True),
+    Column("request", wide=True, optional=True),
 )
 
 

@@ -9,12 +9,12 @@ from keyturn.cli.paged import Portion, paged
 from keyturn.client import ExpectedRuntime, Keyturn, Slot
 
 _COLUMNS = (
-    Column("slot", whole=True),
+    Column("slot"),
     Column("owner", wide=True),
     Column("purpose", wide=True),
     Column("rotate every"),
     Column("runtimes", wide=True),
-    Column("runbook", wide=True),
+    Column("runbook", wide=True, optional=True),
 )
 
 

@@ -1,6 +1,6 @@
 """`keyturn usage`: how a key was used, in totals, over time, and by whom."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import cast
 
 import click
@@ -8,7 +8,7 @@ import click
 from keyturn.cli.connection import calling
 from keyturn.cli.naming import KEY_HELP, key_id
 from keyturn.cli.output import Column, Output
-from keyturn.cli.when import BACK
+from keyturn.cli.when import BACK, now
 from keyturn.client import Keyturn, Usage
 from keyturn.client.requests import Bucket
 
@@ -21,17 +21,24 @@ _RUNTIMES = (
     Column("last seen"),
 )
 _BUCKETS = (
-    Column("from (utc)", whole=True),
+    Column("from (utc)"),
     Column("allowed", right=True),
     Column("denied", right=True),
     Column("", wide=True),
 )
 _BAR_WIDTH = 30
+# What is shown without bounds; of days, the last 30.
+_SPANS = {"minute": timedelta(hours=2), "hour": timedelta(days=3)}
 
 
 @click.command(epilog=KEY_HELP)
 @click.argument("key")
-@click.option("--since", type=BACK, metavar="WHEN", help="24h, 7d, or a time. Default: 30 days.")
+@click.option(
+    "--since",
+    type=BACK,
+    metavar="WHEN",
+    help="24h, 7d, or a time. Default: 2h of minutes, 3d of hours, 30d of days.",
+)
 @click.option("--until", type=BACK, metavar="WHEN", help="1h, or a time.")
 @click.option(
     "--bucket", type=click.Choice(["minute", "hour", "day"]), default="day", show_default=True
@@ -52,6 +59,8 @@ def usage(
       keyturn usage scheduler-prod
       keyturn usage scheduler-prod --since 2h --bucket minute --json
     """
+    if since is None and until is None and bucket in _SPANS:
+        since = now() - _SPANS[bucket]
     found = client.keys.usage(
         key_id(client, key), since=since, until=until, bucket=cast(Bucket, bucket)
     )

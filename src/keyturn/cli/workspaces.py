@@ -12,11 +12,11 @@ from keyturn.cli.paged import Portion, paged
 from keyturn.client import Keyturn, NamedNetwork, Workspace
 
 _COLUMNS = (
-    Column("id", whole=True),
+    Column("id"),
     Column("name", wide=True),
     Column("status"),
     Column("networks", wide=True),
-    Column("created (utc)"),
+    Column("created (utc)", optional=True),
 )
 _ID = click.argument("id_", metavar="ID")
 
