@@ -23,8 +23,8 @@ _COLUMNS = (
     Column("name", wide=True),
     Column("status"),
     Column("owner", wide=True),
-    Column("scopes", wide=True),
-    Column("rotate by"),
+    Column("scopes", wide=True, optional=True),
+    Column("rotate by", optional=True),
     Column("last used"),
 )
 _REASONS = ("superseded", "unused", "staff_change", "compromised", "other")
