@@ -43,7 +43,7 @@ class Made:
 
 def is_installed(settings: Settings) -> bool:
     """Whether the settings name a database that has an installation, and its root secret."""
-    return settings.root_secret_file.is_file() and _has_installation(settings)
+    return settings.root_secret_file.is_file() and has_installation(settings)
 
 
 def install(
@@ -77,7 +77,7 @@ def make_ready(settings: Settings) -> None:
 
 
 def _install(settings: Settings, output: Path | None, show: Callable[[Token], None] | None) -> Made:
-    if _has_installation(settings):
+    if has_installation(settings):
         raise InstallationFault(_told_installed(settings), remedy=_way_on(settings))
     if output is not None:
         require_vacant(output)
@@ -154,7 +154,7 @@ def run_migrations(settings: Settings) -> tuple[str, str]:
 
 def _bring_up(settings: Settings) -> tuple[str, str]:
     before = require_known(settings)
-    if not _has_installation(settings):
+    if not has_installation(settings):
         raise InstallationFault(
             "The database has no installation.", remedy="Run `keyturn init` first."
         )
@@ -178,7 +178,7 @@ def _is_there(settings: Settings) -> bool:
     return settings.sqlite_path is None or settings.sqlite_path.is_file()
 
 
-def _has_installation(settings: Settings) -> bool:
+def has_installation(settings: Settings) -> bool:
     """Whether an installation stands in the database. It is not sealed, so no secret is needed."""
     if not _is_there(settings) or revision_of(settings) is None:
         return False

@@ -23,6 +23,7 @@ from keyturn.services.context import Context
 from keyturn.services.scrub import missing_rows, walk_rows
 from keyturn.storage.activity import Activity, Link, place_of
 from keyturn.storage.log import Head
+from keyturn.storage.transaction import Reading
 
 _STEP = 1_000
 
@@ -118,37 +119,46 @@ def attest(
     progress: Progress | None = None,
 ) -> Attestation:
     """Walks the whole log: the chain, the change log, the head row, and the signed heads."""
+    with context.store.read() as transaction:
+        return attest_within(transaction, context.clock.now(), notary, head_lines, progress)
+
+
+def attest_within(
+    transaction: Reading,
+    now: int,
+    notary: Notary,
+    head_lines: Iterable[str] = (),
+    progress: Progress | None = None,
+) -> Attestation:
+    """As `attest`, of what a transaction that has begun sees."""
     faults: list[str] = []
     heads = _signed_heads(notary, head_lines, faults)
-    with context.store.read() as transaction:
-        try:
-            head = transaction.head()
-        except IntegrityFailed as error:
-            return Attestation(
-                entries=0, changes=0, blanked=0, heads=len(heads), faults=(error.detail,)
-            )
-        log = transaction.activity
-        ledger = _Ledger(log)
-        walk = _Walk(context.clock.now(), heads, ledger)
-        page: int | None = -1
-        while page != walk.cursor:
-            page = walk.cursor
-            for link in log.links(after=page, limit=_STEP):
-                walk.step(link)
-            if progress is not None:
-                progress(walk.number, head.activity_number)
-        faults += walk.faults
-        if (walk.number, walk.hash) != (head.activity_number, head.activity_hash):
-            faults.append(
-                f"The log ends at entry {walk.number}, its head says {head.activity_number}."
-            )
-        if walk.steps != log.count():
-            faults.append("There are entries that stand nowhere in the log.")
-        faults += ledger.finish(head.position)
-        faults += [
-            f"The stored record of {damage.kind} {damage.ref} was changed from outside."
-            for damage in (*walk_rows(transaction), *missing_rows(transaction))
-        ]
+    try:
+        head = transaction.head()
+    except IntegrityFailed as error:
+        return Attestation(
+            entries=0, changes=0, blanked=0, heads=len(heads), faults=(error.detail,)
+        )
+    log = transaction.activity
+    ledger = _Ledger(log)
+    walk = _Walk(now, heads, ledger)
+    page: int | None = -1
+    while page != walk.cursor:
+        page = walk.cursor
+        for link in log.links(after=page, limit=_STEP):
+            walk.step(link)
+        if progress is not None:
+            progress(walk.number, head.activity_number)
+    faults += walk.faults
+    if (walk.number, walk.hash) != (head.activity_number, head.activity_hash):
+        faults.append(f"The log ends at entry {walk.number}, its head says {head.activity_number}.")
+    if walk.steps != log.count():
+        faults.append("There are entries that stand nowhere in the log.")
+    faults += ledger.finish(head.position)
+    faults += [
+        f"The stored record of {damage.kind} {damage.ref} was changed from outside."
+        for damage in (*walk_rows(transaction), *missing_rows(transaction))
+    ]
     newest = max(heads, default=0)
     if newest > head.activity_number:
         faults.append(

@@ -89,6 +89,20 @@ class Keys:
             query = query.where(keys.c.id < str(before))
         return self._session.gather(query, limit, self._opened)
 
+    def active(self, *, after: UUID | None, limit: int) -> Sequence[Key]:
+        """The next `limit` keys of any workspace that are stored as active, in the order of their
+        id. Damaged rows are left out."""
+        query = (
+            select(*KEYS.selection())
+            .where(keys.c.status == KeyState.ACTIVE.value)
+            .order_by(keys.c.id)
+        )
+        if after is not None:
+            query = query.where(keys.c.id > str(after))
+        return self._session.gather(
+            query, limit, lambda row: self._session.open(KEYS, tuple(row), key_of, str(row[0]))
+        )
+
     def count(self, workspace_id: UUID, wanted: KeyFilter) -> int:
         query = select(func.count()).select_from(_joined()).where(_wanted(workspace_id, wanted))
         return int(self._session.connection.execute(query).scalar_one())

@@ -6,7 +6,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 _SCRIPTS = Path(__file__).with_name("migrations")
 
@@ -35,12 +35,22 @@ def known_revisions() -> frozenset[str]:
 def present_revision(engine: Engine) -> str | None:
     """The revision that the database is at, None for an empty one."""
     with engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        return present_within(connection)
+
+
+def present_within(connection: Connection) -> str | None:
+    """As `present_revision`, in a transaction that has begun."""
+    return MigrationContext.configure(connection).get_current_revision()
 
 
 def migrate(engine: Engine) -> None:
     """Brings the database to the newest revision, all of it or, where it fails, none of it."""
     with engine.begin() as connection:
-        config = _config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        migrate_within(connection)
+
+
+def migrate_within(connection: Connection, revision: str = "head") -> None:
+    """Brings the database up to a revision, in a transaction that has begun."""
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)

@@ -1,0 +1,226 @@
+"""`keyturn backup` and `keyturn restore`."""
+
+import signal
+import sys
+from pathlib import Path
+
+import click
+
+from keyturn.cli.loading import settings_for
+from keyturn.domain.instant import format_instant
+from keyturn.server.backup import PutBack, back_up, check, put_back, told_loss
+from keyturn.services.preserve import Progress
+from keyturn.services.restore import LossKind, Weighed
+from keyturn.storage.archive import Manifest, Summary
+
+MOST_SHOWN = 10
+_NAMED = ("workspaces", "operators", "slots", "keys", "requests")
+
+_quiet = click.option("--quiet", is_flag=True, help="No progress, which only a terminal shows.")
+_file = click.argument("file", type=click.Path(path_type=Path))
+
+
+@click.command()
+@_file
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
+@click.option("--without-requests", is_flag=True, help="Leave the log of requests out.")
+@_quiet
+def backup(file: Path, force: bool, without_requests: bool, quiet: bool) -> None:
+    """Write everything but the root secret to FILE (0600), as it is at one moment.
+
+    May run beside a server. `keyturn restore` takes it on SQLite and on PostgreSQL, whichever it
+    was made on. No token is in it; keep a copy of the root secret apart from it.
+
+    \b
+    Examples:
+      keyturn backup keyturn.backup
+      keyturn backup --without-requests "/backups/keyturn-$(date +%F).backup"
+    """
+    _end_cleanly()
+    settings = settings_for("production")
+    bar = _Bar(quiet)
+    made = back_up(
+        settings, file, replaces=force, with_requests=not without_requests, progress=bar.progress
+    )
+    bar.clear()
+    if made.too_large:
+        click.echo(
+            f"keyturn: {made.too_large} rows are larger than any of ours, and are not in it.",
+            err=True,
+        )
+    _tell_faults(made.summary)
+    click.echo(
+        f"{file}: {file.stat().st_size:,} bytes\n"
+        f"{_told(made.manifest, made.summary)}\n"
+        f"The root secret is not in it (fingerprint {made.manifest.root_fingerprint}): keep a copy "
+        f"of {settings.root_secret_file} apart from it."
+    )
+
+
+@click.command()
+@_file
+@click.option("--check", "only_checks", is_flag=True, help="Look at FILE, and change nothing.")
+@click.option(
+    "--suspend-keys",
+    is_flag=True,
+    help="Restore even if the log went on after the backup, with every active key suspended and "
+    "every operator and gateway credential revoked.",
+)
+@click.option(
+    "--accept-loss",
+    is_flag=True,
+    help="Restore as it is even if the log went on after the backup: what was revoked since works "
+    "again.",
+)
+@click.option(
+    "--heads",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A copy of the signed heads from elsewhere, beside activity.heads in the data folder.",
+)
+@_quiet
+def restore(
+    file: Path,
+    only_checks: bool,
+    suspend_keys: bool,
+    accept_loss: bool,
+    heads: Path | None,
+    quiet: bool,
+) -> None:
+    """Restore FILE into a database that has no installation: all of it or nothing.
+
+    It needs the root secret that the backup was made under, and no server on the database. It is
+    refused where the signed heads say that the log went on after the backup, unless you choose
+    what is to become of the keys.
+
+    \b
+    Examples:
+      keyturn restore --check keyturn.backup
+      KEYTURN_DATABASE_URL=postgresql://keyturn@db/keyturn keyturn restore keyturn.backup
+    """
+    if suspend_keys and accept_loss:
+        raise click.UsageError("Choose one: --suspend-keys or --accept-loss.")
+    if only_checks and (suspend_keys or accept_loss):
+        raise click.UsageError("--check changes nothing; leave the choice away.")
+    _end_cleanly()
+    settings = settings_for("production")
+    bar = _Bar(quiet)
+    if only_checks:
+        checked = check(settings, file, heads, bar.progress)
+        bar.clear()
+        _tell_faults(checked.weighed.summary)
+        click.echo(f"Whole: {_told(checked.weighed.manifest, checked.weighed.summary)}")
+        if checked.is_genuine is None:
+            click.echo(
+                "Whether somebody edited it cannot be told without its root secret (fingerprint "
+                f"{checked.weighed.manifest.root_fingerprint})."
+            )
+        else:
+            click.echo(told_loss(checked.weighed, heads or settings.heads_file))
+        return
+    done = put_back(
+        settings,
+        file,
+        heads=heads,
+        suspends=suspend_keys,
+        accepts=accept_loss,
+        progress=bar.progress,
+    )
+    bar.clear()
+    _tell_restored(done, accept_loss or suspend_keys)
+
+
+def _tell_restored(done: PutBack, is_chosen: bool) -> None:
+    restored = done.restored
+    carried = restored.carried
+    lines = []
+    if restored.was_done_before:
+        lines.append("This backup was restored already, and nothing was done since.")
+    else:
+        _tell_faults(done.weighed.summary)
+        lines.append(f"Restored: {_told(done.weighed.manifest, done.weighed.summary)}")
+    if carried.mended:
+        lines.append(
+            f"{carried.mended} rows had cells that are none of ours; they were mended to be kept, "
+            "and stay damaged."
+        )
+    if carried.left_out:
+        lines.append(f"{carried.left_out} rows that no table takes were left out:")
+        lines += [f"  {name}" for name in carried.named[:MOST_SHOWN]]
+    if done.weighed.loss.kind is not LossKind.NONE and is_chosen and not restored.was_done_before:
+        lines.append(_told_choice(done.weighed))
+    if restored.suspended_keys or restored.revoked_operators:
+        lines.append(
+            f"{restored.suspended_keys} keys are suspended and {restored.revoked_operators} "
+            "operators and gateway credentials revoked. Make an operator with `keyturn operators "
+            "create`, look at each key (`GET /v1/api-keys?status=suspended`), and resume those "
+            "that may work (`POST /v1/api-keys/{id}/resume`)."
+        )
+    if done.heads_kept_as is not None:
+        lines.append(f"The signed heads of the log that was given up are in {done.heads_kept_as}.")
+    if done.heads_fault is None:
+        lines.append(
+            f"The log ends at entry {restored.head.activity_number}. Start it with `keyturn serve`."
+        )
+    click.echo("\n".join(lines))
+    if done.heads_fault is not None:
+        click.echo(
+            f"keyturn: The database is restored, but {done.heads_fault}.\n"
+            "  Mend that, and repeat the same command before you start it.",
+            err=True,
+        )
+        click.get_current_context().exit(1)
+
+
+def _told_choice(weighed: Weighed) -> str:
+    loss = weighed.loss
+    if loss.kind is LossKind.UNKNOWN:
+        return "Whether anything was lost cannot be told from the signed heads."
+    most = "At most " if loss.kind is LossKind.OTHER else ""
+    return f"{most}{loss.entries} entries of the log were lost, as you chose."
+
+
+def _told(manifest: Manifest, summary: Summary) -> str:
+    counted = ", ".join(f"{summary.counts.get(name, 0):,} {name}" for name in _NAMED)
+    without = f"; without {', '.join(manifest.left_out)}" if manifest.left_out else ""
+    return (
+        f"{counted}{without}; as of {format_instant(manifest.made_at)[:19]}Z, entry "
+        f"{manifest.activity_number} of the log, position {manifest.position}."
+    )
+
+
+def _tell_faults(summary: Summary) -> None:
+    if not summary.faults:
+        return
+    click.echo(
+        f"keyturn: {summary.faults} faults were in the database when it was backed up. What is "
+        "damaged is kept as it is, and stays denied.",
+        err=True,
+    )
+    for fault in summary.first_faults[:MOST_SHOWN]:
+        click.echo(f"  {fault}", err=True)
+    if summary.faults > MOST_SHOWN:
+        click.echo("  `keyturn activity verify` names all of them.", err=True)
+
+
+class _Bar:
+    """One line on a terminal that says how far it has come; elsewhere, none."""
+
+    def __init__(self, quiet: bool) -> None:
+        is_shown = not quiet and sys.stderr is not None and sys.stderr.isatty()
+        self._width = 0
+        self.progress: Progress | None = self._show if is_shown else None
+
+    def _show(self, what: str, done: int, total: int) -> None:
+        text = f"{what}: {done:,}" + (f" of {total:,}" if total else "")
+        click.echo("\r" + text.ljust(self._width), nl=False, err=True)
+        self._width = len(text)
+
+    def clear(self) -> None:
+        if self._width:
+            click.echo("\r" + " " * self._width + "\r", nl=False, err=True)
+        self._width = 0
+
+
+def _end_cleanly() -> None:
+    """SIGTERM ends it as Ctrl-C does: without a draft left behind."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
