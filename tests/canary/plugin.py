@@ -38,35 +38,35 @@ class Canaries:
     def __init__(self, config: pytest.Config, postgres: Path) -> None:
         given = getattr(config, "workerinput", None)
         self._leads = given is None
-        self._folder = _make_folder() if given is None else Path(given[_GIVEN])
-        self._postgres = postgres
+        self.folder = _make_folder() if given is None else Path(given[_GIVEN])
+        self.postgres = postgres
         self._began = time.time()
         self._lines: list[str] = []
         self._has_leaks = False
         config.stash[CANARIES] = self
-        hook.watch(self._folder)
-        keep_pipes(self._folder / OUTPUT)
+        hook.watch(self.folder)
+        keep_pipes(self.folder / OUTPUT)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        node.workerinput[_GIVEN] = str(self._folder)
+        node.workerinput[_GIVEN] = str(self.folder)
 
     def note_base(self, tmp_path_factory: pytest.TempPathFactory) -> None:
         """Notes where this process's tests have their folders."""
-        with (self._folder / BASES).open("a") as file:
+        with (self.folder / BASES).open("a") as file:
             file.write(f"{tmp_path_factory.getbasetemp()}\n")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keeps what tests print and how they fail."""
         if self._leads:
             told = [report.nodeid, report.longreprtext, *(text for _, text in report.sections)]
-            with (self._folder / REPORTS / "tests").open("ab") as file:
+            with (self.folder / REPORTS / "tests").open("ab") as file:
                 file.write("\n".join([*told, ""]).encode("utf-8", "backslashreplace"))
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         is_cut_off = session.exitstatus == pytest.ExitCode.INTERRUPTED
-        if not self._leads or is_cut_off or not (self._folder / hook.REGISTRY).exists():
+        if not self._leads or is_cut_off or not (self.folder / hook.REGISTRY).exists():
             return
         outcome = self._sweep()
         self._lines = [outcome["line"], *outcome["leaks"][:MOST_TOLD]]
@@ -82,16 +82,16 @@ class Canaries:
 
     def pytest_unconfigure(self) -> None:
         if self._leads:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _sweep(self) -> Any:
-        flush_server(self._postgres)
-        description = self._folder / "run.json"
+        flush_server(self.postgres)
+        description = self.folder / "run.json"
         description.write_text(
             json.dumps(
                 {
-                    "folder": str(self._folder),
-                    "postgres": str(self._postgres),
+                    "folder": str(self.folder),
+                    "postgres": str(self.postgres),
                     "project": str(PROJECT),
                     "home": str(Path.home()),
                     "temporary": tempfile.gettempdir(),
