@@ -22,7 +22,7 @@ from keyturn.server.settings import Settings
 from keyturn.services.follow import is_taken_up
 from keyturn.services.wrap import Survey, Wrapped, record_pepper, survey, wrap_records
 
-TAKE_UP_SECONDS = 30.0
+TAKE_UP_SECONDS = 15.0
 _LOOK_SECONDS = 0.2
 
 # Called with what is done and with how many records there are.
