@@ -74,6 +74,7 @@ LAYERS = "Dependencies point inwards BROKEN"
 PURE = "The domain does no I/O and knows no library BROKEN"
 LIBRARIES = "Storage and services know no web framework and no terminal BROKEN"
 SQL = "Only storage speaks SQL BROKEN"
+CALLER = "The demonstration calls Keyturn as anybody would BROKEN"
 ENGINES = "Only the composition root names a concrete engine BROKEN"
 AMBIENT = "The real clock and generator enter at the rim BROKEN"
 
@@ -113,6 +114,8 @@ def import_fault(module: str, imported: str, contract: str) -> object:
         import_fault("keyturn.storage.planted", "pydantic", LIBRARIES),
         import_fault("keyturn.services.planted", "sqlalchemy", SQL),
         import_fault("keyturn.http.planted", "sqlite3", SQL),
+        import_fault("keyturn.demo.planted", "keyturn.cli", LAYERS),
+        import_fault("keyturn.demo.planted", "keyturn.services", CALLER),
         import_fault("keyturn.http.planted", "keyturn.storage.sqlite", ENGINES),
         import_fault("keyturn.services.planted", "keyturn.storage.postgresql", ENGINES),
         import_fault("keyturn.server.planted", "keyturn.storage.sqlite", ENGINES),

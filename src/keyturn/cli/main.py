@@ -57,6 +57,9 @@ COMMANDS = lazy_group(
         "keyturn.cli.backup:restore", "Restore such a file into an empty database.", _INSTALLATION
     ),
     doctor=Lazy("keyturn.cli.doctor:doctor", "Check this installation.", _INSTALLATION),
+    demo=Lazy(
+        "keyturn.cli.demo:demo", "See a key rotated and another revoked, on live traffic.", _HERE
+    ),
     completion=Lazy(
         "keyturn.cli.completion:completion", "Completion for bash, zsh and fish.", _HERE
     ),

@@ -1,0 +1,150 @@
+"""The figures at the end of the story.
+
+They are made of two records that know nothing of each other: the journals of the services, and the
+request log of Keyturn.
+"""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from keyturn.client import RecordedRequest
+from keyturn.demo.journal import Entry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revocation:
+    """When a service's key was revoked: the moments of asking and of the answer, by the monotonic
+    clock."""
+
+    service: str
+    asked_at: float
+    answered_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What the figures are made of. `hints` has the hint of each key by its id; the rotation goes
+    from the replacement's creation to some time after the end of the old key."""
+
+    journals: Mapping[str, Sequence[Entry]]
+    recorded: Sequence[RecordedRequest]
+    hints: Mapping[str, str]
+    rotation: tuple[float, float]
+    revocation: Revocation
+    chapters: Sequence["Chapter"] = field(default=())
+
+
+class Chapter(msgspec.Struct, frozen=True):
+    name: str
+    seconds: float
+
+
+class Tally(msgspec.Struct, frozen=True, kw_only=True):
+    """The requests of one service."""
+
+    sent: int
+    served: int
+    refused: int
+    failed: int
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """The figures. Moments `_ms` of the revocation count from its answer; before it they are
+    negative."""
+
+    services: dict[str, Tally]
+    sent: int
+    served: int
+    sent_during_rotation: int
+    failed_during_rotation: int
+    failed_otherwise: int
+    revocation_ms: float
+    sent_after_revocation: int
+    accepted_after_revocation: int
+    last_acceptance_ms: float | None
+    first_refusal_ms: float | None
+    found_in_log: int
+    unknown_in_log: int
+    agreeing_with_log: int
+    median_ms: float
+    p99_ms: float
+    chapters: list[Chapter]
+
+
+def tally(entries: Iterable[Entry]) -> Tally:
+    found = list(entries)
+    served = sum(entry.is_served for entry in found)
+    refused = sum(entry.is_refused for entry in found)
+    return Tally(
+        sent=len(found), served=served, refused=refused, failed=len(found) - served - refused
+    )
+
+
+def measure(evidence: Evidence) -> Figures:
+    """The figures of this evidence."""
+    journals, revocation = evidence.journals, evidence.revocation
+    sent = [entry for entries in journals.values() for entry in entries]
+    began, ended = evidence.rotation
+    during = [one for one in sent if one.answered_at >= began and one.sent_at <= ended]
+    denied = [
+        entry
+        for entry in journals[revocation.service]
+        if entry.status == 401 and entry.answered_at >= revocation.asked_at
+    ]
+    failed = sum(not entry.is_served for entry in sent) - len(denied)
+    failed_during = sum(not entry.is_served for entry in during)
+    after = [one for one in journals[revocation.service] if one.sent_at > revocation.answered_at]
+    accepted = [one for one in journals[revocation.service] if one.is_served]
+    found, agreeing, unknown = _compare(evidence, sent)
+    trips = sorted(entry.seconds * 1_000 for entry in sent if entry.is_served) or [0.0]
+    return Figures(
+        services={name: tally(entries) for name, entries in journals.items()},
+        sent=len(sent),
+        served=sum(entry.is_served for entry in sent),
+        sent_during_rotation=len(during),
+        failed_during_rotation=failed_during,
+        failed_otherwise=failed - failed_during,
+        revocation_ms=_ms(revocation.answered_at - revocation.asked_at),
+        sent_after_revocation=len(after),
+        accepted_after_revocation=sum(entry.is_served for entry in after),
+        last_acceptance_ms=_since(revocation, max((e.answered_at for e in accepted), default=None)),
+        first_refusal_ms=_since(revocation, min((e.answered_at for e in denied), default=None)),
+        found_in_log=found,
+        unknown_in_log=unknown,
+        agreeing_with_log=agreeing,
+        median_ms=round(statistics.median(trips), 2),
+        p99_ms=round(trips[min(len(trips) - 1, len(trips) * 99 // 100)], 2),
+        chapters=list(evidence.chapters),
+    )
+
+
+def _compare(evidence: Evidence, sent: Sequence[Entry]) -> tuple[int, int, int]:
+    """How many requests were found in the log by their ids, how many of them it tells as their
+    service saw them (the verdict, and which key), and how many it has that nobody sent."""
+    recorded = defaultdict(list)
+    for record in evidence.recorded:
+        recorded[record.request_id].append(record)
+    found = [entry for entry in sent if entry.request_id in recorded]
+    agreeing = sum(
+        all(
+            record.valid == entry.is_served
+            and record.valid != entry.is_refused
+            and evidence.hints.get(record.key_id or "") == entry.key_hint
+            for record in recorded[entry.request_id]
+        )
+        for entry in found
+    )
+    unknown = len(recorded.keys() - {entry.request_id for entry in sent})
+    return len(found), agreeing, unknown
+
+
+def _since(revocation: Revocation, moment: float | None) -> float | None:
+    return None if moment is None else _ms(moment - revocation.answered_at)
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1_000, 2)

@@ -1,0 +1,131 @@
+"""How the story is told: on a terminal with a live table of the traffic, elsewhere in plain lines,
+or not at all."""
+
+import sys
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich import box
+from rich.console import Console
+from rich.live import Live
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from keyturn.demo.figures import Figures, Tally
+from keyturn.demo.table import faults, lines
+
+INDENT = 3
+PLAIN_WIDTH = 100
+
+
+class Telling(Protocol):
+    """Is told what happens."""
+
+    def chapter(self, number: int, title: str) -> None: ...
+
+    def say(self, sentence: str) -> None: ...
+
+    def traffic(self, tallies: Mapping[str, Tally]) -> None: ...
+
+
+class Silence:
+    """Tells nothing."""
+
+    def chapter(self, number: int, title: str) -> None:
+        pass
+
+    def say(self, sentence: str) -> None:
+        pass
+
+    def traffic(self, tallies: Mapping[str, Tally]) -> None:
+        pass
+
+
+class Told:
+    """Tells it to a console, whatever its width. Use it as a context manager."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        is_alive = console.is_terminal and not console.is_dumb_terminal
+        self._live = Live(console=console, auto_refresh=False, transient=True) if is_alive else None
+
+    def chapter(self, number: int, title: str) -> None:
+        self._console.print()
+        self._print(Text(f"{number}  {title}", style="bold"))
+
+    def say(self, sentence: str) -> None:
+        self._print(Text(sentence), INDENT)
+
+    def traffic(self, tallies: Mapping[str, Tally]) -> None:
+        """Shows the traffic as of now, where it can be shown in place."""
+        if self._live is not None:
+            self._live.update(Padding(_traffic(tallies), (1, 0, 0, INDENT)), refresh=True)
+
+    def _print(self, text: Text, indent: int = 0) -> None:
+        if self._console.is_terminal:
+            self._console.print(Padding(text, (0, 0, 0, indent)))
+        else:  # a line is a line: nothing is cut or wrapped
+            self._console.print(Text(" " * indent) + text, soft_wrap=True)
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+
+def console() -> Console:
+    """Standard output, with colour on a terminal only."""
+    is_terminal = sys.stdout.isatty()
+    return Console(
+        width=None if is_terminal else PLAIN_WIDTH, highlight=False, markup=False, emoji=False
+    )
+
+
+def tell_end(console: Console, figures: Figures) -> None:
+    """The table of figures, and a sentence for each that is wrong."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table.add_column("Figure", overflow="fold")
+    table.add_column("", overflow="fold")
+    table.add_column("", overflow="fold")
+    for line in lines(figures):
+        verdict = Text("")
+        if line.must_hold:
+            verdict = Text("WRONG", "bold red") if line.fault else Text("ok", "bold green")
+        table.add_row(Text(line.title), Text(line.value), verdict)
+    console.print(table)
+    chapters = (f"{chapter.name} {chapter.seconds:.1f} s" for chapter in figures.chapters)
+    console.print(Text(f"Time: {', '.join(chapters)}.", "dim"))
+    wrong = faults(figures)
+    for sentence in wrong:
+        console.print(Text(f"WRONG: {sentence}", "bold red"))
+    if not wrong:
+        console.print(Text("Every figure is as it must be.", "bold green"))
+
+
+def _traffic(tallies: Mapping[str, Tally]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("service")
+    for title in ("served", "refused", "failed"):
+        table.add_column(title, justify="right")
+    for name, one in tallies.items():
+        table.add_row(
+            Text(name),
+            Text(f"{one.served:,}"),
+            *_marked((one.refused, "yellow"), (one.failed, "red")),
+        )
+    return table
+
+
+def _marked(*counts: tuple[int, str]) -> Iterable[Text]:
+    return (Text(f"{count:,}", colour if count else "") for count, colour in counts)
