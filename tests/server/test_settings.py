@@ -141,6 +141,7 @@ def test_an_unknown_variable_is_a_warning_that_says_what_may_be_meant(
 
 def test_other_programs_variables_are_none_of_ours() -> None:
     others = {"HOME": "x", "KEYTURNS": "x", "KEYTURN_URL": "x", "KEYTURN_API_KEY": "x"}
+    others |= {"KEYTURN_API_KEY_FILE": "x", "KEYTURN_WORKSPACE": "x"}
     assert load_settings(others, HERE, default_environment="production")[1] == []
 
 

@@ -155,11 +155,13 @@ class Session:
 
 
 def _address(url: str) -> str:
+    url = url.strip()
     try:
-        parts = urlsplit(url.strip())
+        parts = urlsplit(url)
         is_address = parts.scheme in ("http", "https") and bool(parts.hostname)
         is_bare = not (parts.query or parts.fragment or "@" in parts.netloc or holds_shape(url))
-        if is_address and is_bare and parts.port != 0:
+        is_plain = url.isprintable() and " " not in url and "\\" not in url
+        if is_address and is_bare and is_plain and parts.port != 0:
             return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
     except ValueError:
         pass

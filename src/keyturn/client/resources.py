@@ -167,6 +167,8 @@ class Verdict(Record, frozen=True, kw_only=True):
 
 
 class Operator(Record, frozen=True, kw_only=True):
+    """Who acts on the installation."""
+
     id: str
     name: str
 
@@ -204,15 +206,21 @@ class RecordedRequest(Record, frozen=True, kw_only=True):
 
 
 class UsageTotals(Record, frozen=True, kw_only=True):
+    """How many requests were let through, and how many were not."""
+
     allowed: int
     denied: int
 
 
 class UsageBucket(UsageTotals, frozen=True, kw_only=True):
+    """Those of the time that begins `at`."""
+
     at: Instant
 
 
 class UsageRuntime(UsageTotals, frozen=True, kw_only=True):
+    """Those of one workload."""
+
     runtime: str
     declared: bool
     first_seen_at: Instant | None = None
@@ -253,6 +261,8 @@ class Activity(Record, frozen=True, kw_only=True):
 
 
 class Node(Record, frozen=True, kw_only=True):
+    """A verifier, and the position of the log that it has."""
+
     id: str
     state: str
     position: int

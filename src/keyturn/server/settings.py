@@ -19,7 +19,9 @@ from keyturn.domain.token import BRAND, ENVIRONMENT, OPERATOR_ENVIRONMENT
 FILE = "keyturn.toml"
 PREFIX = "KEYTURN_"
 # The client's side reads these; they are none of ours, and no slip either.
-CLIENT_SETTINGS = frozenset({"KEYTURN_URL", "KEYTURN_API_KEY"})
+CLIENT_SETTINGS = frozenset(
+    {"KEYTURN_URL", "KEYTURN_API_KEY", "KEYTURN_API_KEY_FILE", "KEYTURN_WORKSPACE"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
