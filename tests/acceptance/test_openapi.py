@@ -92,6 +92,22 @@ def test_every_operation_tells_its_summary_its_errors_and_its_security(site: Sit
             assert named == set(re.findall(r"\{(\w+)\}", path)), place
 
 
+def test_no_parameter_may_be_null(site: Site) -> None:
+    for method, path, operation in site.operator.conformance.operations():
+        for parameter in operation.get("parameters", ()):
+            place = f"{method} {path} {parameter['name']}"
+            assert "null" not in str(parameter["schema"]), place
+
+
+def test_the_document_tells_how_texts_are_spelled(site: Site) -> None:
+    members = site.document["components"]["schemas"]["GivenKey"]["properties"]
+    told = {name: one["anyOf"][0] for name, one in members.items()}
+    for name in ("name", "service", "environment", "owner", "purpose", "runbook_url"):
+        assert "pattern" in told[name], name
+    for name in ("scopes", "permissions"):
+        assert "pattern" in told[name]["items"], name
+
+
 def test_every_body_is_a_closed_set_but_a_verification(site: Site) -> None:
     for name, schema in site.document["components"]["schemas"].items():
         if schema.get("type") == "object" and name not in (

@@ -121,6 +121,12 @@ def test_an_address_of_a_runbook_passes(url: str) -> None:
         "//example.com",
         "https://",
         "https:///path",
+        "http://[",
+        "http://[2001:db8::1",
+        "http://[:::]",
+        "http://[192.0.2.1]",
+        "http://a[2001:db8::1]",
+        "http://\u2100.example",  # becomes `a/c.example` where it is normalised
         "https://?x",
         "https://anna:password@example.com/",
         "https://anna@example.com",

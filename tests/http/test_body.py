@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from keyturn.domain.error import RequestMalformed
 from keyturn.http.body import parse_json
+from keyturn.http.verify import parse_body
 
 VALUES = st.recursive(
     st.one_of(
@@ -52,6 +53,13 @@ def test_one_altered_byte_never_escapes_as_another_error(
         parse_json(bytes(raw))
     except RequestMalformed as refused:
         assert refused.detail.endswith(".")  # noqa: PT017
+
+
+@pytest.mark.parametrize("raw", [b"\xff", b"\xed\xa0\x80", b"\xc0\x80", b"\xc3"])
+def test_a_verification_is_utf_8_in_members_that_nobody_knows_too(raw: bytes) -> None:
+    body, fault = parse_body(b'{"api_key": "x", "newer": ["' + raw + b'"]}', ())
+    assert body is None
+    assert isinstance(fault, RequestMalformed)
 
 
 def finite(value: object) -> bool:

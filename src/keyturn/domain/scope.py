@@ -13,7 +13,7 @@ MOST_SCOPES = 100
 
 _PART = r"[A-Za-z0-9][A-Za-z0-9._/-]*"
 _SCOPE = re.compile(rf"(?:\*|{_PART}(?::{_PART})*(?::\*)?)", re.ASCII)
-_LONGEST = 128
+LONGEST = 128
 
 
 def check_scopes(values: Iterable[str], pointer: str = "/scopes") -> tuple[str, ...]:
@@ -25,10 +25,10 @@ def check_scopes(values: Iterable[str], pointer: str = "/scopes") -> tuple[str, 
         Fault(
             pointer=f"{pointer}/{index}",
             detail="A scope is like `read`, `pins:publish` or `pins:*`, with no spaces, "
-            f"and has at most {_LONGEST} characters. A token is none.",
+            f"and has at most {LONGEST} characters. A token is none.",
         )
         for index, scope in enumerate(scopes)
-        if len(scope) > _LONGEST or _SCOPE.fullmatch(scope) is None or holds_token(scope)
+        if len(scope) > LONGEST or _SCOPE.fullmatch(scope) is None or holds_token(scope)
     )
     if faults:
         raise RequestInvalid(faults[0].detail, faults)

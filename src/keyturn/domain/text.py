@@ -3,6 +3,7 @@
 import re
 
 from keyturn.domain.error import RequestInvalid
+from keyturn.domain.network import parse_address
 from keyturn.domain.redaction import holds_token
 
 NAME_LENGTH = 255
@@ -12,7 +13,10 @@ URL_LENGTH = 2_000
 # Control characters forge log lines; lone surrogates cannot be stored; the bidirectional overrides
 # make a name read as another (CVE-2021-42574).
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-_URL = re.compile(r"https?://[^\s/?#@]+(?:[/?#]\S*)?")
+# RFC 3986, 3.2.2: a host beyond ASCII is written in Punycode; brackets stand around IPv6 alone.
+_URL = re.compile(
+    r"https?://(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[([0-9A-Fa-f:.]+)\])(?::[0-9]*)?(?:[/?#]\S*)?"
+)
 
 
 def check_text(value: str, pointer: str, *, longest: int = NAME_LENGTH) -> str:
@@ -35,7 +39,9 @@ def check_text(value: str, pointer: str, *, longest: int = NAME_LENGTH) -> str:
 def check_url(value: str, pointer: str) -> str:
     """An http or https address without user information."""
     url = check_text(value, pointer, longest=URL_LENGTH)
-    if _URL.fullmatch(url) is None:
+    match = _URL.fullmatch(url)
+    literal = None if match is None else match[1]
+    if match is None or (literal and (":" not in literal or parse_address(literal) is None)):
         raise RequestInvalid.at(
             pointer, "This must be an http or https address without a password."
         )

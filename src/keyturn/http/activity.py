@@ -13,6 +13,7 @@ from keyturn.http.call import Admitted
 from keyturn.http.guard import GuardedRoute, guard
 from keyturn.http.paging import decode_cursor, encode_cursor, split_page
 from keyturn.http.schema import Asked, GivenInstant, Shown, ShownInstant
+from keyturn.http.spelling import Cursor, Sought
 from keyturn.services.inspect import list_activity
 from keyturn.storage.activity import ActivityFilter
 
@@ -67,14 +68,14 @@ class ActivityBody(Shown):
 
 class ActivityAsked(Asked):
     limit: Annotated[int, Field(ge=1, le=1_000)] = 100
-    cursor: str | None = None
+    cursor: Cursor | None = None
     category: Category | None = None
-    action: str | None = None
+    action: Sought | None = None
     status: ActivityStatus | None = None
-    resource_type: str | None = None
-    resource_id: str | None = None
-    request_id: str | None = None
-    actor: str | None = Field(default=None, description="An id or a label.")
+    resource_type: Sought | None = None
+    resource_id: Sought | None = None
+    request_id: Sought | None = None
+    actor: Sought | None = Field(default=None, description="An id or a label.")
     since: GivenInstant | None = None
     until: GivenInstant | None = None
 

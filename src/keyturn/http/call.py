@@ -9,6 +9,7 @@ from fastapi import Depends, Path, Request
 from keyturn.domain.error import KeyUnknown
 from keyturn.domain.identity import parse_id
 from keyturn.http.desk import Desk
+from keyturn.http.spelling import Id
 from keyturn.services.context import Context
 from keyturn.services.identify import Caller
 from keyturn.services.journal import Act
@@ -53,4 +54,4 @@ def _admitted(request: Request) -> Call:
 Admitted = Annotated[Call, Depends(_admitted)]
 
 # What a handler takes from its path.
-KeyId = Annotated[str, Path(description="The key's id, as a UUID or in its 22 characters.")]
+KeyId = Annotated[Id, Path(description="The key's id, as a UUID or in its 22 characters.")]

@@ -13,8 +13,18 @@ from keyturn.domain.network import MOST_NETWORKS
 from keyturn.domain.permission import MOST_PERMISSIONS
 from keyturn.domain.scope import MOST_SCOPES
 from keyturn.domain.slot import SlotName, make_slot_name
-from keyturn.http.schema import Asked, Given, GivenInstant, Paged, Shown, ShownInstant
+from keyturn.http.schema import Asked, Given, GivenInstant, Instant, Paged, Shown, ShownInstant
 from keyturn.http.slots import GivenNotes
+from keyturn.http.spelling import (
+    Environment,
+    Id,
+    Name,
+    NetworkBlock,
+    PermissionWord,
+    ScopeWord,
+    Service,
+    Sought,
+)
 from keyturn.services.amend import KeyAmendment
 from keyturn.services.issue import IssuedKey, KeyDraft
 from keyturn.storage.keys import KeyView
@@ -25,17 +35,17 @@ Metadata = dict[str, object]
 class GivenRights(GivenNotes):
     """What create and PATCH have in common."""
 
-    name: str | None = Field(default=None, examples=["scheduler-prod"])
-    scopes: list[str] | None = Field(
+    name: Name | None = Field(default=None, examples=["scheduler-prod"])
+    scopes: list[ScopeWord] | None = Field(
         default=None, max_length=MOST_SCOPES, examples=[["read", "pins:publish"]]
     )
-    permissions: list[str] | None = Field(
+    permissions: list[PermissionWord] | None = Field(
         default=None, max_length=MOST_PERMISSIONS, examples=[["keys:read"]]
     )
-    allowed_cidrs: list[str] | None = Field(
+    allowed_cidrs: list[NetworkBlock] | None = Field(
         default=None, max_length=MOST_NETWORKS, examples=[["10.0.0.0/8"]]
     )
-    expires_at: GivenInstant | None = None
+    expires_at: Instant | None = Field(default=None, examples=["2099-01-31T12:00:00Z"])
     metadata: Metadata | None = None
 
     def encoded_metadata(self) -> str | None:
@@ -47,8 +57,8 @@ class GivenRights(GivenNotes):
 class GivenKey(GivenRights):
     """A key to be made: a name, or a service and an environment, is enough."""
 
-    service: str | None = None
-    environment: str | None = None
+    service: Service | None = None
+    environment: Environment | None = None
     not_before: GivenInstant | None = None
 
     def draft(self) -> KeyDraft:
@@ -174,10 +184,10 @@ class NothingGiven(Given):
 
 class KeysAsked(Paged):
     status: Literal["active", "suspended", "revoked", "expired", "all"] = "active"
-    service: str | None = None
-    environment: str | None = None
-    owner: str | None = None
-    created_by: str | None = Field(default=None, description="The id of a key or an operator.")
+    service: Sought | None = None
+    environment: Sought | None = None
+    owner: Sought | None = None
+    created_by: Id | None = Field(default=None, description="The id of a key or an operator.")
 
 
 class RevokeAsked(Asked):

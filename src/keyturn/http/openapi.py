@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 
 from keyturn.http.guard import PERMISSION
 from keyturn.http.schema import Problem
+from keyturn.http.spelling import ID, RUNTIME
 from keyturn.http.verify import PATH, VerdictBody, VerifyBody
 
 _PROBLEM = {
@@ -91,11 +92,25 @@ def _finish(operation: dict[str, Any]) -> None:
     responses.pop("422", None)
     operation["responses"] = {**responses, "4XX": _PROBLEM, "5XX": _PROBLEM}
     operation.pop("x-keyturn-action", None)
+    for parameter in operation.get("parameters", ()):
+        parameter["schema"] = _without_null(parameter["schema"])
     if PERMISSION in operation:
         permission = operation[PERMISSION]
-        operation["parameters"] = [*operation.get("parameters", []), *_HEADERS]
+        # A verification is recorded under what it asks about, not under who asks.
+        headers = _HEADERS[:-1] if operation["operationId"] == "verify" else _HEADERS
+        operation["parameters"] = [*operation.get("parameters", []), *headers]
         text = operation.get("description", "")
         operation["description"] = f"{text}\n\nPermission: `{permission}`.".strip()
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """A header or a query member may be left out, but never be null: it would be that word."""
+    meant: list[dict[str, Any]] = [
+        one for one in schema.get("anyOf", ()) if one != {"type": "null"}
+    ]
+    if len(meant) != 1:
+        return schema
+    return {name: value for name, value in schema.items() if name != "anyOf"} | meant[0]
 
 
 _HEADERS = [
@@ -104,14 +119,15 @@ _HEADERS = [
         "in": "header",
         "required": False,
         "description": text,
-        "schema": {"type": "string"},
+        "schema": {"type": "string", **keywords},
     }
-    for name, text in (
-        ("X-Request-Id", "Joins this call with what is recorded of it."),
+    for name, text, keywords in (
+        ("X-Request-Id", "Joins this call with what is recorded of it.", {}),
         (
             "Keyturn-Workspace",
             "The workspace's id; operators need it where there are several.",
+            ID,
         ),
-        ("Keyturn-Runtime", "The workload that calls."),
+        ("Keyturn-Runtime", "The workload that calls.", RUNTIME),
     )
 ]

@@ -6,14 +6,18 @@ from typing import Annotated
 from fastapi import Header
 
 from keyturn.domain.error import RequestMalformed
+from keyturn.http.spelling import Tags
 
 IfMatch = Annotated[
-    str | None,
+    Tags | None,
     Header(alias="If-Match", description="The ETag that was read; 412 where it has moved."),
 ]
 
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
-_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
+# RFC 9110, 8.8.3 and 5.6.1: a tag may hold a comma, and elements of a list may be empty.
+_TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
+_TAGS = re.compile(rf"(?:{_TAG})?[ \t]*(?:,[ \t]*(?:{_TAG})?[ \t]*)*")
+_EACH = re.compile(r'(W/)?"([^"]*)"')
 
 
 def expected_versions(header: str | None) -> frozenset[int] | None:
@@ -23,8 +27,8 @@ def expected_versions(header: str | None) -> frozenset[int] | None:
     """
     if header is None or header.strip() == "*":
         return None
-    tags = [_TAG.fullmatch(part.strip()) for part in header.split(",")]
-    if not all(tags):
+    tags = _EACH.findall(header) if _TAGS.fullmatch(header.strip()) else []
+    if not tags:
         raise RequestMalformed('If-Match takes ETags in double quotes, like `"3"`, or `*`.')
-    strong = [tag.group(2) for tag in tags if tag is not None and tag.group(1) is None]
+    strong = [tag for weak, tag in tags if not weak]
     return frozenset(int(tag) for tag in strong if _VERSION.fullmatch(tag))

@@ -23,11 +23,12 @@ from keyturn.domain.identity import NIL
 from keyturn.domain.instant import DAY
 from keyturn.domain.text import refuse_token
 from keyturn.http.call import Call
+from keyturn.http.spelling import OnceKey
 from keyturn.storage.idempotency import IdempotencyScope, StoredAnswer
 from keyturn.storage.transaction import Writing
 
 IdempotencyKey = Annotated[
-    str | None,
+    OnceKey | None,
     Header(
         alias="Idempotency-Key",
         description="Up to 255 printable characters; the same call sent again with the same key "

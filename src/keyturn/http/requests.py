@@ -14,6 +14,7 @@ from keyturn.http.call import Admitted
 from keyturn.http.guard import GuardedRoute, guard
 from keyturn.http.paging import decode_cursor, encode_cursor, split_page
 from keyturn.http.schema import GivenInstant, Paged, Shown, ShownInstant
+from keyturn.http.spelling import AddressOrBlock, Id, Sought
 from keyturn.services.inspect import list_requests
 from keyturn.storage.requests import RecordedRequest, RequestFilter
 
@@ -57,13 +58,15 @@ class RequestBody(Shown):
 
 
 class RequestsAsked(Paged):
-    key_id: str | None = None
-    request_id: str | None = None
-    runtime: str | None = None
-    ip: str | None = Field(default=None, description="An address or a block of addresses.")
-    path: str | None = Field(default=None, description="The beginning of a path.")
+    key_id: Id | None = None
+    request_id: Sought | None = None
+    runtime: Sought | None = None
+    ip: AddressOrBlock | None = Field(
+        default=None, description="An address or a block of addresses."
+    )
+    path: Sought | None = Field(default=None, description="The beginning of a path.")
     valid: bool | None = None
-    code: str | None = None
+    code: Sought | None = None
     since: GivenInstant | None = None
     until: GivenInstant | None = None
 

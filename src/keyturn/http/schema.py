@@ -13,6 +13,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from keyturn.domain.instant import format_instant, parse_instant
+from keyturn.http.spelling import Cursor
 
 
 def _parse_instant(value: object) -> object:
@@ -77,5 +78,5 @@ class Problem(Shown):
 
 class Paged(Asked):
     limit: Annotated[int, Field(ge=1, le=1_000)] = 100
-    cursor: str | None = None
+    cursor: Cursor | None = None
     count: bool = False

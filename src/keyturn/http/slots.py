@@ -15,27 +15,30 @@ from keyturn.http.guard import GuardedRoute, guard
 from keyturn.http.paging import decode_cursor, encode_cursor, split_page
 from keyturn.http.precondition import IfMatch, expected_versions
 from keyturn.http.schema import Given, Paged, Shown, ShownInstant
+from keyturn.http.spelling import Name, PeriodDays, RuntimeName, SlotSpelling, Sought, Text, Url
 from keyturn.services.define import define_slot
 from keyturn.services.inspect import list_slots, view_slot
 
 router = APIRouter(tags=["slots"], route_class=GuardedRoute)
 
-SLOT_NAME = Path(description="A service and an environment, like `scheduler-prod`.")
+SlotPath = Annotated[
+    SlotSpelling, Path(description="A service and an environment, like `scheduler-prod`.")
+]
 Positive = Annotated[int, Field(ge=1, le=10 * 366 * 86_400)]
 
 
 class GivenRuntime(Given):
-    name: str
+    name: RuntimeName
     max_call_interval_seconds: Positive | None = None
 
 
 class GivenNotes(Given):
     """What may be said of a slot, here and along with a key."""
 
-    owner: str | None = Field(default=None, examples=["payments@example.com"])
-    purpose: str | None = None
-    runbook_url: str | None = None
-    rotation_period_days: int | None = None
+    owner: Name | None = Field(default=None, examples=["payments@example.com"])
+    purpose: Text | None = None
+    runbook_url: Url | None = None
+    rotation_period_days: PeriodDays | None = None
     runtimes: list[GivenRuntime] | None = Field(default=None, max_length=MOST_RUNTIMES)
 
     def notes(self) -> SlotNotes:
@@ -104,9 +107,9 @@ class SlotBody(Shown):
 
 
 class SlotsAsked(Paged):
-    service: str | None = None
-    environment: str | None = None
-    owner: str | None = None
+    service: Sought | None = None
+    environment: Sought | None = None
+    owner: Sought | None = None
 
 
 @router.get(
@@ -141,7 +144,7 @@ def get_slots(request: Request, call: Admitted, asked: Annotated[SlotsAsked, Que
     response_model=SlotBody,
     **guard(Permission.KEYS_READ),
 )
-def get_slot(call: Admitted, slot: Annotated[str, SLOT_NAME]) -> Response:
+def get_slot(call: Admitted, slot: SlotPath) -> Response:
     found = view_slot(call.context, call.caller, call.home(), SlotName.parse(slot))
     return answer(SlotBody.of(found), headers={"ETag": etag(found.version)})
 
@@ -155,7 +158,10 @@ def get_slot(call: Admitted, slot: Annotated[str, SLOT_NAME]) -> Response:
     **guard(Permission.KEYS_WRITE, action="slot.updated"),
 )
 def put_slot(
-    call: Admitted, slot: Annotated[str, SLOT_NAME], body: GivenNotes, if_match: IfMatch = None
+    call: Admitted,
+    slot: SlotPath,
+    body: GivenNotes,
+    if_match: IfMatch = None,
 ) -> Response:
     name = SlotName.parse(slot)
     if name is None:

@@ -29,6 +29,7 @@ from keyturn.http.body import Receive, check_media_type, parse_json
 from keyturn.http.credential import presented_token
 from keyturn.http.desk import Desk
 from keyturn.http.origin import caller_address
+from keyturn.http.spelling import ADDRESS, RUNTIME, SCOPE
 from keyturn.http.tenancy import named_workspace
 from keyturn.services.identify import MALFORMED, Caller, identify, reference
 from keyturn.services.locate import locate_workspace
@@ -49,11 +50,17 @@ class VerifyBody(msgspec.Struct, frozen=True, gc=False):
     """What may be asked. Members that this version does not know are ignored."""
 
     api_key: str
-    scopes: Annotated[list[str], msgspec.Meta(max_length=MOST_SCOPES)] | None = None
+    scopes: (
+        Annotated[
+            list[Annotated[str, msgspec.Meta(extra_json_schema=SCOPE)]],
+            msgspec.Meta(max_length=MOST_SCOPES),
+        ]
+        | None
+    ) = None
     request_id: str | None = None
-    ip: str | None = None
+    ip: Annotated[str, msgspec.Meta(extra_json_schema=ADDRESS)] | None = None
     user_agent: str | None = None
-    runtime: str | None = None
+    runtime: Annotated[str, msgspec.Meta(extra_json_schema=RUNTIME)] | None = None
     environment: str | None = None
     method: str | None = None
     path: str | None = None
@@ -161,7 +168,7 @@ class VerifyEndpoint:
 async def _receive(receive: Receive, headers: Headers) -> tuple[VerifyBody | None, KeyturnError]:
     """The body, or what is wrong with it: told only once the caller is known to have the right."""
     try:
-        return _parsed(await _read(receive), headers)
+        return parse_body(await _read(receive), headers)
     except KeyturnError as error:
         return None, error
 
@@ -177,7 +184,7 @@ async def _read(receive: Receive) -> bytes:
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def _parsed(raw: bytes, headers: Headers) -> tuple[VerifyBody | None, KeyturnError]:
+def parse_body(raw: bytes, headers: Headers) -> tuple[VerifyBody | None, KeyturnError]:
     """The body, or what is wrong with it: told only once the caller is known to have the right."""
     fine = RequestMalformed("The body cannot be read.")
     try:
@@ -185,6 +192,8 @@ def _parsed(raw: bytes, headers: Headers) -> tuple[VerifyBody | None, KeyturnErr
         body = _decode(raw)
         if b"\\" in raw or any(raw.count(member) > 1 for member in _MEMBERS):
             parse_json(raw)
+        if not raw.isascii():
+            raw.decode()  # the decoder does not look into members that it does not know
     except KeyturnError as error:
         return None, error
     except msgspec.ValidationError as error:

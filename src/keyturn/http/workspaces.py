@@ -18,6 +18,7 @@ from keyturn.http.precondition import IfMatch, expected_versions
 from keyturn.http.propagation import propagation
 from keyturn.http.replay import IdempotencyKey, replaying
 from keyturn.http.schema import Given, Paged, Shown, ShownInstant
+from keyturn.http.spelling import Id, Name, NetworkBlock, RuntimeName
 from keyturn.services.inspect import list_workspaces, view_workspace
 from keyturn.services.provision import (
     MOST_NETWORKS,
@@ -35,20 +36,22 @@ ID = Path(description="The workspace's id.")
 
 
 class GivenNetwork(Given):
-    name: str
-    cidrs: Annotated[list[str], Field(max_length=MOST_CIDRS)]
+    name: RuntimeName
+    cidrs: Annotated[
+        list[NetworkBlock], Field(max_length=MOST_CIDRS, json_schema_extra={"minItems": 1})
+    ]
 
     def network(self) -> NamedNetwork:
         return NamedNetwork(name=self.name, cidrs=tuple(self.cidrs))
 
 
 class GivenWorkspace(Given):
-    name: str
+    name: Name
     networks: Annotated[list[GivenNetwork], Field(max_length=MOST_NETWORKS)] | None = None
 
 
 class GivenWorkspaceAmendment(Given):
-    name: str | None = None
+    name: Name | None = None
     status: Literal["active", "suspended"] | None = None
     networks: Annotated[list[GivenNetwork], Field(max_length=MOST_NETWORKS)] | None = None
 
@@ -160,7 +163,7 @@ def get_workspaces(request: Request, call: Admitted, asked: Annotated[Paged, Que
     response_model=WorkspaceBody,
     **guard(OPERATOR),
 )
-def get_workspace(call: Admitted, id: Annotated[str, ID]) -> Response:  # noqa: A002
+def get_workspace(call: Admitted, id: Annotated[Id, ID]) -> Response:  # noqa: A002
     workspace = view_workspace(call.context, call.caller, parse_id(id))
     return answer(WorkspaceBody.of(workspace), headers={"ETag": etag(workspace.version)})
 
@@ -173,7 +176,7 @@ def get_workspace(call: Admitted, id: Annotated[str, ID]) -> Response:  # noqa: 
 )
 def patch_workspace(
     call: Admitted,
-    id: Annotated[str, ID],  # noqa: A002
+    id: Annotated[Id, ID],  # noqa: A002
     body: GivenWorkspaceAmendment,
     if_match: IfMatch = None,
 ) -> Response:

@@ -1,0 +1,76 @@
+"""How texts are spelled, as the OpenAPI document tells it: patterns, formats, bounds.
+
+These only tell. The domain judges, in its own words; what it refuses and JSON Schema can say stands
+here, so that a client, or a generator of calls, knows beforehand. `tests/fuzz` holds the two
+together: a text that the document allows is accepted, one that it forbids is refused.
+"""
+
+from typing import Annotated
+
+from pydantic import WithJsonSchema
+
+from keyturn.domain.permission import Permission
+from keyturn.domain.scope import LONGEST as LONGEST_SCOPE
+from keyturn.domain.slot import LONGEST_PERIOD_DAYS
+from keyturn.domain.text import NAME_LENGTH, TEXT_LENGTH, URL_LENGTH
+
+Keywords = dict[str, object]
+
+# What `keyturn.domain.text` forbids, but for half surrogate pairs, and what it strips. `\s` is
+# another set in JSON Schema than in Python, so each character is named.
+_CONTROLS = r"\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069"
+_SPACES = r"\u0009-\u000d\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+_SEEN = f"[^{_CONTROLS}{_SPACES}]"
+_TEXT = f"^[{_SPACES}]*{_SEEN}(?:[^{_CONTROLS}]*{_SEEN})?[{_SPACES}]*$"
+_HOST = r"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])"
+_URL = rf"^[{_SPACES}]*https?://{_HOST}(?::[0-9]*)?(?:[/?#]{_SEEN}*)?[{_SPACES}]*$"
+
+_SCOPE_PART = "[A-Za-z0-9][A-Za-z0-9._/-]*"
+_SERVICE = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_WHOLE = (Permission.ADMIN, Permission.ACTIVITY_READ)
+_NARROWED = "|".join(one for one in Permission if one not in _WHOLE)
+_SLOTS = r"(?:[a-z0-9][a-z0-9-]{0,80}\*?|\*)"
+
+RUNTIME: Keywords = {"pattern": "^[A-Za-z0-9._:/@-]{1,128}$", "maxLength": 128}
+SCOPE: Keywords = {
+    "pattern": rf"^(?:\*|{_SCOPE_PART}(?::{_SCOPE_PART})*(?::\*)?)$",
+    "maxLength": LONGEST_SCOPE,
+}
+ID: Keywords = {
+    "pattern": "^(?:[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-7][0-9A-Za-z]{21})$"
+}
+# No pattern tells an address; the names of these two formats are our own.
+ADDRESS: Keywords = {"format": "ip", "maxLength": 64}
+NETWORK: Keywords = {"format": "cidr", "maxLength": 64}
+
+
+def _told(keywords: Keywords) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", **keywords})
+
+
+Name = Annotated[str, _told({"pattern": _TEXT, "maxLength": NAME_LENGTH})]
+Text = Annotated[str, _told({"pattern": _TEXT, "maxLength": TEXT_LENGTH})]
+Url = Annotated[str, _told({"pattern": _URL, "maxLength": URL_LENGTH})]
+Service = Annotated[str, _told({"pattern": f"^{_SERVICE}$"})]
+Environment = Annotated[str, _told({"pattern": "^[a-z0-9]{1,16}$"})]
+SlotSpelling = Annotated[str, _told({"pattern": f"^{_SERVICE}-[a-z0-9]{{1,16}}$"})]
+RuntimeName = Annotated[str, _told(RUNTIME)]
+ScopeWord = Annotated[str, _told(SCOPE)]
+PermissionWord = Annotated[
+    str, _told({"pattern": f"^(?:{'|'.join(_WHOLE)}|(?:{_NARROWED})(?:@{_SLOTS})?)$"})
+]
+Id = Annotated[str, _told(ID)]
+NetworkBlock = Annotated[str, _told(NETWORK)]
+AddressOrBlock = Annotated[str, _told(NETWORK)]
+Cursor = Annotated[str, _told({"pattern": "^[A-Za-z0-9_-]+$", "maxLength": 512})]
+# What a list is filtered by: any text that could have been kept.
+Sought = Annotated[str, _told({"pattern": f"^[^{_CONTROLS}]*$"})]
+_TAG = r'(?:W/)?"[!#-~]*"'
+Tags = Annotated[
+    str,
+    _told({"pattern": rf"^(?:\*|{_TAG}(?: *, *{_TAG})*)$", "examples": ["*", '"3"']}),
+]
+OnceKey = Annotated[str, _told({"pattern": "^[!-~]{1,255}$", "maxLength": 255})]
+PeriodDays = Annotated[
+    int, WithJsonSchema({"type": "integer", "minimum": 1, "maximum": LONGEST_PERIOD_DAYS})
+]
