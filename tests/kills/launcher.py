@@ -1,4 +1,6 @@
-"""`keyturn` in a process that kills itself at a named point: `python -m tests.kills.launcher serve`.
+"""`keyturn` in a process that kills itself at a named point.
+
+    KILLS_AT='create/before COMMIT' python -m tests.kills.launcher serve
 
 The product has no hook for this. What passes is heard from outside: SQLAlchemy tells of each
 statement and each commit, and a few functions of the operating system and of the rim are wrapped.
@@ -9,7 +11,9 @@ statement and each commit, and a few functions of the operating system and of th
    until the next request. What comes before the first request is `$KILLS_OPERATION`'s.
 3. What a thread of the background does meanwhile stands under its name:
    `verify/recording: before COMMIT`.
-4. At the point that `$KILLS_AT` names, the process gets SIGKILL. Points that are passed
+4. `$KILLS_DAYS_AGO` sets the clock of the process back, so that what it makes is old.
+5. The product is loaded late: who only names points needs none of it.
+6. At the point that `$KILLS_AT` names, the process gets SIGKILL. Points that are passed
    are written to the file `$KILLS_POINTS`, if it is named.
 """
 
@@ -27,11 +31,10 @@ from typing import Any
 from sqlalchemy import Engine, event
 from sqlalchemy.engine.default import DefaultDialect
 
-from keyturn.http.replay import Replay
-from keyturn.server.edge import Edge
 from tests.cli.programs import settle
 
 KILL_AT = "KILLS_AT"
+DAYS_AGO = "KILLS_DAYS_AGO"
 OPERATION = "KILLS_OPERATION"
 POINTS = "KILLS_POINTS"
 BACKGROUND = ("recording", "watching", "tidying", "holding", "scrubbing", "last")
@@ -107,6 +110,16 @@ def listen() -> None:
     _listen_to_the_database(points)
     _listen_to_the_disk(points)
     _listen_to_the_wire(points)
+    _set_back(int(os.environ.get(DAYS_AGO, "0")))
+
+
+def _set_back(days: int) -> None:
+    if days:
+        from keyturn.ambient import SystemClock
+        from keyturn.domain.instant import DAY
+
+        now = SystemClock.now
+        SystemClock.now = lambda clock: now(clock) - days * DAY  # type: ignore[method-assign,assignment]
 
 
 # --- where it listens ----------------------------------------------------------------------------
@@ -132,7 +145,7 @@ def _listen_to_the_database(points: Points) -> None:
         what = "COMMIT" if getattr(wrote, "anything", False) else "COMMIT of nothing"
         wrote.anything = False
         points.come("before", what)
-        commit(self, connection)
+        commit(self, connection)  # type: ignore[no-untyped-call]
         points.come("after", what)
 
     DefaultDialect.do_commit = do_commit  # type: ignore[method-assign]
@@ -157,7 +170,9 @@ def _listen_to_the_disk(points: Points) -> None:
 
     def open_(path: Any, flags: int, *rest: Any, **named: Any) -> int:
         if not flags & (os.O_WRONLY | os.O_RDWR):
-            return opening(path, flags, *rest, **named)
+            descriptor = opening(path, flags, *rest, **named)
+            names.pop(descriptor, None)
+            return descriptor
         what = f"opening {Path(os.fsdecode(path)).name}"
         points.come("before", what)
         descriptor = opening(path, flags, *rest, **named)
@@ -187,10 +202,14 @@ def _listen_to_the_disk(points: Points) -> None:
         renaming(source, target, **named)
         points.come("after", what)
 
-    os.open, os.write, os.fsync, os.rename = open_, write, fsync, rename
+    for name, function in (("open", open_), ("write", write), ("fsync", fsync), ("rename", rename)):
+        setattr(os, name, function)
 
 
 def _listen_to_the_wire(points: Points) -> None:
+    from keyturn.http.replay import Replay
+    from keyturn.server.edge import Edge
+
     call = Edge.__call__
 
     async def judged(self: Edge, scope: Any, receive: Any, send: Any) -> None:

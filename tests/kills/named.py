@@ -52,7 +52,7 @@ def _belongs(point: str, operation: Operation) -> bool:
 def is_weighty(point: str) -> bool:
     """Whether what stands on the disk, or what the caller knows, is another before and after it:
     to read changes nothing."""
-    return not any(word in point for word in ("SELECT", "of nothing", "BEGIN", "keeping"))
+    return not any(word in point for word in ("SELECT", "of nothing", "BEGIN", "PRAGMA", "keeping"))
 
 
 class NamedKills:

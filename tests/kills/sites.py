@@ -62,13 +62,25 @@ class Site:
     def start(self, **settings: str) -> Server:
         """Starts the server, and waits until it says that it is ready."""
         began = time.monotonic()
-        server = self.place.serve(**settings)
-        while server.call("GET", "/readyz")[0] != 200:
+        self.server = self.place.serve(**settings)
+        self.await_ready(began)
+        return self.server
+
+    def await_ready(self, began: float | None = None, *, working: str | None = None) -> None:
+        """Waits until the server says that it is ready, and, since that may be news of yesterday,
+        answers to the token that is `working`; notes how long that took."""
+        began = time.monotonic() if began is None else began
+        while not self.is_ready(working):
             assert time.monotonic() < began + READY_SECONDS, "it does not become ready"
             time.sleep(0.01)
         self.readiness.append(time.monotonic() - began)
-        self.server = server
-        return server
+
+    def is_ready(self, token: str | None = None) -> bool:
+        """Whether the server says so; with a token, whether it answers it too."""
+        asked = [self.call("GET", "/readyz", None)]
+        if token is not None:
+            asked.append(self.call("GET", "/v1/workspaces", token))
+        return all(reply is not None and reply.status == 200 for reply in asked)
 
     def kill(self) -> None:
         assert self.server is not None
@@ -78,7 +90,7 @@ class Site:
         self,
         method: str,
         path: str,
-        token: str,
+        token: str | None,
         body: object = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply | None:

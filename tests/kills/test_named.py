@@ -1,0 +1,75 @@
+"""`kill -9` at every named point: what was answered is there, and nothing is there by half.
+
+`KILLS=all` takes every point. Else those are left out between which nothing is written, and on
+PostgreSQL, where each costs more, most of the others.
+"""
+
+import os
+
+import pytest
+
+from tests.kills.commands import Command, Init, OperatorsCreate, Start, run_command
+from tests.kills.figures import Figures
+from tests.kills.grounds import Grounds
+from tests.kills.named import NamedKills, is_weighty, survey
+from tests.kills.operations import OPERATIONS, Operation
+
+IS_FULL = os.environ.get("KILLS") == "all"
+LEAST_POINTS = 8
+# Of the many points of `init` nearly all lie in one transaction, in which the tables are made.
+STEPS = {"sqlite": 1, "postgresql": 3}
+INIT_STEP = 8
+_DECISIVE = ("COMMIT", "answer", "half", "renaming")
+
+
+def chosen(points: list[str], step: int) -> list[str]:
+    """All points, or each so-manieth of the weighty ones and all at which much is decided."""
+    if IS_FULL:
+        return points
+    weighty = [point for point in points if is_weighty(point)]
+    assert len(weighty) >= LEAST_POINTS, weighty
+    return [
+        point
+        for number, point in enumerate(weighty)
+        if number % step == 0 or any(word in point for word in _DECISIVE)
+    ]
+
+
+def require_sound(figures: Figures, points: list[str]) -> None:
+    assert figures.faults == []
+    assert figures.kills == figures.points == len(points)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+def test_a_server_killed_at_any_point_of_a_call_leaves_all_of_it_or_nothing(
+    grounds: Grounds, operation: Operation
+) -> None:
+    site, figures = grounds.site(), Figures()
+    points = chosen(survey(site, [operation])[operation.name], STEPS[grounds.engine])
+    NamedKills(site, figures).run(operation, points)
+    require_sound(figures, points)
+    assert figures.restarts > len(points)
+
+
+def require_survival(command: Command, step: int) -> None:
+    figures = Figures()
+    points = chosen(command.survey(), step)
+    run_command(command, points, figures)
+    require_sound(figures, points)
+
+
+def test_init_killed_at_any_point_ends_what_it_had_begun_when_it_is_repeated(
+    grounds: Grounds,
+) -> None:
+    require_survival(Init(grounds.place), INIT_STEP)
+
+
+def test_an_operator_whose_making_was_killed_has_a_whole_token_or_none(grounds: Grounds) -> None:
+    site = grounds.site()
+    site.start()
+    require_survival(OperatorsCreate(site), STEPS[grounds.engine])
+    site.kill()
+
+
+def test_a_start_that_is_killed_while_it_tidies_leaves_a_sound_log(grounds: Grounds) -> None:
+    require_survival(Start(grounds.old_site()), STEPS[grounds.engine])
