@@ -1,0 +1,142 @@
+"""Walking through a page of documentation as its reader does: its blocks pasted into a shell, in a
+bare copy of the project, beside the product that its first block starts.
+
+A `sh` block is run; a `text` block after it is what it shows. Ids, times and the like differ from
+run to run, so both are compared in a form without them.
+"""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+ADDRESS = "http://127.0.0.1:8420"
+PATIENCE_SECONDS = 120
+
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_MARK = "=== the next block ==="
+_VOLATILE = (
+    (re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "<id>"),
+    (re.compile(r"\breq-[0-9A-Za-z]{22}\b"), "<id>"),
+    (re.compile(r"(?<![0-9A-Za-z])[0-9A-Za-z]{22}(?![0-9A-Za-z])"), "<id>"),
+    (re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}"), "<time>"),
+    (re.compile(r"\d{4}-\d{2}-\d{2}"), "<date>"),
+    (re.compile(r"\b\d+ (s|min) ago\b"), "<ago>"),
+    (re.compile(r"\b\d+ signed heads"), "<heads>"),
+    (re.compile(r"\S*/(?=[\w.-]+\.token\b)"), ""),
+    (re.compile(r"[ \t]+"), " "),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A block of a page: what is run, and what the page says that it shows, if it does."""
+
+    script: str
+    shows: str | None
+
+
+def steps(page: Path) -> list[Step]:
+    """The blocks of a page, in order."""
+    found: list[Step] = []
+    for language, content in _BLOCK.findall(page.read_text(encoding="utf-8")):
+        if language == "text" and found:
+            found[-1] = Step(script=found[-1].script, shows=content)
+        elif language == "sh":
+            found.append(Step(script=content, shows=None))
+    return found
+
+
+def settled(text: str) -> list[str]:
+    """The lines of `text` without what differs from run to run."""
+    for pattern, word in _VOLATILE:
+        text = pattern.sub(word, text)
+    return [line.strip() for line in text.strip().splitlines()]
+
+
+def copy_project(folder: Path, *paths: str) -> Path:
+    """What a clone has of these paths: the files of the project, and nothing made since."""
+    folder.mkdir()
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", *paths],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+    )
+    if listed.returncode != 0:
+        pytest.skip(f"not a git checkout: {listed.stderr.strip()}")
+    for name in filter(None, listed.stdout.split("\0")):
+        if (PROJECT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes((PROJECT / name).read_bytes())
+    return folder
+
+
+def reader(checkout: Path) -> dict[str, str]:
+    """The environment of a reader: no setting of Keyturn, and the copy's own `keyturn`."""
+    environment = {name: text for name, text in os.environ.items() if "KEYTURN" not in name}
+    mine = os.pathsep.join(filter(None, (str(checkout / "src"), environment.get("PYTHONPATH"))))
+    path = os.pathsep.join((str(Path(sys.executable).parent), environment["PATH"]))
+    return environment | {"PYTHONPATH": mine, "PATH": path}
+
+
+@contextmanager
+def product(checkout: Path) -> Iterator[str]:
+    """The product as `make run` starts it, on another port by a setting that is documented."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from keyturn.cli import main; main()", "dev"],
+        cwd=checkout,
+        env=reader(checkout) | {"KEYTURN_PORT": str(port)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        yield _awaited(f"http://127.0.0.1:{port}", process)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(15) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def walk(checkout: Path, address: str, blocks: list[Step]) -> list[str]:
+    """What each block shows, in one shell, all of them as they stand but for the address."""
+    script = f"\necho; echo '{_MARK}'\n".join(step.script for step in blocks)
+    run = subprocess.run(
+        ["sh", "-euc", "exec 2>&1\n" + script.replace(ADDRESS, address)],
+        stdin=subprocess.DEVNULL,
+        cwd=checkout,
+        env=reader(checkout),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+    )
+    shown = [part.strip() for part in run.stdout.split(_MARK)]
+    assert run.returncode == 0, shown[-1]
+    return shown
+
+
+def _awaited(address: str, process: "subprocess.Popen[bytes]") -> str:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{address}/readyz"):
+                return address
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.05)
+    process.kill()
+    raise AssertionError(process.communicate()[0].decode())
