@@ -9,7 +9,6 @@ import click
 from keyturn.cli.loading import settings_for
 from keyturn.domain.instant import format_instant
 from keyturn.server.backup import PutBack, back_up, check, put_back, told_loss
-from keyturn.services.preserve import Progress
 from keyturn.services.restore import LossKind, Weighed
 from keyturn.storage.archive import Manifest, Summary
 
@@ -36,7 +35,6 @@ def backup(file: Path, force: bool, without_requests: bool, quiet: bool) -> None
       keyturn backup keyturn.backup
       keyturn backup --without-requests "/backups/keyturn-$(date +%F).backup"
     """
-    _end_cleanly()
     settings = settings_for("production")
     bar = _Bar(quiet)
     made = back_up(
@@ -101,7 +99,6 @@ def restore(
         raise click.UsageError("Choose one: --suspend-keys or --accept-loss.")
     if only_checks and (suspend_keys or accept_loss):
         raise click.UsageError("--check changes nothing; leave the choice away.")
-    _end_cleanly()
     settings = settings_for("production")
     bar = _Bar(quiet)
     if only_checks:
@@ -203,24 +200,30 @@ def _tell_faults(summary: Summary) -> None:
 
 
 class _Bar:
-    """One line on a terminal that says how far it has come; elsewhere, none."""
+    """One line on a terminal that says how far it has come; elsewhere, none. A signal ends the
+    command at its next step, so that nothing is broken off half-way."""
 
     def __init__(self, quiet: bool) -> None:
-        is_shown = not quiet and sys.stderr is not None and sys.stderr.isatty()
+        self._is_shown = not quiet and sys.stderr is not None and sys.stderr.isatty()
         self._width = 0
-        self.progress: Progress | None = self._show if is_shown else None
+        self._is_over = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
 
-    def _show(self, what: str, done: int, total: int) -> None:
-        text = f"{what}: {done:,}" + (f" of {total:,}" if total else "")
-        click.echo("\r" + text.ljust(self._width), nl=False, err=True)
-        self._width = len(text)
+    def progress(self, what: str, done: int, total: int) -> None:
+        if self._is_over:
+            self.clear()
+            raise click.Abort
+        if self._is_shown:
+            text = f"{what}: {done:,}" + (f" of {total:,}" if total else "")
+            click.echo("\r" + text.ljust(self._width), nl=False, err=True)
+            self._width = len(text)
 
     def clear(self) -> None:
         if self._width:
             click.echo("\r" + " " * self._width + "\r", nl=False, err=True)
         self._width = 0
 
-
-def _end_cleanly() -> None:
-    """SIGTERM ends it as Ctrl-C does: without a draft left behind."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    def _stop(self, number: int, _: object) -> None:
+        self._is_over = True
+        signal.signal(number, signal.default_int_handler)  # the second one at once

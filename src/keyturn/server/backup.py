@@ -76,7 +76,7 @@ def back_up(
     then nothing is there that was not before."""
     with opened(settings, patient=True) as house:
         stamp = _stamp(load_root_secret(settings.root_secret_file))
-        # So that it can be known later that nothing was done after the backup, also without a server.
+        # So that it is known later whether anything was done after the backup.
         heads = HeadsFile(settings.heads_file, house.notary)
         heads.recall(house.context.store.memory)
         heads.keep_up(house.context)

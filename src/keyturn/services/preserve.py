@@ -1,6 +1,7 @@
 """Preserving an installation: one consistent view of all its tables, written as a backup."""
 
 from collections.abc import Callable, Collection
+from contextlib import closing
 from dataclasses import dataclass
 from typing import IO
 
@@ -17,7 +18,8 @@ from keyturn.storage.transaction import Reading
 MOST_FAULTS = 1_000
 _STEP = 1_000
 
-# What is being done, how much of it, and of how much.
+# What is being done, how much of it, and of how much (0 where that is not known). What it raises
+# breaks all off.
 Progress = Callable[[str, int, int], None]
 
 
@@ -54,10 +56,11 @@ def preserve(
             if section.table in without:
                 continue
             total = 0 if progress is None else count_rows(transaction.session, section)
-            for done, row in enumerate(read_rows(transaction.session, section), start=1):
-                too_large += not writer.row(row)
-                if progress is not None and (done % _STEP == 0 or done == total):
-                    progress(section.table, done, total)
+            with closing(read_rows(transaction.session, section)) as rows:
+                for done, row in enumerate(rows, start=1):
+                    too_large += not writer.row(row)
+                    if progress is not None and (done % _STEP == 0 or done == total):
+                        progress(section.table, done, total)
         found = attest_within(
             transaction,
             context.clock.now(),

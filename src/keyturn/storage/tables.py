@@ -8,7 +8,7 @@
 3. A row that the tables' own constraints refuse was damage too. It is *left out*, and named.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Integer, LargeBinary, column, func, insert, inspect, select, table, text
@@ -43,8 +43,9 @@ def count_rows(session: Session, section: Section) -> int:
     return int(session.connection.execute(query).scalar_one())
 
 
-def read_rows(session: Session, section: Section) -> Iterator[Sequence[Cell]]:
-    """The table's rows in the order of their key, a page of them in memory at a time."""
+def read_rows(session: Session, section: Section) -> Generator[Sequence[Cell], None, None]:
+    """The table's rows in the order of their key, a page of them in memory at a time. To be closed
+    before the transaction ends."""
     one = metadata.tables[section.table]
     query = select(one).order_by(*one.primary_key.columns).execution_options(yield_per=_PAGE)
     with session.connection.execute(query) as result:
