@@ -164,24 +164,28 @@ def describe(statement: str) -> str:
 
 
 def _listen_to_the_disk(points: Points) -> None:
-    """Files that Keyturn writes itself: the root secret, a token, signed heads, locks."""
+    """Files that Keyturn writes itself in this folder: the root secret, a token, heads, locks."""
     names: dict[int, str] = {}
+    folder = f"{Path.cwd()}/"
     opening, writing, syncing, renaming = os.open, os.write, os.fsync, os.rename
 
     def open_(path: Any, flags: int, *rest: Any, **named: Any) -> int:
-        if not flags & (os.O_WRONLY | os.O_RDWR):
+        place = Path(os.fsdecode(path)).absolute()
+        is_read = not flags & (os.O_WRONLY | os.O_RDWR)
+        if is_read or not str(place).startswith(folder):
             descriptor = opening(path, flags, *rest, **named)
             names.pop(descriptor, None)
             return descriptor
-        what = f"opening {Path(os.fsdecode(path)).name}"
-        points.come("before", what)
+        points.come("before", f"opening {place.name}")
         descriptor = opening(path, flags, *rest, **named)
-        names[descriptor] = Path(os.fsdecode(path)).name
-        points.come("after", what)
+        names[descriptor] = place.name
+        points.come("after", f"opening {place.name}")
         return descriptor
 
     def write(descriptor: int, data: Any) -> int:
-        what = f"writing {names.get(descriptor, 'elsewhere')}"
+        if descriptor not in names:
+            return writing(descriptor, data)
+        what = f"writing {names[descriptor]}"
         points.come("before", what)
         if points.reach("half", what):
             writing(descriptor, bytes(data)[: len(data) // 2])
@@ -191,7 +195,7 @@ def _listen_to_the_disk(points: Points) -> None:
         return written
 
     def fsync(descriptor: int) -> None:
-        what = f"syncing {names.get(descriptor, 'a folder')}"
+        what = f"syncing {names.get(descriptor, 'the folder')}"
         points.come("before", what)
         syncing(descriptor)
         points.come("after", what)
