@@ -1,7 +1,5 @@
 """The judges of a kill are no easier on the product than they say: each planted half is found."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.kills.figures import Figures
@@ -22,7 +20,7 @@ HALVES = {
 
 
 @pytest.fixture
-def stage(grounds: Grounds) -> Iterator[Stage]:
+def stage(grounds: Grounds) -> Stage:
     site = grounds.site()
     site.start()
     stage = open_stage(site)
@@ -30,7 +28,7 @@ def stage(grounds: Grounds) -> Iterator[Stage]:
     server = site.server
     assert server is not None
     server.stop()
-    yield stage
+    return stage
 
 
 @pytest.mark.parametrize("half", HALVES)
