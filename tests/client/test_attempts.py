@@ -75,6 +75,7 @@ REPEATED: dict[str, Callable[[], Call[Any]]] = {
 ONCE: dict[str, Callable[[], Call[Any]]] = {
     "change_key of a version": lambda: change_key("a", version=3, name="b"),
     "define_slot of a version": lambda: define_slot("a", version=3),
+    "define_slot of a new one": lambda: define_slot("a", is_new=True),
     "change_workspace of a version": lambda: change_workspace("a", version=3, name="b"),
 }
 PASSING = (408, 429, 502, 503, 504)

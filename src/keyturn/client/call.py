@@ -102,6 +102,11 @@ def if_match(version: int | None) -> dict[str, str]:
     return {} if version is None else {"If-Match": f'"{version}"'}
 
 
+def if_none(is_new: bool) -> dict[str, str]:
+    """The header by which a thing is made only where there is none."""
+    return {"If-None-Match": "*"} if is_new else {}
+
+
 def once(idempotency_key: str | None) -> dict[str, str]:
     """The header of an idempotency key that the caller chose."""
     if idempotency_key is None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from keyturn.client.call import Call, Listing, body, if_match, query, reading, segment
+from keyturn.client.call import Call, Listing, body, if_match, if_none, query, reading, segment
 from keyturn.client.paging import listing
 from keyturn.client.resources import ExpectedRuntime, Slot
 
@@ -42,13 +42,15 @@ def define_slot(
     rotation_period_days: int | None = None,
     runtimes: Sequence[ExpectedRuntime] | None = None,
     version: int | None = None,
+    is_new: bool = False,
 ) -> Call[Slot]:
     """Makes the slot, or gives it exactly these notes: what is left out is taken away. With a
-    `version`, only that one is changed; else `VersionMoved`."""
+    `version`, only that one is changed, and with `is_new` a slot is only made where there is none;
+    else `VersionMoved`."""
     return Call(
         method="PUT",
         path=f"{_PATH}/{segment(name)}",
-        headers=if_match(version),
+        headers={**if_match(version), **if_none(is_new)},
         content=body(
             owner=owner,
             purpose=purpose,
@@ -56,6 +58,6 @@ def define_slot(
             rotation_period_days=rotation_period_days,
             runtimes=runtimes,
         ),
-        may_repeat=version is None,
+        may_repeat=version is None and not is_new,
         read=_slot,
     )

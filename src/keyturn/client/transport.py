@@ -1,5 +1,8 @@
 """What the HTTP library says and takes, in words and facts of ours."""
 
+import errno
+import os
+
 import httpx2
 
 from keyturn.client.call import Answer
@@ -63,9 +66,18 @@ def _connecting(error: BaseException) -> str:
     while waiting:
         inner = waiting.pop()
         if isinstance(inner, OSError) and inner.strerror:
-            return f"no connection ({inner.strerror})"
+            return f"no connection ({_words(inner)})"
         if isinstance(inner, BaseExceptionGroup):  # one for each of the host's addresses
             waiting += inner.exceptions
         elif inner is not None:
             waiting.append(inner.__cause__ or inner.__context__)
     return "no connection"
+
+
+def _words(error: OSError) -> str:
+    """An event loop puts words of its own beside the system's number; those of a name that is not
+    found, or of TLS, have numbers of their own."""
+    is_systems = type(error) is OSError or isinstance(error, (ConnectionError, TimeoutError))
+    if is_systems and error.errno in errno.errorcode:
+        return os.strerror(error.errno)
+    return str(error.strerror)
