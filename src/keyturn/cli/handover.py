@@ -26,6 +26,9 @@ class Handover:
     gone."""
 
     def __init__(self, target: str | None) -> None:
+        is_closed = getattr(sys.stdout, "name", None) == os.devnull
+        if target == STANDARD_OUTPUT and is_closed:
+            raise click.UsageError("Standard output is closed; say with --output where it can go.")
         if target is None and not sys.stdout.isatty():
             raise click.UsageError(
                 "Standard output is no terminal; say where the token goes with --output FILE, "

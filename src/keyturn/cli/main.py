@@ -79,6 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; gives its exit code."""
+    _open_closed_streams()
     try:
         result = keyturn.main(args=arguments, prog_name="keyturn", standalone_mode=False)
     except CommandFailed as error:
@@ -105,6 +106,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _tell_of_system(error)
     return result if isinstance(result, int) else 0
+
+
+def _open_closed_streams() -> None:
+    """Gives each standard stream that the caller closed (`>&-`) the null device: nothing else that
+    is opened, a database for one, may get its number and be written to."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115  (until the end)
 
 
 def _end(ending: Ending) -> int:
