@@ -83,7 +83,8 @@ def status(as_json: bool) -> None:
         click.echo("  ".join(cells).rstrip())
     if _is_unfinished(found, newest_in_file):
         click.echo(
-            f"A rotation to pepper {newest_in_file} is unfinished. `keyturn pepper rotate` finishes it."
+            f"A rotation to pepper {newest_in_file} is unfinished. "
+            "`keyturn pepper rotate` finishes it."
         )
     if found.damaged:
         _tell_damaged(found.damaged)
