@@ -6,13 +6,14 @@
         made = keyturn.keys.create("scheduler-prod", scopes=["read"])
         verdict = keyturn.verify(presented, scopes=["read"])
 
-`AsyncKeyturn` has the same operations, awaited.
+`AsyncKeyturn` has the same operations, awaited. Both are loaded when they are asked for, and the
+HTTP library with them: the command line knows the errors without it.
 """
 
-from keyturn.client.asynchronous import AsyncKeyturn
+from typing import TYPE_CHECKING
+
 from keyturn.client.attempts import NO_RETRY, RetryPolicy
 from keyturn.client.binding import AsyncPages, Pages
-from keyturn.client.blocking import Keyturn
 from keyturn.client.call import Page
 from keyturn.client.errors import (
     ApiError,
@@ -59,6 +60,22 @@ from keyturn.client.resources import (
     Workspace,
 )
 from keyturn.domain.token import Token
+
+if TYPE_CHECKING:
+    from keyturn.client.asynchronous import AsyncKeyturn
+    from keyturn.client.blocking import Keyturn
+else:
+
+    def __getattr__(name: str) -> object:
+        match name:
+            case "Keyturn":
+                from keyturn.client import blocking as home
+            case "AsyncKeyturn":
+                from keyturn.client import asynchronous as home
+            case _:
+                raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(home, name)
+
 
 __all__ = [
     "NO_RETRY",

@@ -12,7 +12,6 @@
 import math
 from dataclasses import dataclass
 from datetime import UTC
-from email.utils import parsedate_to_datetime
 
 from keyturn.client.call import Answer
 from keyturn.client.errors import ConfigurationFault
@@ -77,6 +76,9 @@ class Attempts:
         told = answer.headers.get("retry-after", "").strip()
         if told.isascii() and told.isdecimal():
             return min(float(told), _LONGEST_TOLD_SECONDS)
+        # Loaded where it is needed: it would be a good part of the whole client's import.
+        from email.utils import parsedate_to_datetime
+
         try:
             moment = parsedate_to_datetime(told)
             if moment.tzinfo is None:  # such a date is in GMT, whatever the zone of this machine

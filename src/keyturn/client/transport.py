@@ -78,6 +78,7 @@ def _words(error: OSError) -> str:
     """An event loop puts words of its own beside the system's number; those of a name that is not
     found, or of TLS, have numbers of their own."""
     is_systems = type(error) is OSError or isinstance(error, (ConnectionError, TimeoutError))
-    if is_systems and error.errno in errno.errorcode:
-        return os.strerror(error.errno)
+    number = error.errno or 0
+    if is_systems and number in errno.errorcode:
+        return os.strerror(number)
     return str(error.strerror)
