@@ -310,7 +310,8 @@ def _cell(value: object) -> Cell:
             return value
         case {"base64": str(text)}:
             return base64.b64decode(text, validate=True)
-    raise TypeError("no cell")
+        case _:
+            raise TypeError("no cell")
 
 
 def _parsed(line: bytes) -> object:
