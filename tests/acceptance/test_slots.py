@@ -122,6 +122,15 @@ def test_slots_honour_etags_too(home: Workspace) -> None:
     expect(home.admin.get("/v1/slots/b-prod"), 404, "slot.unknown")
 
 
+def test_a_slot_may_be_made_only_where_there_is_none(home: Workspace) -> None:
+    expect(home.admin.put("/v1/slots/a-prod", NOTES, If_None_Match="*"), 201)
+    expect(home.admin.put("/v1/slots/a-prod", {}, If_None_Match="*"), 412, "version.moved")
+    both = home.admin.put("/v1/slots/a-prod", {}, If_None_Match="*", If_Match='"1"')
+    expect(both, 412, "version.moved")
+    expect(home.admin.put("/v1/slots/b-prod", {}, If_None_Match='"1"'), 400, "request.malformed")
+    assert expect(home.admin.get("/v1/slots/a-prod"), 200)["version"] == 1
+
+
 def test_nobody_changes_the_slot_of_a_key_that_is_wider_than_his_own(home: Workspace) -> None:
     wide = home.admin.create(name="boss-prod", permissions=["admin"], owner="boss@example.com")
     narrow = home.holder("keys:write", "keys:read")

@@ -52,7 +52,7 @@ EXCUSES = (
     Excuse(code="version.moved", reason="If-Match may name another version than there is"),
     Excuse(
         code="request.malformed",
-        detail="If-Match takes ETags.*",
+        detail="If-(Match takes ETags|None-Match takes).*",
         reason="Schemathesis makes up If-Match by itself and takes no pattern for it",
     ),
     Excuse(pointer="/cursor", reason="a cursor is opaque: only the page before gives one"),

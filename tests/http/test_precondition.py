@@ -1,4 +1,5 @@
-"""`If-Match`: exactly the versions that were read, and nothing that only looks like one."""
+"""`If-Match`: exactly the versions that were read, and nothing that only looks like one.
+`If-None-Match`: none at all."""
 
 import pytest
 from hypothesis import given
@@ -6,7 +7,7 @@ from hypothesis import strategies as st
 
 from keyturn.domain.error import RequestMalformed
 from keyturn.http.answer import etag
-from keyturn.http.precondition import expected_versions
+from keyturn.http.precondition import NO_VERSION, expected_versions, makeable_versions
 
 
 @given(st.lists(st.integers(1, 2**53), min_size=1, max_size=5))
@@ -50,3 +51,16 @@ def test_any_header_is_read_or_refused(header: str) -> None:
     except RequestMalformed:
         return
     assert versions is None or all(version > 0 for version in versions)
+
+
+def test_a_star_in_if_none_match_takes_no_version_that_there_is() -> None:
+    assert makeable_versions(None, None) is None
+    assert makeable_versions(None, frozenset({3})) == frozenset({3})
+    assert makeable_versions(" * ", None) == frozenset({NO_VERSION})
+    assert makeable_versions("*", frozenset({3})) == frozenset()
+
+
+@pytest.mark.parametrize("header", ["", '"1"', "**", '*, "1"'])
+def test_another_if_none_match_is_malformed(header: str) -> None:
+    with pytest.raises(RequestMalformed, match="If-None-Match"):
+        makeable_versions(header, None)

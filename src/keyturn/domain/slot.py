@@ -6,6 +6,7 @@ from typing import Self
 from uuid import UUID
 
 from keyturn.domain.error import RequestInvalid
+from keyturn.domain.runtime import check_runtime
 from keyturn.domain.text import TEXT_LENGTH, check_text, check_url
 from keyturn.domain.token import OPERATOR_ENVIRONMENT
 
@@ -27,6 +28,7 @@ DEFAULT_ENVIRONMENT = "default"
 SERVICE_LENGTH = 63
 LONGEST_PERIOD_DAYS = 3_650
 MOST_RUNTIMES = 256
+LONGEST_CALL_INTERVAL_SECONDS = 10 * 366 * 86_400
 
 _SERVICE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _ENVIRONMENT = re.compile(r"[a-z0-9]{1,16}", re.ASCII)
@@ -92,6 +94,19 @@ class ExpectedRuntime:
 
     name: str
     max_call_interval_seconds: int | None
+
+
+def check_expected(
+    runtimes: tuple[ExpectedRuntime, ...], pointer: str = "/runtimes"
+) -> tuple[ExpectedRuntime, ...]:
+    """Raises `RequestInvalid` unless a slot can expect these."""
+    if len(runtimes) > MOST_RUNTIMES:
+        raise RequestInvalid.at(pointer, f"There may be at most {MOST_RUNTIMES} runtimes.")
+    if len({one.name for one in runtimes}) != len(runtimes):
+        raise RequestInvalid.at(pointer, "Each runtime is named once.")
+    for index, one in enumerate(runtimes):
+        check_runtime(one.name, f"{pointer}/{index}/name")
+    return runtimes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

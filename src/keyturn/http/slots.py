@@ -7,13 +7,25 @@ from pydantic import Field
 
 from keyturn.domain.error import RequestInvalid
 from keyturn.domain.permission import Permission
-from keyturn.domain.runtime import check_runtime
-from keyturn.domain.slot import MOST_RUNTIMES, ExpectedRuntime, Slot, SlotName, SlotNotes
+from keyturn.domain.slot import (
+    LONGEST_CALL_INTERVAL_SECONDS,
+    MOST_RUNTIMES,
+    ExpectedRuntime,
+    Slot,
+    SlotName,
+    SlotNotes,
+    check_expected,
+)
 from keyturn.http.answer import answer, answer_list, etag
 from keyturn.http.call import Admitted
 from keyturn.http.guard import GuardedRoute, guard
 from keyturn.http.paging import decode_cursor, encode_cursor, split_page
-from keyturn.http.precondition import IfMatch, expected_versions
+from keyturn.http.precondition import (
+    IfMatch,
+    IfNoneMatch,
+    expected_versions,
+    makeable_versions,
+)
 from keyturn.http.schema import Given, Paged, Shown, ShownInstant
 from keyturn.http.spelling import Name, PeriodDays, RuntimeName, SlotSpelling, Sought, Text, Url
 from keyturn.services.define import define_slot
@@ -24,7 +36,7 @@ router = APIRouter(tags=["slots"], route_class=GuardedRoute)
 SlotPath = Annotated[
     SlotSpelling, Path(description="A service and an environment, like `scheduler-prod`.")
 ]
-Positive = Annotated[int, Field(ge=1, le=10 * 366 * 86_400)]
+Positive = Annotated[int, Field(ge=1, le=LONGEST_CALL_INTERVAL_SECONDS)]
 
 
 class GivenRuntime(Given):
@@ -52,16 +64,11 @@ class GivenNotes(Given):
 
 
 def _expected(runtimes: list[GivenRuntime]) -> tuple[ExpectedRuntime, ...]:
-    if len(runtimes) > MOST_RUNTIMES:
-        raise RequestInvalid.at("/runtimes", f"There may be at most {MOST_RUNTIMES} runtimes.")
-    if len({one.name for one in runtimes}) != len(runtimes):
-        raise RequestInvalid.at("/runtimes", "Each runtime is named once.")
-    return tuple(
-        ExpectedRuntime(
-            name=check_runtime(one.name, f"/runtimes/{index}/name"),
-            max_call_interval_seconds=one.max_call_interval_seconds,
+    return check_expected(
+        tuple(
+            ExpectedRuntime(name=one.name, max_call_interval_seconds=one.max_call_interval_seconds)
+            for one in runtimes
         )
-        for index, one in enumerate(runtimes)
     )
 
 
@@ -162,13 +169,14 @@ def put_slot(
     slot: SlotPath,
     body: GivenNotes,
     if_match: IfMatch = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     name = SlotName.parse(slot)
     if name is None:
         raise RequestInvalid.at(
             "/slot", "A slot is a service and an environment, like `scheduler-prod`."
         )
-    expected = expected_versions(if_match)
+    expected = makeable_versions(if_none_match, expected_versions(if_match))
     defined = define_slot(
         call.context, call.act, call.home(), name, body.notes(), expected=expected
     )

@@ -70,6 +70,7 @@ Tags = Annotated[
     str,
     _told({"pattern": rf"^(?:\*|{_TAG}(?: *, *{_TAG})*)$", "examples": ["*", '"3"']}),
 ]
+Star = Annotated[str, _told({"pattern": r"^\*$", "examples": ["*"]})]
 OnceKey = Annotated[str, _told({"pattern": "^[!-~]{1,255}$", "maxLength": 255})]
 PeriodDays = Annotated[
     int, WithJsonSchema({"type": "integer", "minimum": 1, "maximum": LONGEST_PERIOD_DAYS})
