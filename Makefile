@@ -5,13 +5,16 @@ MAKEFLAGS += --no-print-directory
 SHELL = /bin/sh
 ARGS =
 
-.PHONY: help run test lint format lock clean server-environment dev-environment
+.PHONY: help run demo test lint format lock clean server-environment dev-environment
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
 
 run: server-environment ## Run the whole product here: embedded SQLite, one process (Ctrl-C ends it)
 	@exec .venv/bin/keyturn dev $(ARGS)
+
+demo: server-environment ## See a key rotated and another revoked, on live traffic
+	@exec .venv/bin/keyturn demo $(ARGS)
 
 test: dev-environment ## Run the tests; ARGS="-k rotation -n0" goes to pytest
 	@.venv/bin/python -m pytest $(ARGS)

@@ -65,6 +65,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     revocation_ms: float
     sent_after_revocation: int
     accepted_after_revocation: int
+    last_accepted_sent_ms: float | None
     last_acceptance_ms: float | None
     first_refusal_ms: float | None
     found_in_log: int
@@ -111,6 +112,7 @@ def measure(evidence: Evidence) -> Figures:
         revocation_ms=_ms(revocation.answered_at - revocation.asked_at),
         sent_after_revocation=len(after),
         accepted_after_revocation=sum(entry.is_served for entry in after),
+        last_accepted_sent_ms=_since(revocation, max((e.sent_at for e in accepted), default=None)),
         last_acceptance_ms=_since(revocation, max((e.answered_at for e in accepted), default=None)),
         first_refusal_ms=_since(revocation, min((e.answered_at for e in denied), default=None)),
         found_in_log=found,

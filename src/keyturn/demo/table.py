@@ -79,13 +79,13 @@ def _of_revocation(figures: Figures) -> list[Line]:
             must_hold=False,
         ),
         Line(
-            title="Last acceptance seen by the worker",
-            value=moment(figures.last_acceptance_ms),
+            title="Last accepted request, sent / answered",
+            value=_moments(figures.last_accepted_sent_ms, figures.last_acceptance_ms),
             must_hold=False,
         ),
         Line(
-            title="First refusal seen by the worker",
-            value=moment(figures.first_refusal_ms),
+            title="First refusal",
+            value=_moments(figures.first_refusal_ms),
             must_hold=False,
         ),
     ]
@@ -113,11 +113,12 @@ def _of_log(figures: Figures) -> list[Line]:
     ]
 
 
-def moment(ms: float | None) -> str:
-    """A moment relative to the revocation's answer, in words."""
-    if ms is None:
-        return "never"
-    return f"{abs(ms):.1f} ms {'before' if ms < 0 else 'after'} its answer"
+def _moments(*moments_ms: float | None) -> str:
+    """Moments relative to the revocation's answer, in words."""
+    return " / ".join(
+        "never" if ms is None else f"{abs(ms):.1f} ms {'before' if ms < 0 else 'after'}"
+        for ms in moments_ms
+    )
 
 
 def _requests(number: int) -> str:

@@ -115,7 +115,7 @@ def tell_end(console: Console, figures: Figures) -> None:
 
 def _traffic(tallies: Mapping[str, Tally]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("service")
+    table.add_column("service", no_wrap=True, min_width=9)
     for title in ("served", "refused", "failed"):
         table.add_column(title, justify="right")
     for name, one in tallies.items():

@@ -1,0 +1,207 @@
+"""`keyturn demo`, whole: real processes, real HTTP, and figures that can be wrong."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import sys
+import termios
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from keyturn.client import Keyturn
+from keyturn.demo.figures import Figures
+from keyturn.demo.journal import Entry
+from keyturn.domain.redaction import holds_shape
+from tests.cli.programs import PROGRAM
+from tests.demo.conftest import Perform
+from tests.demo.performance import Performance
+
+ADDRESS = re.compile(r"It listens on (http://127\.0\.0\.1:\d+)")
+# A line ends, or is gone back to and written anew.
+LINE_END = re.compile(rb"\r|\n|\x1b\[1A|\x1b\[2K")
+CONTROL = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
+ROTATION = 4
+ALL = {"keyturn", "publishing", "scheduler", "worker", "admin"}
+
+
+def client(performance: Performance) -> Keyturn:
+    """The story's own Keyturn, as its operator sees it."""
+    found = ADDRESS.search(performance.output)
+    assert found is not None
+    token_file = performance.home / "keyturn" / "operator.token"
+    return Keyturn(found[1], api_key_file=token_file)
+
+
+# --- it goes well ---------------------------------------------------------------------------------
+
+
+def test_for_programs_it_prints_the_figures_alone_and_all_are_right(perform: Perform) -> None:
+    performance = perform("--json")
+    assert performance.wait() == 0, performance.errors
+    told = json.loads(performance.output)
+    assert told["faults"] == []
+    figures = msgspec.convert(told, Figures)
+    assert figures.served > 0
+    assert figures.sent == sum(one.sent for one in figures.services.values())
+    assert (figures.failed_during_rotation, figures.failed_otherwise) == (0, 0)
+    assert figures.sent_during_rotation > 0
+    assert figures.accepted_after_revocation == 0
+    assert figures.sent_after_revocation > 0
+    assert figures.found_in_log == figures.agreeing_with_log == figures.sent
+    assert figures.unknown_in_log == 0
+    assert figures.last_accepted_sent_ms is not None
+    assert figures.last_accepted_sent_ms < 0
+    assert figures.services["worker"].refused > 0
+    assert figures.services["scheduler"].served == figures.services["scheduler"].sent
+    assert figures.services["admin"].served == figures.services["admin"].sent > 0
+    assert performance.leaves_nothing()
+
+
+def test_without_a_terminal_it_is_plain_lines_and_what_it_keeps_bears_it_out(
+    perform: Perform,
+) -> None:
+    performance = perform("--keep")
+    assert performance.wait() == 0, performance.errors
+    output = performance.output
+    assert "\x1b" not in output
+    assert output.rstrip().endswith("Every figure is as it must be.")
+    for step in ("Create: ", "Deploy: ", "Watch: ", "Revoke: the old key is dead (complete;"):
+        assert step in output
+    assert f"Kept, with the tokens in it: {performance.home}" in performance.errors
+    journals = [
+        msgspec.json.decode(line, type=Entry)
+        for journal in performance.home.glob("*.jsonl")
+        for line in journal.read_bytes().splitlines()
+    ]
+    assert len({one.request_id for one in journals}) == len(journals)
+    found = re.search(r"Requests served / sent\s+([\d,]+) / ([\d,]+)", output)
+    assert found is not None
+    served = sum(one.is_served for one in journals)
+    assert found.groups() == (f"{served:,}", f"{len(journals):,}")
+    assert performance.processes() == {}
+
+
+def test_no_token_leaves_its_private_file(perform: Perform) -> None:
+    performance = perform("--keep")
+    performance.await_chapter(ROTATION)
+    commands = [
+        Path(f"/proc/{number}/{part}").read_text(errors="replace")
+        for number in performance.processes().values()
+        for part in ("cmdline", "environ")
+        if Path("/proc").is_dir()
+    ]
+    assert performance.wait() == 0
+    told = [performance.output, performance.errors, *commands]
+    holding = set()
+    for file in performance.home.rglob("*"):
+        if file.is_file() and holds_shape(file.read_text(errors="replace")):
+            holding.add(str(file.relative_to(performance.home)))
+            assert file.stat().st_mode & 0o777 == 0o600
+    assert not any(holds_shape(text) for text in told)
+    services = ("scheduler", "worker", "admin", "publishing")
+    assert holding == {"keyturn/operator.token", *(f"keys/{name}.token" for name in services)}
+    assert performance.home.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("columns", [30, 100])
+def test_on_a_terminal_it_keeps_to_its_width(columns: int, tmp_path: Path) -> None:
+    child, terminal = pty.fork()
+    if child == 0:
+        for name in ("COLUMNS", "LINES", "NO_COLOR"):
+            os.environ.pop(name, None)
+        os.environ |= {"TMPDIR": str(tmp_path), "TERM": "xterm-256color"}
+        os.execv(sys.executable, [*PROGRAM, "demo", "--seconds", "6"])
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    shown = b""
+    while chunk := _read(terminal):
+        shown += chunk
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, shown
+    assert b"\x1b[" in shown
+    lines = [CONTROL.sub(b"", line).decode() for line in LINE_END.split(shown)]
+    assert max(len(line) for line in lines) <= columns
+    assert "Every figure is as it must be." in " ".join(filter(None, map(str.strip, lines)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65_536)
+    except OSError:  # Linux says so once the other end is closed
+        return b""
+
+
+# --- it goes wrong --------------------------------------------------------------------------------
+
+
+def test_a_request_that_fails_during_the_rotation_is_told_and_ends_it_with_1(
+    perform: Perform,
+) -> None:
+    performance = perform()
+    performance.await_chapter(ROTATION)
+    with client(performance) as keyturn:
+        (admin,) = keyturn.keys.list(service="admin")
+        keyturn.keys.suspend(admin.id)
+    assert performance.wait() == 1
+    found = re.search(r"Failed during the rotation +([\d,]+) of [\d,]+ +WRONG", performance.output)
+    assert found is not None, performance.output
+    assert int(found[1]) > 0
+    assert "failed during the rotation; none may." in performance.output
+    assert "Every figure is as it must be." not in performance.output
+    assert performance.leaves_nothing()
+
+
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_a_process_that_dies_is_named_and_ends_the_story(name: str, perform: Perform) -> None:
+    performance = perform()
+    performance.await_chapter(ROTATION)
+    running = performance.processes()
+    assert running.keys() == ALL
+    os.kill(running[name], signal.SIGKILL)
+    assert performance.wait() == 1
+    assert performance.errors.startswith("keyturn: The demonstration cannot go on: ")
+    assert "Traceback" not in performance.errors
+    assert performance.leaves_nothing()
+
+
+def test_ctrl_c_ends_it_all_with_130(perform: Perform) -> None:
+    performance = perform()
+    performance.await_chapter(ROTATION)
+    assert performance.processes().keys() == ALL
+    performance.process.send_signal(signal.SIGINT)
+    assert performance.wait() == 130
+    assert performance.errors.strip() == "Interrupted."
+    assert performance.leaves_nothing()
+
+
+def test_ctrl_c_while_it_starts_leaves_nothing_either(perform: Perform) -> None:
+    performance = perform()
+    performance.await_chapter(1)
+    performance.process.send_signal(signal.SIGINT)
+    assert performance.wait() == 130
+    assert performance.leaves_nothing()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_a_death_of_the_teller_leaves_no_process_and_no_token(
+    number: signal.Signals, perform: Perform
+) -> None:
+    performance = perform()
+    performance.await_chapter(ROTATION)
+    assert performance.processes().keys() == ALL
+    performance.process.send_signal(number)
+    assert performance.wait() == -number
+    assert performance.leaves_nothing()
+
+
+def test_a_time_that_is_too_short_to_show_anything_is_refused(perform: Perform) -> None:
+    performance = perform("--seconds", "5")
+    assert performance.wait() == 2
+    assert "--seconds" in performance.errors
+    assert performance.leaves_nothing()

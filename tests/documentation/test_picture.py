@@ -1,0 +1,63 @@
+"""The picture of the demonstration needs nothing from elsewhere, and shows the table as it is."""
+
+import re
+from html import unescape
+from pathlib import Path
+from xml.etree import ElementTree
+
+from keyturn.demo.figures import Chapter, Figures
+from keyturn.demo.table import lines
+
+PROJECT = Path(__file__).parents[2]
+PICTURE = (PROJECT / "docs" / "images" / "demo.svg").read_text(encoding="utf-8")
+SPACE = "http://www.w3.org/2000/svg"
+ANY = Figures(
+    services={},
+    sent=2,
+    served=1,
+    sent_during_rotation=1,
+    failed_during_rotation=0,
+    failed_otherwise=0,
+    revocation_ms=1.0,
+    sent_after_revocation=1,
+    accepted_after_revocation=0,
+    last_accepted_sent_ms=-1.0,
+    last_acceptance_ms=-1.0,
+    first_refusal_ms=1.0,
+    found_in_log=2,
+    unknown_in_log=0,
+    agreeing_with_log=2,
+    median_ms=1.0,
+    p99_ms=1.0,
+    chapters=[Chapter("rotation", 1.0)],
+)
+
+
+def test_it_is_shown_by_the_readme() -> None:
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    assert re.search(r"!\[[^\]]+\]\(docs/images/demo\.svg\)", readme)
+
+
+def test_it_loads_nothing_and_runs_nothing() -> None:
+    tree = ElementTree.fromstring(PICTURE)
+    assert {element.tag.removeprefix(f"{{{SPACE}}}") for element in tree.iter()} <= {
+        "svg", "title", "style", "defs", "clipPath", "rect", "circle", "g", "text",
+    }  # fmt: skip
+    assert "://" not in PICTURE.replace(SPACE, "")
+    assert "@" not in PICTURE
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", PICTURE))
+
+
+def test_each_clip_that_it_names_is_there() -> None:
+    tree = ElementTree.fromstring(PICTURE)
+    ids = {element.get("id") for element in tree.iter() if element.get("id")}
+    assert {target.lstrip("#") for target in re.findall(r"url\(([^)]*)\)", PICTURE)} <= ids
+
+
+def test_it_shows_each_figure_of_the_table_and_that_it_holds() -> None:
+    text = re.sub(r"<[^>]+>", " ", unescape(PICTURE)).replace("\N{NO-BREAK SPACE}", " ")
+    for line in lines(ANY):
+        assert line.title in text, line.title
+    assert "WRONG" not in text
+    assert text.count(" ok ") == sum(line.must_hold for line in lines(ANY))
+    assert "Every figure is as it must be." in text
