@@ -28,6 +28,9 @@ COMMANDS = lazy_group(
     slots=Lazy(
         "keyturn.cli.slots:slots", "Services in environments: owner, purpose, runbook.", _CALLS
     ),
+    apply=Lazy(
+        "keyturn.cli.apply:apply", "Many slots from one file: plan, apply, drift.", _CALLS
+    ),
     verify=Lazy("keyturn.cli.verify:verify", "May this token do this now?", _CALLS),
     requests=Lazy("keyturn.cli.requests:requests", "What was done with keys.", _CALLS),
     usage=Lazy("keyturn.cli.usage:usage", "How a key was used, over time and by whom.", _CALLS),

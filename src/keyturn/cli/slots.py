@@ -74,6 +74,36 @@ def set_(client: Keyturn, output: Output, slot: str, version: int | None, notes:
     _show(output, client.slots.define(slot, version=version, **notes))
 
 
+@slots.command()
+@click.option("--service")
+@click.option("--environment")
+@click.option("--owner")
+@calling
+def export(
+    client: Keyturn,
+    output: Output,
+    service: str | None,
+    environment: str | None,
+    owner: str | None,
+) -> None:
+    """Write all slots in the form that `keyturn apply` takes, sorted.
+
+    \b
+    Examples:
+      keyturn slots export > slots.yaml
+      keyturn slots export --owner payments@example.com > payments.yaml
+    """
+    from keyturn.cli.slot_yaml import exported, yaml_lines
+
+    found = client.slots.list(service=service, environment=environment, owner=owner, limit=1_000)
+    slots_by_name = exported(found)
+    if output.as_json:
+        output.json({"slots": slots_by_name})
+        return
+    for line in slots_by_name if output.is_quiet else yaml_lines(slots_by_name):
+        click.echo(line)
+
+
 def _show(output: Output, slot: Slot) -> None:
     if output.as_json:
         output.json(slot)

@@ -10,7 +10,7 @@ from keyturn.domain.instant import parse_instant
 
 _MICROSECONDS = 1_000_000
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-_SPAN = re.compile(r"([1-9]\d{0,5})([smhdw])")
+_SPAN = re.compile(r"([1-9]\d{0,5})([smhdw])", re.ASCII)
 
 
 class When(click.ParamType[datetime]):
@@ -27,14 +27,19 @@ class When(click.ParamType[datetime]):
         if isinstance(value, datetime):
             return value
         text = str(value)
-        span = _SPAN.fullmatch(text)
+        seconds = seconds_of(text)
         try:
-            if span is not None:
-                seconds = int(span.group(1)) * _UNITS[span.group(2)]
+            if seconds is not None:
                 return now() + timedelta(seconds=self._sign * seconds)
             return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=parse_instant(text))
         except (ValueError, OverflowError):
             self.fail("This takes 90d, 12h, 30m, or a time like 2027-01-31T12:00:00Z.", param, ctx)
+
+
+def seconds_of(text: str) -> int | None:
+    """The seconds of a span like `90d` or `26h`, None where it is none."""
+    span = _SPAN.fullmatch(text)
+    return None if span is None else int(span.group(1)) * _UNITS[span.group(2)]
 
 
 AHEAD = When(1)
