@@ -24,6 +24,8 @@ from keyturn.demo.leash import when_released
 PROGRAM = "from keyturn.demo.publishing import main; main()"
 KEPT_ARTICLES = 20
 MOST_ARTICLES = 1_000
+# Longer than any service pauses: none sends on a connection that is being closed.
+KEEP_ALIVE_SECONDS = 600
 
 _FORBIDDEN = frozenset({"scope_denied", "network_denied", "browser_denied"})
 
@@ -107,7 +109,12 @@ def main() -> None:
     app = Starlette(routes=Publishing(keyturn).routes, lifespan=lifespan)
     server = uvicorn.Server(
         uvicorn.Config(
-            app, lifespan="on", log_level="warning", access_log=False, timeout_graceful_shutdown=2
+            app,
+            lifespan="on",
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=2,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
         )
     )
 

@@ -78,15 +78,13 @@ def _of_revocation(figures: Figures) -> list[Line]:
             value=f"{figures.revocation_ms:.1f} ms",
             must_hold=False,
         ),
-        Line(
-            title="Last accepted request, sent / answered",
-            value=_moments(figures.last_accepted_sent_ms, figures.last_acceptance_ms),
-            must_hold=False,
-        ),
-        Line(
-            title="First refusal",
-            value=_moments(figures.first_refusal_ms),
-            must_hold=False,
+        *(
+            Line(title=title, value=_moment(ms), must_hold=False)
+            for title, ms in (
+                ("Last accepted request sent", figures.last_accepted_sent_ms),
+                ("Last acceptance received", figures.last_acceptance_ms),
+                ("First refusal received", figures.first_refusal_ms),
+            )
         ),
     ]
 
@@ -113,12 +111,9 @@ def _of_log(figures: Figures) -> list[Line]:
     ]
 
 
-def _moments(*moments_ms: float | None) -> str:
-    """Moments relative to the revocation's answer, in words."""
-    return " / ".join(
-        "never" if ms is None else f"{abs(ms):.1f} ms {'before' if ms < 0 else 'after'}"
-        for ms in moments_ms
-    )
+def _moment(ms: float | None) -> str:
+    """A moment relative to the revocation's answer, the line above."""
+    return "never" if ms is None else f"{abs(ms):.1f} ms {'before' if ms < 0 else 'after'} that"
 
 
 def _requests(number: int) -> str:

@@ -97,7 +97,7 @@ def tell_end(console: Console, figures: Figures) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     table.add_column("Figure", overflow="fold")
     table.add_column("", overflow="fold")
-    table.add_column("", overflow="fold")
+    table.add_column("", no_wrap=True)
     for line in lines(figures):
         verdict = Text("")
         if line.must_hold:
