@@ -34,7 +34,7 @@ def plan_lines(drift: Drift, width: int | None) -> Iterator[str]:
             if is_narrow:
                 first = rest = _INDENT
             yield from _wrapped(text, width, first, rest)
-    yield _summary(drift)
+    yield from _wrapped(_summary(drift), width, "", "")
     if drift.not_in_file:
         names = "Not in the file, and left as they are: " + ", ".join(drift.not_in_file)
         yield from _wrapped(names + ".", width, "", "")
