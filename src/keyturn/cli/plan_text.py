@@ -98,7 +98,8 @@ def _told(change: SlotChange) -> list[str]:
 
 def _summary(drift: Drift) -> str:
     if not drift.changes:
-        return f"No difference: {plural(drift.unchanged, 'slot')} as the file says."
+        verb = "is" if drift.unchanged == 1 else "are"
+        return f"No difference: {plural(drift.unchanged, 'slot')} {verb} as the file says."
     return (
         f"{drift.made:,} to make, {drift.changed:,} to change, {drift.unchanged:,} unchanged, "
         f"{len(drift.not_in_file):,} not in the file."
