@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +25,26 @@ PROJECT = Path(__file__).parents[2]
 ADDRESS = "http://127.0.0.1:8420"
 PATIENCE_SECONDS = 120
 
-_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^ *```(\w+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+_TYPED = re.compile(r"^\$ (.*)$", re.MULTILINE)
 _MARK = "=== the next block ==="
+# A reader lets a server run in another terminal; here it is asked to end once it serves.
+_SERVE = """keyturn() {
+  if [ "$1" = serve ]; then
+    : >serve.out
+    KEYTURN_PORT=0 command keyturn serve >serve.out 2>serve.err &
+    served=$!
+    while ! grep -q serves serve.out; do
+      kill -0 $served || { cat serve.err; return 1; }
+      sleep 0.1
+    done
+    kill -TERM $served
+    wait $served
+    rm serve.out serve.err
+  else
+    command keyturn "$@"
+  fi
+}"""
 _VOLATILE = (
     (re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "<id>"),
     (re.compile(r"\breq-[0-9A-Za-z]{22}\b"), "<id>"),
@@ -56,6 +74,8 @@ def steps(page: Path) -> list[Step]:
             found[-1] = Step(script=found[-1].script, shows=content)
         elif language == "sh":
             found.append(Step(script=content, shows=None))
+        elif language == "console":
+            found.append(Step(script="\n".join(_TYPED.findall(content)) + "\n", shows=None))
     return found
 
 
@@ -113,11 +133,24 @@ def product(checkout: Path) -> Iterator[str]:
         process.communicate()
 
 
-def walk(checkout: Path, address: str, blocks: list[Step]) -> list[str]:
-    """What each block shows, in one shell, all of them as they stand but for the address."""
-    script = f"\necho; echo '{_MARK}'\n".join(step.script for step in blocks)
+def walk(
+    checkout: Path,
+    blocks: list[Step],
+    *,
+    instead: Mapping[str, str],
+    before: Mapping[int, str] | None = None,
+) -> list[str]:
+    """What each block shows, in one shell, all of them as they stand but for what a test must have
+    `instead` (an address, a folder). `before` has what a reader would do ahead of a block."""
+    parts = [
+        f"{(before or {}).get(number, '')}\necho; echo '{_MARK}'\n{step.script}"
+        for number, step in enumerate(blocks)
+    ]
+    script = "\n".join(parts)
+    for told, mine in instead.items():
+        script = script.replace(told, mine)
     run = subprocess.run(
-        ["sh", "-euc", "exec 2>&1\n" + script.replace(ADDRESS, address)],
+        ["sh", "-euc", f"exec 2>&1\n{_SERVE}\n{script}"],
         stdin=subprocess.DEVNULL,
         cwd=checkout,
         env=reader(checkout),
@@ -127,7 +160,14 @@ def walk(checkout: Path, address: str, blocks: list[Step]) -> list[str]:
     )
     shown = [part.strip() for part in run.stdout.split(_MARK)]
     assert run.returncode == 0, shown[-1]
-    return shown
+    return shown[1:]
+
+
+def hold(page: Path, blocks: list[Step], shown: list[str]) -> None:
+    """Holds what was shown against what the page says is shown."""
+    for step, text in zip(blocks, shown, strict=True):
+        if step.shows is not None:
+            assert settled(text) == settled(step.shows), f"{page.name}: {step.script}"
 
 
 def _awaited(address: str, process: "subprocess.Popen[bytes]") -> str:

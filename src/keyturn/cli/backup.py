@@ -7,13 +7,14 @@ from pathlib import Path
 import click
 
 from keyturn.cli.loading import settings_for
+from keyturn.cli.output import counted
 from keyturn.domain.instant import format_instant
 from keyturn.server.backup import PutBack, back_up, check, put_back, told_loss
 from keyturn.services.restore import LossKind, Weighed
 from keyturn.storage.archive import Manifest, Summary
 
 MOST_SHOWN = 10
-_NAMED = ("workspaces", "operators", "slots", "keys", "requests")
+_NAMED = ("workspace", "operator", "slot", "key", "request")
 
 _quiet = click.option("--quiet", is_flag=True, help="No progress, which only a terminal shows.")
 _file = click.argument("file", type=click.Path(path_type=Path))
@@ -43,7 +44,7 @@ def backup(file: Path, force: bool, without_requests: bool, quiet: bool) -> None
     bar.clear()
     if made.too_large:
         click.echo(
-            f"keyturn: {made.too_large} rows are larger than any of ours, and are not in it.",
+            f"keyturn: {counted(made.too_large, 'row')} larger than any of ours, and not in it.",
             err=True,
         )
     _tell_faults(made.summary)
@@ -137,20 +138,20 @@ def _tell_restored(done: PutBack, is_chosen: bool) -> None:
         lines.append(f"Restored: {_told(done.weighed.manifest, done.weighed.summary)}")
     if carried.mended:
         lines.append(
-            f"{carried.mended} rows had cells that are none of ours; they were mended to be kept, "
-            "and stay damaged."
+            f"{counted(carried.mended, 'row')} with cells that are none of ours, mended to be "
+            "kept, and damaged as before."
         )
     if carried.left_out:
-        lines.append(f"{carried.left_out} rows that no table takes were left out:")
+        lines.append(f"{counted(carried.left_out, 'row')} that no table takes, left out:")
         lines += [f"  {name}" for name in carried.named[:MOST_SHOWN]]
     if done.weighed.loss.kind is not LossKind.NONE and is_chosen and not restored.was_done_before:
         lines.append(_told_choice(done.weighed))
     if restored.suspended_keys or restored.revoked_operators:
         lines.append(
-            f"{restored.suspended_keys} keys are suspended and {restored.revoked_operators} "
-            "operators and gateway credentials revoked. Make an operator with `keyturn operators "
-            "create`, look at each key (`GET /v1/api-keys?status=suspended`), and resume those "
-            "that may work (`POST /v1/api-keys/{id}/resume`)."
+            f"Suspended keys: {restored.suspended_keys:,}; revoked operators and gateway "
+            f"credentials: {restored.revoked_operators:,}. Make an operator with `keyturn "
+            "operators create`, look at each key (`keyturn keys list --status suspended`), and "
+            "resume those that may work (`keyturn keys resume`)."
         )
     if done.heads_kept_as is not None:
         lines.append(f"The signed heads of the log that was given up are in {done.heads_kept_as}.")
@@ -173,14 +174,14 @@ def _told_choice(weighed: Weighed) -> str:
     if loss.kind is LossKind.UNKNOWN:
         return "Whether anything was lost cannot be told from the signed heads."
     most = "At most " if loss.kind is LossKind.OTHER else ""
-    return f"{most}{loss.entries} entries of the log were lost, as you chose."
+    return f"{most}{counted(loss.entries, 'entry', 'entries')} of the log lost, as you chose."
 
 
 def _told(manifest: Manifest, summary: Summary) -> str:
-    counted = ", ".join(f"{summary.counts.get(name, 0):,} {name}" for name in _NAMED)
+    kept = ", ".join(counted(summary.counts.get(f"{name}s", 0), name) for name in _NAMED)
     without = f"; without {', '.join(manifest.left_out)}" if manifest.left_out else ""
     return (
-        f"{counted}{without}; as of {format_instant(manifest.made_at)[:19]}Z, entry "
+        f"{kept}{without}; as of {format_instant(manifest.made_at)[:19]}Z, entry "
         f"{manifest.activity_number} of the log, position {manifest.position}."
     )
 
@@ -189,8 +190,8 @@ def _tell_faults(summary: Summary) -> None:
     if not summary.faults:
         return
     click.echo(
-        f"keyturn: {summary.faults} faults were in the database when it was backed up. What is "
-        "damaged is kept as it is, and stays denied.",
+        f"keyturn: {counted(summary.faults, 'fault')} in the database when it was backed up. What "
+        "is damaged is kept as it is, and stays denied.",
         err=True,
     )
     for fault in summary.first_faults[:MOST_SHOWN]:

@@ -103,6 +103,11 @@ def output_options(command: Callable[..., None]) -> Callable[..., None]:
     return call
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """`1 key`, `2 keys`, `1,000 entries`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def spelled(value: object) -> str:
     """A cell's text: times in UTC to the second, lists with commas, nothing as `-`."""
     match value:
