@@ -9,6 +9,8 @@ import signal
 import struct
 import sys
 import termios
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -27,6 +29,7 @@ ADDRESS = re.compile(r"It listens on (http://127\.0\.0\.1:\d+)")
 LINE_END = re.compile(rb"\r|\n|\x1b\[1A|\x1b\[2K")
 CONTROL = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 ROTATION = 4
+ABOUT_TERMINALS = {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"}
 ALL = {"keyturn", "publishing", "scheduler", "worker", "admin"}
 
 
@@ -109,24 +112,44 @@ def test_no_token_leaves_its_private_file(perform: Perform) -> None:
     assert performance.home.stat().st_mode & 0o777 == 0o700
 
 
-@pytest.mark.parametrize("columns", [30, 100])
-def test_on_a_terminal_it_keeps_to_its_width(columns: int, tmp_path: Path) -> None:
+@contextmanager
+def on_terminal(columns: int, folder: Path) -> Iterator[tuple[int, int]]:
+    """The demonstration on a terminal of this width: its process, and the terminal's other end."""
     child, terminal = pty.fork()
     if child == 0:
-        for name in ("COLUMNS", "LINES", "NO_COLOR"):
-            os.environ.pop(name, None)
-        os.environ |= {"TMPDIR": str(tmp_path), "TERM": "xterm-256color"}
-        os.execv(sys.executable, [*PROGRAM, "demo", "--seconds", "6"])
+        # Handed over whole: a library may have set COLUMNS where Python does not see it.
+        own = {name: text for name, text in os.environ.items() if name not in ABOUT_TERMINALS}
+        own |= {"TMPDIR": str(folder), "TERM": "xterm-256color"}
+        os.execve(sys.executable, [*PROGRAM, "demo", "--seconds", "6"], own)
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    shown = b""
-    while chunk := _read(terminal):
-        shown += chunk
+    yield child, terminal
     os.close(terminal)
+
+
+@pytest.mark.parametrize("columns", [30, 100])
+def test_on_a_terminal_it_keeps_to_its_width(columns: int, tmp_path: Path) -> None:
+    shown = b""
+    with on_terminal(columns, tmp_path) as (child, terminal):
+        while chunk := _read(terminal):
+            shown += chunk
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, shown
     assert b"\x1b[" in shown
     lines = [CONTROL.sub(b"", line).decode() for line in LINE_END.split(shown)]
-    assert max(len(line) for line in lines) <= columns
+    assert [line for line in lines if len(line) > columns] == []
     assert "Every figure is as it must be." in " ".join(filter(None, map(str.strip, lines)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_on_a_terminal_gives_it_back_as_it_was(tmp_path: Path) -> None:
+    shown = b""
+    with on_terminal(80, tmp_path) as (child, terminal):
+        while chunk := _read(terminal):
+            if b"Create: " in shown + chunk and b"Create: " not in shown:
+                os.write(terminal, b"\x03")
+            shown += chunk
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 130, shown
+    assert b"Interrupted." in shown
+    assert shown.rindex(b"\x1b[?25h") > shown.rindex(b"\x1b[?25l"), "the cursor is hidden"
     assert list(tmp_path.iterdir()) == []
 
 
