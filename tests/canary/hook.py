@@ -34,9 +34,8 @@ SECRET_BYTES = 32
 class Register:
     """The run's private list of secrets, and its private folder of answers."""
 
-    def __init__(self, run_folder: Path) -> None:
-        self._registry = run_folder / REGISTRY
-        self._answers = run_folder / ANSWERS
+    def __init__(self, run_folder: Path | None = None) -> None:
+        self.run_folder = run_folder
         self._drawn: set[bytes] = set()
         self._asked: list[str] | None = None
         self._answer_file: tuple[int, int] | None = None
@@ -55,8 +54,14 @@ class Register:
     def answered(self, data: bytes) -> None:
         pid = os.getpid()
         if self._answer_file is None or self._answer_file[0] != pid:
-            self._answer_file = pid, _appending(self._answers / str(pid))
+            self._answer_file = pid, _appending(self._folder / ANSWERS / str(pid))
         os.write(self._answer_file[1], data)
+
+    @property
+    def _folder(self) -> Path:
+        if self.run_folder is None:
+            raise RuntimeError("a secret was drawn before the run began")
+        return self.run_folder
 
     def _note(self, secret: bytes, token: Any) -> None:
         entry = {
@@ -68,7 +73,7 @@ class Register:
             "folder": str(Path.cwd()),
             "output": _path_of_output(),
         }
-        descriptor = _appending(self._registry)
+        descriptor = _appending(self._folder / REGISTRY)
         os.write(descriptor, json.dumps(entry).encode() + b"\n")
         os.close(descriptor)
 
@@ -195,13 +200,13 @@ class _Loader(Loader):
         return getattr(self._loader, name)
 
 
-def watch(run_folder: Path) -> None:
+def watch(register: Register) -> None:
     """From here on this process and those that it forks are registered."""
     if not any(hasattr(finder, "watches_canaries") for finder in sys.meta_path):
         early = [name for name in _AROUND if name in sys.modules]
         if early:
             raise RuntimeError(f"loaded before the canaries were: {', '.join(early)}")
-        sys.meta_path.insert(0, Watch(Register(run_folder)))
+        sys.meta_path.insert(0, Watch(register))
 
 
 def _give_way(folder: Path) -> None:
@@ -213,5 +218,5 @@ def _give_way(folder: Path) -> None:
 
 
 if __name__ == "sitecustomize":
-    watch(Path(__file__).absolute().parents[1])
+    watch(Register(Path(__file__).absolute().parents[1]))
     _give_way(Path(__file__).absolute().parent)

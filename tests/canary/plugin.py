@@ -31,9 +31,14 @@ _GIVEN = "canary_folder"
 CANARIES = pytest.StashKey["Canaries"]()
 
 
+# Before anything of the product is imported, which conftest.py in a folder of tests may do. (In a
+# worker the hook is there already.)
+_register = hook.Register()
+hook.watch(_register)
+
+
 class Canaries:
-    """The plugin, in the process that leads the run and in each worker. Make it before anything of
-    the product is imported."""
+    """The plugin, in the process that leads the run and in each worker."""
 
     def __init__(self, config: pytest.Config, postgres: Path) -> None:
         given = getattr(config, "workerinput", None)
@@ -44,7 +49,7 @@ class Canaries:
         self._lines: list[str] = []
         self._has_leaks = False
         config.stash[CANARIES] = self
-        hook.watch(self.folder)
+        _register.run_folder = self.folder
         keep_pipes(self.folder / OUTPUT)
 
     @pytest.hookimpl(optionalhook=True)

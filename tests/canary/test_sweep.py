@@ -404,6 +404,6 @@ def test_the_hook_gives_way_to_the_sitecustomize_behind_it(hooked: Path) -> None
 
 
 def test_a_hook_that_comes_too_late_says_so() -> None:
-    program = "import keyturn.ambient; from tests.canary import hook; hook.watch(None)"
+    program = "import keyturn.ambient; from tests.canary import hook; hook.watch(hook.Register())"
     with pytest.raises(AssertionError, match="loaded before the canaries"):
         python(program)

@@ -154,3 +154,10 @@ def test_unknown_variables_are_warned_of_once_each_and_the_clients_are_not(place
         f"keyturn: KEYTURN_COLOUR {ignored} Take it out.",
         f"keyturn: KEYTURN_PROT {ignored} Did you mean KEYTURN_PORT?",
     ]
+
+
+def test_a_token_among_the_arguments_is_not_repeated(made: Place) -> None:
+    for arguments in ((made.token,), (f"--{made.token}",), ("doctor", made.token)):
+        refused = made.run(*arguments).refused(code=2)
+        assert "[redacted]" in refused.errors
+        assert made.token[-49:-6] not in refused.all

@@ -1,6 +1,7 @@
 """`keyturn`: the command, its groups, and how it ends (`ending.py` has the exit codes)."""
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from keyturn.domain.error import (
     RequestInvalid,
     StorageUnavailable,
 )
+from keyturn.domain.redaction import redact
 
 _CALLS = "Commands that call Keyturn (KEYTURN_URL, KEYTURN_API_KEY_FILE)"
 _INSTALLATION = "Commands on the installation itself (KEYTURN_HOME)"
@@ -28,9 +30,7 @@ COMMANDS = lazy_group(
     slots=Lazy(
         "keyturn.cli.slots:slots", "Services in environments: owner, purpose, runbook.", _CALLS
     ),
-    apply=Lazy(
-        "keyturn.cli.apply:apply", "Many slots from one file: plan, apply, drift.", _CALLS
-    ),
+    apply=Lazy("keyturn.cli.apply:apply", "Many slots from one file: plan, apply, drift.", _CALLS),
     verify=Lazy("keyturn.cli.verify:verify", "May this token do this now?", _CALLS),
     requests=Lazy("keyturn.cli.requests:requests", "What was done with keys.", _CALLS),
     usage=Lazy("keyturn.cli.usage:usage", "How a key was used, over time and by whom.", _CALLS),
@@ -90,7 +90,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except KeyturnClientError as error:
         return _end(ending_of(error))
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        click.echo(redact(shown.getvalue()), err=True, nl=False)  # it repeats what was typed
         return error.exit_code
     except click.exceptions.Abort:
         click.echo("Interrupted.", err=True)

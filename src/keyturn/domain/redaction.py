@@ -1,8 +1,8 @@
 """Finding tokens inside other text, to refuse them or to take the secret out before it is kept.
 
 Redaction goes by shape alone and any brand, since a token with one mistyped character is still a
-secret. Refusal of a name or a reason asks for a good checksum too, so that no innocent text is
-refused.
+secret, and so is one whose brand is in capitals, has other separators, or was left out. Refusal of
+a name or a reason asks for a good checksum too, so that no innocent text is refused.
 """
 
 import re
@@ -13,11 +13,15 @@ SHORTEST = 2 + 1 + 1 + 1 + 71
 
 _SHAPE = re.compile(SHAPE)
 
-# A token cut off within its checksum still has its whole secret.
-_SHORTEST_SECRET = SHORTEST - 6
-# The brand is looked back at and not consumed: the last letters of one shape may be the brand of
-# the next, and the first must not shield the second.
+# A token cut off within its checksum still has its whole secret. The brand is looked back at
+# and not consumed: the last letters of one shape may be the brand of the next, and the first must
+# not shield the second.
 _SECRET = re.compile(r"(?<=[a-z]{2}_)([a-z0-9]{1,16}_[0-9A-Za-z]{22})[0-9A-Za-z]{43,49}")
+
+# The id, the secret and the checksum of a token whose beginning was lost or written otherwise: a
+# word of their length, with a character too many or the checksum cut off. (SHA-256 in hex has 64.)
+_BODY = re.compile(r"(?<![0-9A-Za-z])([0-9A-Za-z]{22})[0-9A-Za-z]{43,50}(?![0-9A-Za-z])")
+_SHORTEST_BODY = 22 + 43
 
 
 def holds_shape(text: str) -> bool:
@@ -47,7 +51,8 @@ def holds_token(text: str) -> bool:
 
 
 def redact(text: str) -> str:
-    """`text` with the secret and the checksum of everything that has a token's shape taken out."""
-    if len(text) < _SHORTEST_SECRET:
+    """`text` with the secret and the checksum taken out of everything that has a token's shape, or
+    is a word as long as what a token has behind its brand and environment."""
+    if len(text) < _SHORTEST_BODY:
         return text
-    return _SECRET.sub(r"\1[redacted]", text)
+    return _BODY.sub(r"\1[redacted]", _SECRET.sub(r"\1[redacted]", text))

@@ -31,8 +31,9 @@ from keyturn.domain.token import parse_token
 from keyturn.domain.verdict import VerdictCode
 from keyturn.http.body import check_media_type, parse_json
 from keyturn.http.call import Call
-from keyturn.http.credential import presented_token
+from keyturn.http.credential import presented_token, readable
 from keyturn.http.desk import Desk
+from keyturn.http.exposure import raw_path_of
 from keyturn.http.origin import caller_address
 from keyturn.http.problem import log_cause
 from keyturn.http.tenancy import named_workspace
@@ -260,7 +261,7 @@ class Visit:
             address=self._address,
             user_agent=user_agent,
             method=self.request.method,
-            path=self.request.url.path,
+            path=readable(raw_path_of(self.request.scope)),
             scopes=(),
             environment=None,
         )
