@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import signal
 import subprocess
 import time
 from dataclasses import dataclass
@@ -237,6 +239,21 @@ def test_a_server_that_dies_in_the_middle_leaves_what_was_told_and_the_rest_to_t
     site.run("apply", "-f", "slots.yaml").done()
     assert len(site.slots()) == count
     assert plan(site)["differs"] is False
+
+
+def test_an_interruption_lets_what_is_on_its_way_arrive_and_tells_the_rest(site: Site) -> None:
+    count = 600
+    site.write(services(count))
+    asking = Asking(site, "apply", "-f", "slots.yaml", "--quiet", "--yes")
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while len(site.slots()) < 20:
+        assert time.monotonic() < deadline
+    asking.process.send_signal(signal.SIGINT)
+    assert asking.answer("") == 130, asking.shown
+    applied = set(re.findall(r"^(service-\d+-prod)\r$", asking.shown, re.MULTILINE))
+    assert applied == site.slots().keys()
+    assert f"Interrupted: {len(applied)} of {count} changes applied." in asking.shown
+    assert "The same command goes on from there." in asking.shown
 
 
 def test_a_fault_in_the_last_of_many_slots_is_told_before_anything_is_sent(site: Site) -> None:
