@@ -39,10 +39,11 @@ def test_to_a_terminal_the_token_is_shown(made: Place) -> None:
     master, slave = os.openpty()
     running = made.start("operators", "create", "--name", "Ada", terminal=os.ttyname(slave))
     assert running.wait().code == 0
-    shown = os.read(master, 1_000).decode().strip()
+    shown = os.read(master, 1_000).decode().split()
     os.close(slave)
     os.close(master)
-    assert status_of(made.serve(), shown) == 200
+    (token,) = (word for word in shown if word.startswith("kt_operator_"))
+    assert status_of(made.serve(), token) == 200
 
 
 def test_output_names_a_file_for_its_owner_alone(made: Place) -> None:
@@ -55,12 +56,10 @@ def test_output_names_a_file_for_its_owner_alone(made: Place) -> None:
 
 
 @pytest.mark.parametrize("output", ["/dev/null/token", "no/such/folder/token", "."])
-def test_an_operator_whose_token_cannot_be_written_is_revoked_again(
-    output: str, made: Place
-) -> None:
+def test_no_operator_is_made_whose_token_has_nowhere_to_go(output: str, made: Place) -> None:
     refused = made.run("operators", "create", "--name", "Ada", "--output", output)
-    refused.refused(f"The token cannot be written to {output} (", "was revoked again", "--output")
-    assert [one["status"] for one in listed(made)] == ["revoked", "active"]
+    refused.refused(f" {output} ", "--output")
+    assert [one["name"] for one in listed(made)] == ["first operator"]
 
 
 def test_an_operator_whose_token_went_to_a_full_disk_is_revoked_again(made: Place) -> None:
@@ -85,7 +84,7 @@ def test_expires_takes_a_span_or_a_time(expires: str, seconds: int | None, made:
     else:
         times = (newest["created_at"], newest["expires_at"])
         begin, end = (_seconds(text) for text in times if text is not None)
-        assert abs(end - begin - seconds) < 1
+        assert abs(end - begin - seconds) < 60  # between what was asked and what was made
 
 
 def _seconds(text: str) -> float:

@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,7 +11,10 @@ from keyturn.cli.lazy import Lazy, lazy_group
 from keyturn.cli.output import Column, Output
 from keyturn.cli.paged import Portion, paged
 from keyturn.cli.when import BACK
-from keyturn.client import Activity, Keyturn
+from keyturn.client.resources import Activity
+
+if TYPE_CHECKING:
+    from keyturn.client import Keyturn
 
 _COLUMNS = (
     Column("at (utc)"),
@@ -47,7 +51,7 @@ def activity() -> None:
 @paged
 @calling
 def list_(
-    client: Keyturn,
+    client: "Keyturn",
     output: Output,
     category: str | None,
     action: str | None,

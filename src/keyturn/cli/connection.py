@@ -3,15 +3,20 @@ shown."""
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import click
 
 from keyturn.cli.ending import REFUSED, TOKEN_SET, WRONG, CommandFailed
+from keyturn.cli.naming import refuse_token
 from keyturn.cli.output import Output, output_options
-from keyturn.client import ApiError, Keyturn, KeyturnClientError, NotUnderstood
 from keyturn.client.configuration import WORKSPACE, address, credential
+from keyturn.client.errors import ApiError, KeyturnClientError, NotUnderstood
 from keyturn.domain.token import Token
+
+if TYPE_CHECKING:  # completion and help do without an HTTP library
+    from keyturn.client import Keyturn
 
 
 def calling(command: Callable[..., None]) -> Callable[..., None]:
@@ -40,6 +45,8 @@ def calling(command: Callable[..., None]) -> Callable[..., None]:
         output: Output,
         **kwargs: object,
     ) -> None:
+        for text in _texts(click.get_current_context().params.values()):
+            _check(text)
         with _client(url, api_key_file, workspace) as client:
             try:
                 command(client, output, *args, **kwargs)
@@ -52,7 +59,26 @@ def calling(command: Callable[..., None]) -> Callable[..., None]:
     return call
 
 
-def _client(url: str | None, file: str | None, workspace: str | None) -> Keyturn:
+def _texts(values: Iterable[object]) -> Iterator[str]:
+    for value in values:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, tuple):
+            yield from _texts(value)
+
+
+def _check(text: str) -> None:
+    """Before anything is sent or kept, the same for every argument."""
+    refuse_token(text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise click.UsageError("An argument is not in UTF-8.") from None
+
+
+def _client(url: str | None, file: str | None, workspace: str | None) -> "Keyturn":
+    from keyturn.client import Keyturn
+
     token = _token(file)
     return Keyturn(
         address(os.environ, url),
@@ -68,7 +94,7 @@ def _token(file: str | None) -> str | Token:
     return token
 
 
-def _of_other_version(client: Keyturn, error: KeyturnClientError) -> CommandFailed | None:
+def _of_other_version(client: "Keyturn", error: KeyturnClientError) -> CommandFailed | None:
     """What helps where an answer is none that this version knows: the server is of another one."""
     is_odd = isinstance(error, NotUnderstood) or (
         isinstance(error, ApiError) and error.code in ("route.unknown", "route.method")

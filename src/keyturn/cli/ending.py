@@ -32,6 +32,7 @@ from keyturn.client.errors import (
     Unreachable,
     VersionMoved,
 )
+from keyturn.domain.text import without_controls
 
 DONE = 0
 FAULT = 1
@@ -42,6 +43,8 @@ ABSENT = 5
 MOVED = 6
 LATER = 7
 INTERRUPTED = 130
+
+_LONGEST_LINE = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +66,9 @@ class CommandFailed(click.ClickException):
 
 TOKEN_SET = "Set KEYTURN_API_KEY_FILE, or --api-key-file, to a file that holds one; `keyturn dev` \
 and `keyturn init` write the first operator's to .keyturn/operator.token."
+
+_SETTINGS = "Look at --url, --api-key-file and --workspace, or KEYTURN_URL, KEYTURN_API_KEY_FILE, \
+KEYTURN_API_KEY and KEYTURN_WORKSPACE."
 
 _BY_CODE = {
     "workspace.required": "Name one with --workspace; `keyturn workspaces list` shows them.",
@@ -98,23 +104,26 @@ def ending_of(error: KeyturnClientError) -> Ending:
     """How a command ends that met this error of the client."""
     match error:
         case ConfigurationFault():
-            return Ending(detail=str(error), code=WRONG)
-        case Unreachable(was_sent=was_sent):
-            return Ending(detail=str(error), remedy=_unreached(error, was_sent), code=LATER)
+            return Ending(detail=str(error), remedy=_SETTINGS, code=WRONG)
+        case Unreachable():
+            return Ending(detail=str(error), remedy=_unreached(error), code=LATER)
         case ApiError():
             return _of_api(error)
         case NotUnderstood():
             return Ending(detail=str(error), remedy="Check the address in KEYTURN_URL or --url.")
-        case TokenLost(key_id=key_id):
-            return Ending(
-                detail=str(error), remedy=f"`keyturn keys revoke {key_id} --reason unused`."
-            )
+        case TokenLost(key_id=None, workspace_id=id_):
+            make = f"`keyturn keys create admin --permission admin --workspace {id_}`"
+            return Ending(detail=str(error), remedy=f"{make} makes it one.")
+        case TokenLost(key_id=id_):
+            return Ending(detail=str(error), remedy=f"`keyturn keys revoke {id_} --reason unused`.")
         case _:
             return Ending(detail=str(error))
 
 
-def _unreached(error: Unreachable, was_sent: bool) -> str:
-    if was_sent:
+def _unreached(error: Unreachable) -> str:
+    if error.was_sent and error.is_safe:
+        return "Repeat it; if it stays so, look at the server's log."
+    if error.was_sent:
         return (
             "It may have been carried out all the same: look with `keyturn activity list "
             f"--request-id {error.request_id}`."
@@ -129,10 +138,15 @@ def _of_api(error: ApiError) -> Ending:
     )
     faults = [f"{_option(one.pointer)}: {one.detail}" for one in error.errors if one.pointer]
     return Ending(
-        detail="\n  ".join(faults) if faults else str(error),
+        detail="\n  ".join(map(_line, faults)) if faults else _line(str(error)),
         remedy=_BY_CODE.get(error.code, remedy),
         code=code,
     )
+
+
+def _line(text: str) -> str:
+    """What the server wrote, as one line."""
+    return without_controls(text, _LONGEST_LINE)
 
 
 def _option(pointer: str) -> str:

@@ -1,31 +1,46 @@
 """Where a new token goes: to a file (0600), to the terminal, or on demand to standard output.
 
-Its way is made sure of before anything is created, since a token is shown only once: a pipe without
-`--output` ends with 2, and the file is opened before the call is made.
+1. Its way is made sure of before anything is created, since a token is shown only once: a pipe
+   without `--output` ends with 2, and the file is opened before the call is made.
+2. A token that could not be let go of belongs to nobody: what was made is taken back.
+3. Once the token is where it belongs, nothing that fails later takes it back.
 """
 
 import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import click
-from msgspec import Struct
 
-from keyturn.cli.ending import CommandFailed
+from keyturn.cli.ending import INTERRUPTED, CommandFailed
+from keyturn.cli.output import Output, harmless
 from keyturn.domain.token import Token
 
 STANDARD_OUTPUT = "-"
+_SAY_WHERE = "Say with --output FILE where it can go, and repeat."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """What was made: a noun and a name for people, members for programs, and the token."""
+
+    noun: str  # key
+    name: str
+    id: str
+    members: Mapping[str, object]
+    token: Token
 
 
 class Handover:
     """The way of one token. Enter it before the token is made; leave it, and what was not used is
-    gone."""
+    gone. `unsure` says what to do where it was interrupted meanwhile."""
 
-    def __init__(self, target: str | None) -> None:
+    def __init__(self, target: str | None, *, unsure: str) -> None:
         is_closed = getattr(sys.stdout, "name", None) == os.devnull
         if target == STANDARD_OUTPUT and is_closed:
             raise click.UsageError("Standard output is closed; say with --output where it can go.")
@@ -34,32 +49,65 @@ class Handover:
                 "Standard output is no terminal; say where the token goes with --output FILE, "
                 "or --output - for standard output."
             )
-        self._path = None if target in (None, STANDARD_OUTPUT) else Path(str(target)).absolute()
+        self._unsure = unsure
+        self._path = None if target in (None, STANDARD_OUTPUT) else Path(str(target))
         self._draft: Path | None = None
-        self.is_piped = target == STANDARD_OUTPUT
-        self.is_shown = target is None
-
-    @property
-    def path(self) -> Path | None:
-        """The file that the token goes to, None for standard output."""
-        return self._path
+        self._is_piped = target == STANDARD_OUTPUT
 
     def __enter__(self) -> Self:
         if self._path is not None:
             self._draft = _opened(self._path)
         return self
 
-    def give(self, token: Token) -> None:
-        """Writes the token to its file. Raises `OSError` where it cannot."""
-        if self._path is None or self._draft is None:
-            return
+    def deliver(self, output: Output, issued: Issued, take_back: Callable[[], str]) -> None:
+        """Lets go of the token, and tells where it is. `take_back` undoes what was made, and says
+        so. Raises `CommandFailed`."""
+        place = self._path or "standard output"
+        try:
+            self._let_go(output, issued)
+        except OSError as error:
+            raise CommandFailed(
+                f"The token cannot be written to {place} ({error.strerror}); {take_back()}",
+                remedy=_SAY_WHERE,
+            ) from error
+        except KeyboardInterrupt as error:
+            raise CommandFailed(
+                f"Interrupted before the token was written to {place}; {take_back()}",
+                remedy="The same command makes another.",
+                code=INTERRUPTED,
+            ) from error
+        if self._path is not None:
+            _tell(output, issued, self._path)
+        elif self._is_piped and not output.as_json:
+            output.note(f"{_made(issued)}.")
+
+    def _let_go(self, output: Output, issued: Issued) -> None:
+        if self._path is not None:
+            self._write(self._path, issued.token)
+        elif output.as_json:
+            output.json({**issued.members, "api_key": issued.token.reveal()})
+        elif self._is_piped or output.is_quiet:
+            click.echo(issued.token.reveal())
+        else:
+            click.echo(
+                f"{harmless(_made(issued))}.\n\n  {issued.token.reveal()}\n\nThis is its token, "
+                "shown this once. Store it where it is needed."
+            )
+
+    def _write(self, path: Path, token: Token) -> None:
+        if self._draft is None:
+            raise RuntimeError("a handover is entered before anything is made")
         descriptor = os.open(self._draft, os.O_WRONLY | os.O_TRUNC)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(token.reveal() + "\n")
             file.flush()
             os.fsync(file.fileno())
-        self._draft.rename(self._path)
+        if os.path.lexists(path):
+            raise FileExistsError(0, "Something has come to be there", str(path))
+        self._draft.rename(path)
         self._draft = None
+        with contextlib.suppress(OSError):
+            _settle(path.absolute().parent)
 
     def __exit__(
         self,
@@ -70,12 +118,12 @@ class Handover:
         if self._draft is not None:
             with contextlib.suppress(OSError):
                 self._draft.unlink()
-
-
-def issued_members(issued: Struct, token: Token | None) -> dict[str, object]:
-    """The members of what was made, with the token only where it goes to standard output."""
-    members = {name: getattr(issued, name) for name in issued.__struct_fields__}
-    return {**members, "api_key": None if token is None else token.reveal()}
+        if isinstance(error, KeyboardInterrupt):
+            raise CommandFailed(
+                "Interrupted while it was being made: it may be there, and nobody has its token.",
+                remedy=self._unsure,
+                code=INTERRUPTED,
+            ) from error
 
 
 def output_option(command: Callable[..., None]) -> Callable[..., None]:
@@ -90,18 +138,41 @@ def output_option(command: Callable[..., None]) -> Callable[..., None]:
     )(command)
 
 
+def _made(issued: Issued) -> str:
+    return f"Made {issued.noun} {issued.name}, id {issued.id}"
+
+
+def _tell(output: Output, issued: Issued, path: Path) -> None:
+    if output.as_json:
+        output.json({**issued.members, "api_key": None})
+    elif output.is_quiet:
+        output.say(issued.id)
+    else:
+        output.say(f"{_made(issued)}.")
+        output.say(f"Its token is in {path}")
+
+
 def _opened(path: Path) -> Path:
     if os.path.lexists(path):
         raise CommandFailed(
             f"There is something at {path} already, which is not written over.",
             remedy="Name another file with --output, or remove it first.",
         )
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
     try:
+        draft = path.absolute().with_name(f".{path.name}.{os.getpid()}.draft")
         os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "no name of a file"
         raise CommandFailed(
-            f"The token cannot be written to {path} ({error.strerror}); nothing was made.",
-            remedy="Say with --output FILE where it can go, and repeat.",
+            f"The token cannot be written to {path} ({why}); nothing was made.", remedy=_SAY_WHERE
         ) from error
     return draft
+
+
+def _settle(folder: Path) -> None:
+    """Waits until the file's name is on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

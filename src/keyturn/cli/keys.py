@@ -1,22 +1,26 @@
-"""`keyturn keys`: keys are made, listed, shown, changed, suspended, resumed and revoked."""
+"""`keyturn keys`: keys are made, listed, shown, changed, suspended, resumed, revoked, traced."""
 
 import json
 import sys
 from datetime import datetime
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from keyturn.cli.connection import calling
-from keyturn.cli.ending import CommandFailed
-from keyturn.cli.handover import Handover, issued_members, output_option
+from keyturn.cli.handover import Handover, Issued, output_option
 from keyturn.cli.naming import KEY_HELP, key_id, named_key, short
 from keyturn.cli.notes import Notes, notes_options
-from keyturn.cli.output import Column, Output, ago
+from keyturn.cli.output import Column, Output, ago, harmless, spelled
 from keyturn.cli.paged import Portion, paged
+from keyturn.cli.repeating import once_option, version_option
 from keyturn.cli.when import AHEAD
-from keyturn.client import IssuedKey, Key, Keyturn
-from keyturn.client.keys import Reason, Status
+from keyturn.client.errors import KeyturnClientError
+from keyturn.client.resources import Key
+
+if TYPE_CHECKING:
+    from keyturn.client import Keyturn
+    from keyturn.client.keys import Reason, Status
 
 _COLUMNS = (
     Column("id"),
@@ -27,6 +31,8 @@ _COLUMNS = (
     Column("rotate by", optional=True),
     Column("last used"),
 )
+_NODES = (Column("node", wide=True), Column("state"), Column("position", right=True))
+_UNSURE = "`keyturn keys list` shows it; `keyturn keys revoke ID --reason unused` ends it."
 _REASONS = ("superseded", "unused", "staff_change", "compromised", "other")
 
 
@@ -45,12 +51,12 @@ def keys() -> None:
 @click.option("--expires", "expires_at", type=AHEAD, metavar="WHEN", help="90d, 12h, or a time.")
 @click.option("--not-before", type=AHEAD, metavar="WHEN", help="It works only from then on.")
 @click.option("--metadata", metavar="JSON", help="An object of your own, of at most 4 KiB.")
-@click.option("--idempotency-key", metavar="TEXT", help="The same call sent again makes no other.")
+@once_option
 @notes_options
 @output_option
 @calling
 def create(
-    client: Keyturn,
+    client: "Keyturn",
     output: Output,
     name: str | None,
     service: str | None,
@@ -75,7 +81,7 @@ def create(
     """
     if name is None and service is None:
         raise click.UsageError("Give a NAME like scheduler-prod, or --service and --environment.")
-    with Handover(target) as handover:
+    with Handover(target, unsure=_UNSURE) as handover:
         made = client.keys.create(
             name,
             service=service,
@@ -89,7 +95,14 @@ def create(
             idempotency_key=idempotency_key,
             **notes,
         )
-        _hand_over(client, output, made, handover)
+        issued = Issued(
+            noun="key",
+            name=made.name,
+            id=made.id,
+            members={one: getattr(made, one) for one in made.__struct_fields__},
+            token=made.token,
+        )
+        handover.deliver(output, issued, lambda: _taken_back(client, made.id))
 
 
 @keys.command("list")
@@ -106,7 +119,7 @@ def create(
 @paged
 @calling
 def list_(
-    client: Keyturn,
+    client: "Keyturn",
     output: Output,
     status: str,
     service: str | None,
@@ -123,7 +136,7 @@ def list_(
       keyturn keys list --status all --environment prod --json
     """
     found = client.keys.list(
-        status=cast(Status, status),
+        status=cast("Status", status),
         service=service,
         environment=environment,
         owner=owner,
@@ -136,8 +149,14 @@ def list_(
 @keys.command(epilog=KEY_HELP)
 @click.argument("key")
 @calling
-def show(client: Keyturn, output: Output, key: str) -> None:
-    """Show a key."""
+def show(client: "Keyturn", output: Output, key: str) -> None:
+    """Show a key.
+
+    \b
+    Examples:
+      keyturn keys show scheduler-prod
+      keyturn keys show kt_prod_06aSDUtCJxNn2WzPHQ7kVt --json
+    """
     _show(output, named_key(client, key))
 
 
@@ -152,11 +171,11 @@ def show(client: Keyturn, output: Output, key: str) -> None:
 @click.option("--any-network", is_flag=True, help="Let it be used from any network.")
 @click.option("--expires", "expires_at", type=AHEAD, metavar="WHEN", help="90d, 12h, or a time.")
 @click.option("--metadata", metavar="JSON", help="In place of what it has.")
-@click.option("--if-version", "version", type=int, metavar="N", help="Only if it is still that.")
+@version_option
 @notes_options
 @calling
 def update(
-    client: Keyturn,
+    client: "Keyturn",
     output: Output,
     key: str,
     name: str | None,
@@ -195,11 +214,11 @@ def update(
 @keys.command(epilog=KEY_HELP)
 @click.argument("key")
 @click.option("--reason", type=click.Choice(_REASONS), default="other", show_default=True)
-@click.option("--if-version", "version", type=int, metavar="N", help="Only if it is still that.")
+@version_option
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @calling
 def revoke(
-    client: Keyturn, output: Output, key: str, reason: str, version: int | None, yes: bool
+    client: "Keyturn", output: Output, key: str, reason: str, version: int | None, yes: bool
 ) -> None:
     """Revoke a key for ever. When this returns, it is dead on every verifier.
 
@@ -211,71 +230,97 @@ def revoke(
     found = named_key(client, key)
     if not yes and sys.stdin.isatty() and found.status != "revoked":
         used = ago(found.last_used_at)
-        question = f"Revoke {found.name} ({found.hint}…, last used: {used})? It cannot be undone."
+        question = harmless(
+            f"Revoke {found.name} ({found.hint}…, last used: {used})? It cannot be undone."
+        )
         click.confirm(question, abort=True, err=True)
-    effect = client.keys.revoke(found.id, reason=cast(Reason, reason), version=version)
+    effect = client.keys.revoke(found.id, reason=cast("Reason", reason), version=version)
     if output.as_json:
         output.json({"id": found.id, "name": found.name, "effect": effect})
     elif output.is_quiet:
-        click.echo(found.id)
+        output.say(found.id)
     elif effect.is_complete:
-        click.echo(f"Revoked {found.name} ({found.hint}…): no verifier accepts it any more.")
+        output.say(f"Revoked {found.name} ({found.hint}…): no verifier accepts it any more.")
     else:
-        click.echo(
+        output.say(
             f"Revoked {found.name} ({found.hint}…): no verifier accepts it after "
-            f"{effect.effective_by}."
+            f"{spelled(effect.effective_by)} (UTC)."
         )
 
 
 @keys.command(epilog=KEY_HELP)
 @click.argument("key")
+@version_option
+@once_option
 @calling
-def suspend(client: Keyturn, output: Output, key: str) -> None:
-    """Take a key out of use, until it is resumed. Effective at once, everywhere."""
-    _show(output, client.keys.suspend(key_id(client, key)))
+def suspend(
+    client: "Keyturn", output: Output, key: str, version: int | None, idempotency_key: str | None
+) -> None:
+    """Take a key out of use, until it is resumed. Effective at once, everywhere.
+
+    \b
+    Examples:
+      keyturn keys suspend scheduler-prod
+    """
+    id_ = key_id(client, key)
+    _show(output, client.keys.suspend(id_, version=version, idempotency_key=idempotency_key))
+
+
+@keys.command(epilog=KEY_HELP)
+@click.argument("key")
+@version_option
+@once_option
+@calling
+def resume(
+    client: "Keyturn", output: Output, key: str, version: int | None, idempotency_key: str | None
+) -> None:
+    """Let a suspended key work again.
+
+    \b
+    Examples:
+      keyturn keys resume scheduler-prod
+    """
+    id_ = key_id(client, key)
+    _show(output, client.keys.resume(id_, version=version, idempotency_key=idempotency_key))
 
 
 @keys.command(epilog=KEY_HELP)
 @click.argument("key")
 @calling
-def resume(client: Keyturn, output: Output, key: str) -> None:
-    """Let a suspended key work again."""
-    _show(output, client.keys.resume(key_id(client, key)))
+def trace(client: "Keyturn", output: Output, key: str) -> None:
+    """Show where a key's last change has arrived: on which verifiers.
 
-
-def _hand_over(client: Keyturn, output: Output, made: IssuedKey, handover: Handover) -> None:
-    token = made.token
-    try:
-        handover.give(token)
-        if output.as_json:
-            output.json(issued_members(made, None if handover.path else token))
-        elif handover.is_piped:
-            click.echo(token.reveal())
-    except OSError as error:
-        client.keys.revoke(made.id, reason="unused")
-        place = handover.path or "standard output"
-        raise CommandFailed(
-            f"The token cannot be written to {place} ({error.strerror}); the key was revoked "
-            "again.",
-            remedy="Say with --output FILE where it can go, and repeat.",
-        ) from error
+    \b
+    Examples:
+      keyturn keys trace scheduler-prod
+    """
+    found = client.keys.trace(key_id(client, key))
     if output.as_json:
-        return
-    if output.is_quiet:
-        if not handover.is_piped:
-            click.echo(made.id if handover.path is not None else token.reveal())
-        return
-    if handover.is_piped:
-        output.note(f"Made {made.name}, id {made.id}.")
-        return
-    click.echo(f"Made {made.name}, id {made.id}.")
-    if handover.path is not None:
-        click.echo(f"Its token is in {handover.path}")
+        output.json(found)
+    elif output.is_quiet:
+        output.say(found.key_id)
     else:
-        click.echo(
-            f"\n  {token.reveal()}\n\nThis is its token, shown this once. Store it where "
-            "the service reads its secrets."
+        output.record(
+            [
+                ("key", found.key_id),
+                ("changed", found.changed_at),
+                ("position", found.position),
+                ("state", found.state),
+            ]
         )
+        click.echo()
+        output.table(_NODES, [(one.id, one.state, one.position) for one in found.nodes])
+
+
+def _taken_back(client: "Keyturn", id_: str) -> str:
+    try:
+        client.keys.revoke(id_, reason="unused")
+    except KeyturnClientError as error:
+        return (
+            f"the key lives and nobody has its token, since it cannot be revoked now ({error}). "
+            f"`keyturn keys revoke {id_} --reason unused` does it."
+        )
+    return "the key was revoked again."
 
 
 def _show(output: Output, key: Key) -> None:
@@ -283,7 +328,7 @@ def _show(output: Output, key: Key) -> None:
         output.json(key)
         return
     if output.is_quiet:
-        click.echo(key.id)
+        output.say(key.id)
         return
     output.record(
         [
@@ -335,9 +380,14 @@ def _object(text: str | None) -> dict[str, object] | None:
     if text is None:
         return None
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=_refuse_constant)
+        json.dumps(value, ensure_ascii=False).encode()  # half a character is none
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise click.UsageError('--metadata takes a JSON object, like {"team": "payments"}.')
     return value
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is no JSON")

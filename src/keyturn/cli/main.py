@@ -1,5 +1,6 @@
 """`keyturn`: the command, its groups, and how it ends (`ending.py` has the exit codes)."""
 
+import contextlib
 import errno
 import io
 import os
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 import click
 
 from keyturn import __version__
+from keyturn.cli.completion import VARIABLE
 from keyturn.cli.ending import FAULT, INTERRUPTED, WRONG, CommandFailed, Ending, ending_of
 from keyturn.cli.lazy import Lazy, lazy_group
 from keyturn.client.errors import KeyturnClientError
@@ -20,6 +22,9 @@ from keyturn.domain.error import (
     StorageUnavailable,
 )
 from keyturn.domain.redaction import redact
+from keyturn.domain.text import without_controls
+
+_LONGEST_LINE = 10_000
 
 _CALLS = "Commands that call Keyturn (KEYTURN_URL, KEYTURN_API_KEY_FILE)"
 _INSTALLATION = "Commands on the installation itself (KEYTURN_HOME)"
@@ -82,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; gives its exit code."""
-    _open_closed_streams()
+    _prepare_streams()
     try:
         result = keyturn.main(args=arguments, prog_name="keyturn", standalone_mode=False)
     except CommandFailed as error:
@@ -92,33 +97,27 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         shown = io.StringIO()
         error.show(shown)
-        click.echo(redact(shown.getvalue()), err=True, nl=False)  # it repeats what was typed
+        _say(redact(shown.getvalue()).rstrip("\n"))  # it repeats what was typed
         return error.exit_code
     except click.exceptions.Abort:
-        click.echo("Interrupted.", err=True)
+        _say("Interrupted.")
         return INTERRUPTED
-    except InstallationFault as error:
-        _tell(error.detail, error.remedy)
-        return FAULT
-    except RequestInvalid as error:
-        for fault in error.faults:
-            _tell(f"--{fault.pointer.lstrip('/').partition('_')[0]}: {fault.detail}")
-        return WRONG
     except KeyturnError as error:
-        is_stored = isinstance(error, StorageUnavailable | IntegrityFailed)
-        _tell(f"{error.detail} ({error.code})", "Run `keyturn doctor`." if is_stored else "")
-        return FAULT
+        return _tell_of_installation(error)
     except OSError as error:
         return _tell_of_system(error)
     return result if isinstance(result, int) else 0
 
 
-def _open_closed_streams() -> None:
+def _prepare_streams() -> None:
     """Gives each standard stream that the caller closed (`>&-`) the null device: nothing else that
-    is opened, a database for one, may get its number and be written to."""
+    is opened, a database for one, may get its number and be written to. What a stream cannot spell
+    stands in it as `?`."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115  (until the end)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def _end(ending: Ending) -> int:
@@ -127,14 +126,47 @@ def _end(ending: Ending) -> int:
 
 
 def _tell(detail: str, remedy: str = "") -> None:
-    click.echo(f"keyturn: {detail}" + (f"\n  {remedy}" if remedy else ""), err=True)
+    _say(f"keyturn: {detail}" + (f"\n  {remedy}" if remedy else ""))
+
+
+def _say(text: str) -> None:
+    """On standard error, where it is the last word: a reader that has gone changes nothing."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _give_up_output()
+    with contextlib.suppress(OSError):
+        lines = (without_controls(line, _LONGEST_LINE) for line in text.split("\n"))
+        click.echo("\n".join(lines), err=True)
+
+
+def _give_up_output() -> None:
+    """Nothing more can go to standard output, at the end of the interpreter neither."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _tell_of_installation(error: KeyturnError) -> int:
+    """What a command on the installation itself met."""
+    match error:
+        case InstallationFault() if VARIABLE in os.environ:
+            pass  # a shell that completes shows nothing of it
+        case InstallationFault():
+            _tell(error.detail, error.remedy)
+        case RequestInvalid():
+            for fault in error.faults:
+                _tell(f"--{fault.pointer.lstrip('/').partition('_')[0]}: {fault.detail}")
+            return WRONG
+        case StorageUnavailable() | IntegrityFailed():
+            _tell(f"{error.detail} ({error.code})", "Run `keyturn doctor`.")
+        case _:
+            _tell(f"{error.detail} ({error.code})")
+    return FAULT
 
 
 def _tell_of_system(error: OSError) -> int:
     """What the operating system refused, without the stack that led there."""
     if error.filename is None:
-        # Standard output: nothing more can go there, at the end of the interpreter neither.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _give_up_output()
         if error.errno == errno.EPIPE:
             return FAULT
     place = "Standard output" if error.filename is None else error.filename

@@ -1,16 +1,20 @@
 """How a key is named on the command line: by its id, in 22 characters, by its hint, or by its slot
 where that has one key only. Never by its token."""
 
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import click
 
 from keyturn.cli.ending import ABSENT, WRONG, CommandFailed
-from keyturn.client import Key, Keyturn
+from keyturn.client.resources import Key
 from keyturn.domain.base62 import encode_uuid
 from keyturn.domain.identity import parse_id
 from keyturn.domain.redaction import holds_shape
 from keyturn.domain.slot import SlotName
+
+if TYPE_CHECKING:
+    from keyturn.client import Keyturn
 
 KEY_HELP = "KEY is an id, a hint like kt_prod_…, or a slot that has one key."
 
@@ -25,7 +29,7 @@ def short(id_: str | None) -> str | None:
         return id_
 
 
-def named_key(client: Keyturn, text: str) -> Key:
+def named_key(client: "Keyturn", text: str) -> Key:
     """The key that an argument names."""
     id_ = _spelled_id(text)
     if id_ is not None:
@@ -36,24 +40,28 @@ def named_key(client: Keyturn, text: str) -> Key:
     return _only_key(client, slot)
 
 
-def key_id(client: Keyturn, text: str) -> str:
+def key_id(client: "Keyturn", text: str) -> str:
     """The id of the key that an argument names, without a call where it is told already."""
     return _spelled_id(text) or named_key(client, text).id
 
 
-def _spelled_id(text: str) -> str | None:
+def refuse_token(text: str) -> None:
+    """Raises `CommandFailed` where an argument holds a token."""
     if holds_shape(text):
         raise CommandFailed(
             "A token was given as an argument, where other users and the shell's history see it.",
-            remedy="Name the key by its id or hint, take the line out of your history, and "
-            "consider the token exposed.",
+            remedy="Name a key by its id or hint; give a token by a file or standard input. Take "
+            "the line out of your history, and consider the token exposed.",
             code=WRONG,
         )
+
+
+def _spelled_id(text: str) -> str | None:
     id_ = parse_id(text) or parse_id(text.rpartition("_")[2])
     return None if id_ is None else str(id_)
 
 
-def _only_key(client: Keyturn, slot: SlotName) -> Key:
+def _only_key(client: "Keyturn", slot: SlotName) -> Key:
     found = [
         key
         for status in ("active", "suspended")

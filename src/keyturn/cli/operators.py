@@ -1,24 +1,27 @@
 """`keyturn operators`: who may act on the whole installation."""
 
-import json
-import re
-import sys
-from pathlib import Path
+from datetime import datetime
 
 import click
 
+from keyturn.cli.handover import Handover, Issued, output_option
 from keyturn.cli.loading import settings_for
-from keyturn.domain.error import InstallationFault
+from keyturn.cli.output import Column, Output, output_options
+from keyturn.cli.when import AHEAD, microseconds
 from keyturn.domain.identity import parse_id
-from keyturn.domain.instant import SECOND, format_instant, parse_instant
+from keyturn.domain.instant import format_instant
 from keyturn.domain.operator import Operator, OperatorKind
-from keyturn.server.build import opened
-from keyturn.server.files import write_private
-from keyturn.server.install import require_vacant
+from keyturn.server.build import House, opened
 from keyturn.services.appoint import appoint_operator, dismiss_operator, list_operators
 
-_UNITS = {"m": 60, "h": 3_600, "d": 86_400}
-_SPAN = re.compile(r"([1-9]\d{0,5})([mhd])")
+_COLUMNS = (
+    Column("id"),
+    Column("name", wide=True),
+    Column("kind"),
+    Column("status"),
+    Column("expires", optional=True),
+)
+_UNSURE = "`keyturn operators list` shows it; `keyturn operators revoke ID` ends it."
 
 
 @click.group()
@@ -29,14 +32,16 @@ def operators() -> None:
 @operators.command()
 @click.option("--name", required=True, help="Whose token it is; stands in the activity log.")
 @click.option("--verify-only", is_flag=True, help="A gateway credential: it may verify, no more.")
-@click.option("--expires", metavar="WHEN", help="90d, 12h, 30m, or a time in RFC 3339.")
-@click.option(
-    "--output",
-    metavar="FILE",
-    help="Where the token goes (0600); `-` is standard output. Needed where standard output is "
-    "no terminal.",
-)
-def create(name: str, verify_only: bool, expires: str | None, output: str | None) -> None:
+@click.option("--expires", "expires_at", type=AHEAD, metavar="WHEN", help="90d, 12h, or a time.")
+@output_option
+@output_options
+def create(
+    name: str,
+    verify_only: bool,
+    expires_at: datetime | None,
+    target: str | None,
+    output: Output,
+) -> None:
     """Make an operator's token, or a gateway's.
 
     \b
@@ -44,63 +49,45 @@ def create(name: str, verify_only: bool, expires: str | None, output: str | None
       keyturn operators create --name "Ada" --expires 90d --output ada.token
       keyturn operators create --name nginx --verify-only --output gateway.token
     """
-    if output is None and not sys.stdout.isatty():
-        raise click.UsageError(
-            "Standard output is no terminal; say where the token goes with --output FILE, "
-            "or --output - for standard output."
-        )
-    settings = settings_for("production")
-    if output is not None and output != "-":
-        require_vacant(Path(output))
     kind = OperatorKind.GATEWAY if verify_only else OperatorKind.OPERATOR
-    with opened(settings) as house:
-        expires_at = _expiry(expires, house.context.clock.now())
-        appointed = appoint_operator(house.context, name, kind, expires_at)
-        try:
-            _hand_over(appointed.token.reveal(), output)
-        except OSError as error:
-            dismiss_operator(house.context, appointed.operator.id)
-            place = "standard output" if output in (None, "-") else output
-            raise InstallationFault(
-                f"The token cannot be written to {place} ({error.strerror}); the operator was "
-                "revoked again.",
-                remedy="Say with --output FILE where it can go, and repeat.",
-            ) from error
-    if output not in (None, "-"):
-        click.echo(f"Operator {appointed.operator.id}; its token is in {output}")
-
-
-def _hand_over(token: str, output: str | None) -> None:
-    if output is None or output == "-":
-        click.echo(token)
-    else:
-        write_private(Path(output), token + "\n")
+    until = None if expires_at is None else microseconds(expires_at)
+    with (
+        Handover(target, unsure=_UNSURE) as handover,
+        opened(settings_for("production")) as house,
+    ):
+        appointed = appoint_operator(house.context, name, kind, until)
+        operator = appointed.operator
+        issued = Issued(
+            noun=kind.value,
+            name=operator.name,
+            id=str(operator.id),
+            members=_members(operator, house.context.clock.now()),
+            token=appointed.token,
+        )
+        handover.deliver(output, issued, lambda: _taken_back(house, operator))
 
 
 @operators.command("list")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
-def list_(as_json: bool) -> None:
+@output_options
+def list_(output: Output) -> None:
     """List operators and gateway credentials, newest first."""
     with opened(settings_for("production")) as house:
         now = house.context.clock.now()
-        found = list_operators(house.context)
+        found = [_members(one, now) for one in list_operators(house.context)]
         damaged = house.damage.seen
     if damaged:
         click.echo(
-            f"keyturn: {damaged} more cannot be shown: the record was changed from outside.\n"
+            f"keyturn: {damaged:,} more cannot be shown: the record was changed from outside.\n"
             "  Run `keyturn activity verify`; replace the operator by a new one.",
             err=True,
         )
-    if as_json:
-        click.echo(json.dumps([_members(one, now) for one in found], indent=2))
-        return
-    rows = [("ID", "NAME", "KIND", "STATUS", "EXPIRES")] + [
-        tuple(str(_members(one, now)[name] or "never") for name in _COLUMNS) for one in found
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+    if output.as_json:
+        output.json(found)
+    elif output.is_quiet:
+        for one in found:
+            output.say(str(one["id"]))
+    else:
+        output.table(_COLUMNS, [_row(one) for one in found])
 
 
 @operators.command()
@@ -115,7 +102,13 @@ def revoke(id: str) -> None:  # noqa: A002
     click.echo(f"Operator {operator.name} is revoked.")
 
 
-_COLUMNS = ("id", "name", "kind", "status", "expires_at")
+def _taken_back(house: House, operator: Operator) -> str:
+    dismiss_operator(house.context, operator.id)
+    return "the operator was revoked again."
+
+
+def _row(one: dict[str, str | None]) -> tuple[object, ...]:
+    return (one["id"], one["name"], one["kind"], one["status"], one["expires_at"] or "never")
 
 
 def _members(operator: Operator, now: int) -> dict[str, str | None]:
@@ -133,17 +126,3 @@ def _members(operator: Operator, now: int) -> dict[str, str | None]:
         "created_at": format_instant(operator.created_at),
         "expires_at": None if expires_at is None else format_instant(expires_at),
     }
-
-
-def _expiry(text: str | None, now: int) -> int | None:
-    if text is None:
-        return None
-    span = _SPAN.fullmatch(text)
-    if span is not None:
-        return now + int(span.group(1)) * _UNITS[span.group(2)] * SECOND
-    try:
-        return parse_instant(text)
-    except ValueError:
-        raise click.UsageError(
-            "--expires takes 90d, 12h, 30m, or a time like 2027-01-31T12:00:00Z."
-        ) from None

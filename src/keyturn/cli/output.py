@@ -8,13 +8,16 @@
 4. Texts come from others: control characters are replaced, and nothing in them is markup.
 """
 
+import contextlib
 import functools
 import os
+import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import click
 import msgspec
@@ -23,9 +26,16 @@ from rich.cells import cell_len, set_cell_size
 from keyturn.cli.when import now
 from keyturn.domain.text import without_controls
 
+T = TypeVar("T")
+
 _GAP = "  "
 _NARROWEST = 8
 _LONGEST_CELL = 10_000
+_LONGEST_LINE = 100_000
+_PROGRESS_EVERY = 1_000
+# JSON leaves these as they are, and a terminal might obey them.
+_OBEYED = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_BEYOND_ASCII = re.compile("[^\x00-\x7e]")
 _STYLES = {
     "active": "green",
     "valid": "green",
@@ -56,8 +66,13 @@ class Output:
 
     def json(self, value: object) -> None:
         """The value as JSON; records are spelled as the API spells them."""
-        encoded = msgspec.json.encode(value, enc_hook=_unknown)
-        click.echo(msgspec.json.format(encoded, indent=2).decode())
+        text = msgspec.json.format(msgspec.json.encode(_wire(value)), indent=2).decode()
+        is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+        click.echo((_OBEYED if is_unicode else _BEYOND_ASCII).sub(_escaped, text))
+
+    def say(self, sentence: str) -> None:
+        """One line of what was asked for."""
+        click.echo(harmless(sentence))
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[object]]) -> None:
         """A table, with titles even where it is empty."""
@@ -65,6 +80,8 @@ class Output:
         fitted = fit(columns, cells, _width())
         if fitted is None:
             self._stacked(columns, cells)
+            if not rows:
+                self.note("There are none.")
             return
         click.echo(_line([column.title.upper() for column in columns], columns, fitted, bold=True))
         for row in cells:
@@ -81,7 +98,19 @@ class Output:
     def note(self, sentence: str) -> None:
         """A word to the person, on standard error."""
         if not self.is_quiet:
-            click.echo(sentence, err=True)
+            with contextlib.suppress(OSError):  # what was asked for has been given all the same
+                click.echo(harmless(sentence), err=True)
+
+    def counting(self, items: Iterable[T]) -> Iterator[T]:
+        """The items; how many there were stands on standard error meanwhile, on a terminal."""
+        is_told = sys.stderr.isatty() and not self.is_quiet
+        number = 0
+        for number, item in enumerate(items, 1):
+            if is_told and number % _PROGRESS_EVERY == 0:
+                click.echo(f"\r{number:,} read…", err=True, nl=False)
+            yield item
+        if is_told and number >= _PROGRESS_EVERY:
+            click.echo(f"\r{' ' * 30}\r", err=True, nl=False)
 
     def _stacked(self, columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> None:
         for index, row in enumerate(cells):
@@ -106,6 +135,11 @@ def output_options(command: Callable[..., None]) -> Callable[..., None]:
 def counted(number: int, one: str, many: str = "") -> str:
     """`1 key`, `2 keys`, `1,000 entries`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def harmless(line: str) -> str:
+    """A line that a terminal shows and does not obey, whoever wrote it."""
+    return without_controls(line, _LONGEST_LINE)
 
 
 def spelled(value: object) -> str:
@@ -176,7 +210,6 @@ def _width() -> int | None:
 
 
 def _is_coloured() -> bool:
-
     return (
         sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     )
@@ -198,5 +231,23 @@ def ago(moment: datetime | None) -> str:
     return f"{seconds} s ago"
 
 
-def _unknown(value: object) -> object:
-    raise TypeError(f"{type(value).__name__} has no JSON")
+def _wire(value: object) -> object:
+    """`value` with its times in the API's fixed width."""
+    match value:
+        case datetime():
+            text = value.astimezone(UTC).isoformat(timespec="microseconds")
+            return text.replace("+00:00", "Z")
+        case msgspec.Struct():
+            return {name: _wire(getattr(value, name)) for name in value.__struct_fields__}
+        case Mapping():
+            return {name: _wire(one) for name, one in value.items()}
+        case list() | tuple():
+            return [_wire(one) for one in value]
+        case _:
+            return value
+
+
+def _escaped(match: re.Match[str]) -> str:
+    """As JSON writes it in ASCII (RFC 8259, section 7)."""
+    units = match[0].encode("utf-16-be")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))

@@ -35,13 +35,14 @@ class Portion:
         identify: Callable[[T], str],
     ) -> None:
         """Shows the items as the output wants them."""
-        found = list(islice(pages, None if self.most is None else self.most + 1))
+        most = None if self.most is None else self.most + 1
+        found = list(output.counting(islice(pages, most)))
         items = found if self.most is None else found[: self.most]
         if output.as_json:
             output.json(items)
         elif output.is_quiet:
             for item in items:
-                click.echo(identify(item))
+                output.say(identify(item))
         else:
             output.table(columns, [row(item) for item in items])
         if len(found) > len(items):

@@ -1,6 +1,7 @@
 """`keyturn requests`: what was done with keys, as Keyturn saw it."""
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
 
@@ -9,7 +10,10 @@ from keyturn.cli.naming import key_id, short
 from keyturn.cli.output import Column, Output
 from keyturn.cli.paged import Portion, paged
 from keyturn.cli.when import BACK
-from keyturn.client import Keyturn, RecordedRequest
+from keyturn.client.resources import RecordedRequest
+
+if TYPE_CHECKING:
+    from keyturn.client import Keyturn
 
 _COLUMNS = (
     Column("at (utc)"),
@@ -40,7 +44,7 @@ def requests() -> None:
 @paged
 @calling
 def list_(
-    client: Keyturn,
+    client: "Keyturn",
     output: Output,
     key: str | None,
     request_id: str | None,

@@ -1,15 +1,19 @@
 """`keyturn self`: what your own token is, and what it may do."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from keyturn.cli.connection import calling
 from keyturn.cli.output import Output
-from keyturn.client import Keyturn
+
+if TYPE_CHECKING:
+    from keyturn.client import Keyturn
 
 
 @click.command("self")
 @calling
-def self_(client: Keyturn, output: Output) -> None:
+def self_(client: "Keyturn", output: Output) -> None:
     """Show what the presented token is, and what it may do."""
     found = client.whoami()
     if output.as_json:
@@ -17,7 +21,7 @@ def self_(client: Keyturn, output: Output) -> None:
         return
     holder = found.operator or found.key
     if output.is_quiet:
-        click.echo("" if holder is None else holder.id)
+        output.say("" if holder is None else holder.id)
         return
     output.record(
         [

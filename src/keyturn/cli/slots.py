@@ -1,12 +1,19 @@
 """`keyturn slots`: services in environments, and what people say of them."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from keyturn.cli.connection import calling
 from keyturn.cli.notes import Notes, notes_options
 from keyturn.cli.output import Column, Output
 from keyturn.cli.paged import Portion, paged
-from keyturn.client import ExpectedRuntime, Keyturn, Slot
+from keyturn.cli.repeating import version_option
+from keyturn.client.resources import ExpectedRuntime, Slot
+from keyturn.domain.slot import SlotName
+
+if TYPE_CHECKING:
+    from keyturn.client import Keyturn
 
 _COLUMNS = (
     Column("slot"),
@@ -30,7 +37,7 @@ def slots() -> None:
 @paged
 @calling
 def list_(
-    client: Keyturn,
+    client: "Keyturn",
     output: Output,
     service: str | None,
     environment: str | None,
@@ -53,17 +60,30 @@ def list_(
 @slots.command()
 @click.argument("slot")
 @calling
-def show(client: Keyturn, output: Output, slot: str) -> None:
-    """Show a slot."""
-    _show(output, client.slots.read(slot))
+def show(client: "Keyturn", output: Output, slot: str) -> None:
+    """Show a slot.
+
+    \b
+    Examples:
+      keyturn slots show scheduler-prod
+    """
+    _show(output, client.slots.read(_name(slot)))
 
 
 @slots.command("set")
 @click.argument("slot")
-@click.option("--if-version", "version", type=int, metavar="N", help="Only if it is still that.")
+@version_option
+@click.option("--if-new", "is_new", is_flag=True, help="Only if there is none yet.")
 @notes_options
 @calling
-def set_(client: Keyturn, output: Output, slot: str, version: int | None, notes: Notes) -> None:
+def set_(
+    client: "Keyturn",
+    output: Output,
+    slot: str,
+    version: int | None,
+    is_new: bool,
+    notes: Notes,
+) -> None:
     """Make a slot, or say all of it anew: what is left out is taken away.
 
     \b
@@ -71,7 +91,9 @@ def set_(client: Keyturn, output: Output, slot: str, version: int | None, notes:
       keyturn slots set scheduler-prod --owner payments@example.com --rotation-days 90 \\
         --runbook https://example.com/runbooks/scheduler --runtime nightly=26h
     """
-    _show(output, client.slots.define(slot, version=version, **notes))
+    if is_new and version is not None:
+        raise click.UsageError("Give --if-new or --if-version, but not both.")
+    _show(output, client.slots.define(_name(slot), version=version, is_new=is_new, **notes))
 
 
 @slots.command()
@@ -80,7 +102,7 @@ def set_(client: Keyturn, output: Output, slot: str, version: int | None, notes:
 @click.option("--owner")
 @calling
 def export(
-    client: Keyturn,
+    client: "Keyturn",
     output: Output,
     service: str | None,
     environment: str | None,
@@ -100,6 +122,7 @@ def export(
     if output.as_json:
         output.json({"slots": slots_by_name})
         return
+    # Its lines are YAML, which has quoted whatever a terminal might obey.
     for line in slots_by_name if output.is_quiet else yaml_lines(slots_by_name):
         click.echo(line)
 
@@ -109,7 +132,7 @@ def _show(output: Output, slot: Slot) -> None:
         output.json(slot)
         return
     if output.is_quiet:
-        click.echo(slot.name)
+        output.say(slot.name)
         return
     output.record(
         [
@@ -129,6 +152,14 @@ def _show(output: Output, slot: Slot) -> None:
 def _row(slot: Slot) -> tuple[object, ...]:
     runtimes = [one.name for one in slot.runtimes]
     return (slot.name, slot.owner, slot.purpose, _period(slot), runtimes, slot.runbook_url)
+
+
+def _name(text: str) -> str:
+    if SlotName.parse(text) is None:
+        raise click.UsageError(
+            f"{text!r} names no slot. SLOT is a service and an environment, like scheduler-prod."
+        )
+    return text
 
 
 def _period(slot: Slot) -> str | None:

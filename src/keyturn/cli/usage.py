@@ -1,7 +1,7 @@
 """`keyturn usage`: how a key was used, in totals, over time, and by whom."""
 
 from datetime import datetime, timedelta
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -9,8 +9,11 @@ from keyturn.cli.connection import calling
 from keyturn.cli.naming import KEY_HELP, key_id
 from keyturn.cli.output import Column, Output
 from keyturn.cli.when import BACK, now
-from keyturn.client import Keyturn, Usage
-from keyturn.client.requests import Bucket
+from keyturn.client.resources import Usage
+
+if TYPE_CHECKING:
+    from keyturn.client import Keyturn
+    from keyturn.client.requests import Bucket
 
 _RUNTIMES = (
     Column("runtime", wide=True),
@@ -45,7 +48,7 @@ _SPANS = {"minute": timedelta(hours=2), "hour": timedelta(days=3)}
 )
 @calling
 def usage(
-    client: Keyturn,
+    client: "Keyturn",
     output: Output,
     key: str,
     since: datetime | None,
@@ -62,13 +65,13 @@ def usage(
     if since is None and until is None and bucket in _SPANS:
         since = now() - _SPANS[bucket]
     found = client.keys.usage(
-        key_id(client, key), since=since, until=until, bucket=cast(Bucket, bucket)
+        key_id(client, key), since=since, until=until, bucket=cast("Bucket", bucket)
     )
     if output.as_json:
         output.json(found)
     elif output.is_quiet:
         for one in found.runtimes:
-            click.echo(one.runtime)
+            output.say(one.runtime)
     else:
         _show(output, found)
 

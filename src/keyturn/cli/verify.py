@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -9,8 +10,11 @@ from keyturn.cli.connection import calling
 from keyturn.cli.ending import NO
 from keyturn.cli.naming import short
 from keyturn.cli.output import Output
-from keyturn.client import Keyturn, Verdict
 from keyturn.client.configuration import read_token
+from keyturn.client.resources import Verdict
+
+if TYPE_CHECKING:
+    from keyturn.client import Keyturn
 
 _LONGEST = 4_096
 
@@ -29,10 +33,18 @@ _LONGEST = 4_096
 @click.option("--user-agent", metavar="TEXT")
 @click.option("--method", metavar="WORD")
 @click.option("--path", metavar="PATH")
+@click.option("--environment", metavar="WORD", help="Where the service that asks runs.")
+@click.option(
+    "--header",
+    "headers",
+    multiple=True,
+    metavar="'NAME: TEXT'",
+    help="A header of the request, like Origin. May be repeated.",
+)
 @click.option("--request-id", metavar="ID", help="The id of the request that it came with.")
 @calling
 def verify(
-    client: Keyturn,
+    client: "Keyturn",
     output: Output,
     token_file: str | None,
     scopes: tuple[str, ...],
@@ -41,6 +53,8 @@ def verify(
     user_agent: str | None,
     method: str | None,
     path: str | None,
+    environment: str | None,
+    headers: tuple[str, ...],
     request_id: str | None,
 ) -> None:
     """Ask whether a token may do this now. It is recorded as a use of the key.
@@ -61,6 +75,8 @@ def verify(
         user_agent=user_agent,
         method=method,
         path=path,
+        environment=environment,
+        headers=_members(headers),
         request_id=request_id,
     )
     _show(output, verdict)
@@ -74,10 +90,20 @@ def _presented(token_file: str | None) -> str:
     elif sys.stdin.isatty():
         text = click.prompt("Token", hide_input=True, err=True)
     else:
-        text = sys.stdin.read(_LONGEST).strip()
+        text = sys.stdin.buffer.read(_LONGEST).decode(errors="replace").strip()
     if not text:
         raise click.UsageError("There is no token to judge: give it by standard input or --file.")
     return str(text)
+
+
+def _members(headers: tuple[str, ...]) -> dict[str, str] | None:
+    members = {}
+    for header in headers:
+        name, colon, text = header.partition(":")
+        if not colon or not name.strip():
+            raise click.UsageError("--header takes a name and a text: 'Origin: https://a.example'.")
+        members[name.strip()] = text.strip()
+    return members or None
 
 
 def _show(output: Output, verdict: Verdict) -> None:
@@ -86,7 +112,7 @@ def _show(output: Output, verdict: Verdict) -> None:
         output.json(verdict)
     elif output.is_quiet:
         if key is not None:
-            click.echo(key.id)
+            output.say(key.id)
     else:
         output.record(
             [

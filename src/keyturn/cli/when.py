@@ -33,7 +33,10 @@ class When(click.ParamType[datetime]):
                 return now() + timedelta(seconds=self._sign * seconds)
             return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=parse_instant(text))
         except (ValueError, OverflowError):
-            self.fail("This takes 90d, 12h, 30m, or a time like 2027-01-31T12:00:00Z.", param, ctx)
+            told = "This" if param is None else param.opts[-1]
+            raise click.UsageError(
+                f"{told} takes 90d, 12h, 30m, or a time like 2027-01-31T12:00:00Z.", ctx
+            ) from None
 
 
 def seconds_of(text: str) -> int | None:
@@ -44,6 +47,11 @@ def seconds_of(text: str) -> int | None:
 
 AHEAD = When(1)
 BACK = When(-1)
+
+
+def microseconds(moment: datetime) -> int:
+    """The moment as the domain has it."""
+    return (moment - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
 
 
 def now() -> datetime:

@@ -1,15 +1,22 @@
 """`keyturn workspaces`: tenants, for operators."""
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from keyturn.cli.connection import calling
-from keyturn.cli.ending import CommandFailed
-from keyturn.cli.handover import Handover, issued_members, output_option
-from keyturn.cli.output import Column, Output
+from keyturn.cli.handover import Handover, Issued, output_option
+from keyturn.cli.naming import refuse_token
+from keyturn.cli.output import Column, Output, harmless
 from keyturn.cli.paged import Portion, paged
-from keyturn.client import Keyturn, NamedNetwork, Workspace
+from keyturn.cli.repeating import once_option, version_option
+from keyturn.client.errors import KeyturnClientError
+from keyturn.client.resources import NamedNetwork, Workspace
+from keyturn.domain.identity import parse_id
+
+if TYPE_CHECKING:
+    from keyturn.client import Keyturn
 
 _COLUMNS = (
     Column("id"),
@@ -18,7 +25,19 @@ _COLUMNS = (
     Column("networks", wide=True),
     Column("created (utc)", optional=True),
 )
-_ID = click.argument("id_", metavar="ID")
+
+
+def _checked(ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    refuse_token(value)
+    if parse_id(value) is None:
+        raise click.UsageError(
+            "ID is a UUID or its 22 characters; see `keyturn workspaces list`.", ctx
+        )
+    return value
+
+
+_ID = click.argument("id_", metavar="ID", callback=_checked)
+_UNSURE = "`keyturn workspaces list` shows it; `keyturn workspaces suspend ID` takes it out of use."
 
 
 @click.group()
@@ -35,10 +54,16 @@ def workspaces() -> None:
     metavar="NAME=BLOCK[,BLOCK]",
     help="A network by name: office=203.0.113.0/24. May be repeated.",
 )
+@once_option
 @output_option
 @calling
 def create(
-    client: Keyturn, output: Output, name: str, networks: tuple[str, ...], target: str | None
+    client: "Keyturn",
+    output: Output,
+    name: str,
+    networks: tuple[str, ...],
+    idempotency_key: str | None,
+    target: str | None,
 ) -> None:
     """Make a workspace. The token of its first administrator key is handed out this once.
 
@@ -46,36 +71,30 @@ def create(
     Examples:
       keyturn workspaces create acme --output acme-admin.token
     """
-    with Handover(target) as handover:
-        made = client.workspaces.create(name, networks=_networks(networks))
-        token = made.token
-        try:
-            handover.give(token)
-            if output.as_json:
-                output.json(issued_members(made, None if handover.path else token))
-            elif handover.is_piped:
-                click.echo(token.reveal())
-        except OSError as error:
-            client.workspaces.change(made.id, status="suspended")
-            raise CommandFailed(
-                f"The token cannot be written to {handover.path or 'standard output'} "
-                f"({error.strerror}); workspace {made.id} was suspended.",
-                remedy="Say with --output FILE where it can go, and repeat.",
-            ) from error
-    if output.as_json or handover.is_piped:
-        return
-    click.echo(made.id if output.is_quiet else f"Made workspace {made.name}, id {made.id}.")
-    if handover.path is None:
-        click.echo(f"\n  {token.reveal()}\n\nThis is its administrator's token, shown this once.")
-    elif not output.is_quiet:
-        click.echo(f"Its administrator's token is in {handover.path}")
+    with Handover(target, unsure=_UNSURE) as handover:
+        made = client.workspaces.create(
+            name, networks=_networks(networks), idempotency_key=idempotency_key
+        )
+        issued = Issued(
+            noun="workspace",
+            name=made.name,
+            id=made.id,
+            members={one: getattr(made, one) for one in made.__struct_fields__},
+            token=made.token,
+        )
+        handover.deliver(output, issued, lambda: _taken_back(client, made.id))
 
 
 @workspaces.command("list")
 @paged
 @calling
-def list_(client: Keyturn, output: Output, portion: Portion) -> None:
-    """List workspaces, newest first."""
+def list_(client: "Keyturn", output: Output, portion: Portion) -> None:
+    """List workspaces, newest first.
+
+    \b
+    Examples:
+      keyturn workspaces list --all --json
+    """
     found = client.workspaces.list(limit=portion.page_size)
     portion.show(output, found, _COLUMNS, _row, lambda one: one.id)
 
@@ -83,8 +102,13 @@ def list_(client: Keyturn, output: Output, portion: Portion) -> None:
 @workspaces.command()
 @_ID
 @calling
-def show(client: Keyturn, output: Output, id_: str) -> None:
-    """Show a workspace."""
+def show(client: "Keyturn", output: Output, id_: str) -> None:
+    """Show a workspace.
+
+    \b
+    Examples:
+      keyturn workspaces show 06aSDUtCJxNn2WzPHQ7kVt
+    """
     _show(output, client.workspaces.read(id_))
 
 
@@ -98,39 +122,79 @@ def show(client: Keyturn, output: Output, id_: str) -> None:
     metavar="NAME=BLOCK[,BLOCK]",
     help="All of its networks; may be repeated.",
 )
+@click.option("--no-networks", is_flag=True, help="Take all its networks away.")
+@version_option
 @calling
 def update(
-    client: Keyturn, output: Output, id_: str, name: str | None, networks: tuple[str, ...]
+    client: "Keyturn",
+    output: Output,
+    id_: str,
+    name: str | None,
+    networks: tuple[str, ...],
+    no_networks: bool,
+    version: int | None,
 ) -> None:
-    """Rename a workspace, or name its networks anew."""
-    _show(output, client.workspaces.change(id_, name=name, networks=_networks(networks)))
+    """Rename a workspace, or name its networks anew.
+
+    \b
+    Examples:
+      keyturn workspaces update 06aSDUtCJxNn2WzPHQ7kVt --network office=203.0.113.0/24
+    """
+    if networks and no_networks:
+        raise click.UsageError("Give --network or --no-networks, but not both.")
+    named = [] if no_networks else _networks(networks)
+    _show(output, client.workspaces.change(id_, name=name, networks=named, version=version))
 
 
 @workspaces.command()
 @_ID
+@version_option
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @calling
-def suspend(client: Keyturn, output: Output, id_: str, yes: bool) -> None:
-    """Take a workspace with all its keys out of use, until it is resumed."""
+def suspend(client: "Keyturn", output: Output, id_: str, version: int | None, yes: bool) -> None:
+    """Take a workspace with all its keys out of use, until it is resumed.
+
+    \b
+    Examples:
+      keyturn workspaces suspend 06aSDUtCJxNn2WzPHQ7kVt
+    """
     if not yes and sys.stdin.isatty():
         found = client.workspaces.read(id_)
-        click.confirm(f"Suspend {found.name}, and deny all its keys?", abort=True, err=True)
-    _show(output, client.workspaces.change(id_, status="suspended"))
+        question = harmless(f"Suspend {found.name}, and deny all its keys?")
+        click.confirm(question, abort=True, err=True)
+    _show(output, client.workspaces.change(id_, status="suspended", version=version))
 
 
 @workspaces.command()
 @_ID
+@version_option
 @calling
-def resume(client: Keyturn, output: Output, id_: str) -> None:
-    """Let a suspended workspace work again."""
-    _show(output, client.workspaces.change(id_, status="active"))
+def resume(client: "Keyturn", output: Output, id_: str, version: int | None) -> None:
+    """Let a suspended workspace work again.
+
+    \b
+    Examples:
+      keyturn workspaces resume 06aSDUtCJxNn2WzPHQ7kVt
+    """
+    _show(output, client.workspaces.change(id_, status="active", version=version))
+
+
+def _taken_back(client: "Keyturn", id_: str) -> str:
+    try:
+        client.workspaces.change(id_, status="suspended")
+    except KeyturnClientError as error:
+        return (
+            f"workspace {id_} is there and nobody has its token, since it cannot be suspended now "
+            f"({error})."
+        )
+    return f"workspace {id_} was suspended."
 
 
 def _show(output: Output, found: Workspace) -> None:
     if output.as_json:
         output.json(found)
     elif output.is_quiet:
-        click.echo(found.id)
+        output.say(found.id)
     else:
         output.record(
             [

@@ -65,13 +65,17 @@ class ClientClosed(KeyturnClientError):
 
 
 class Unreachable(KeyturnClientError):
-    """No answer came. `was_sent` says whether the call may have been carried out all the same."""
+    """No answer came. `was_sent` says whether the call may have been carried out all the same;
+    where it `is_safe` it changes nothing then either (RFC 9110, 9.2.1)."""
 
     code = "client.unreachable"
 
-    def __init__(self, detail: str, *, was_sent: bool, request_id: str) -> None:
+    def __init__(
+        self, detail: str, *, was_sent: bool, request_id: str, is_safe: bool = False
+    ) -> None:
         super().__init__(detail)
         self.was_sent = was_sent
+        self.is_safe = is_safe
         self.request_id = request_id
 
 

@@ -126,6 +126,7 @@ class Session:
                             f"There is no answer from {self.url}: {why}.",
                             was_sent=was_sent,
                             request_id=request_id,
+                            is_safe=call.method == "GET",
                         )
                 case _:
                     raise TypeError("what came of sending must be told")
