@@ -5,7 +5,7 @@ times the time, however hostile it is.
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from time import perf_counter
+from time import thread_time
 
 import pytest
 
@@ -90,10 +90,10 @@ PATTERNS = {
 def seconds(reader: Callable[[str], object], text: str) -> float:
     best = float("inf")
     for _ in range(3):
-        began = perf_counter()
+        began = thread_time()
         with suppress(RequestInvalid, ValueError):
             reader(text)
-        best = min(best, perf_counter() - began)
+        best = min(best, thread_time() - began)
     return best
 
 
