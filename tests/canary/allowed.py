@@ -2,7 +2,8 @@
 
 Each is told by what the command that drew the secret was asked for, not by a pattern of names: a
 token's file is allowed for the token that was written to it by whoever was told to, no other file
-is, and no other token in it.
+is, and no other token in it. A token that a server made may stand where the command said that asked
+the server for it.
 """
 
 from collections.abc import Callable
@@ -44,31 +45,37 @@ def _before(place: Place) -> bytes:
     return place.form[: place.start - len(place.canary.hint or "")]
 
 
-def _told_file(place: Place) -> bool:
+def _of_any_teller(holds: Callable[[Place, Canary], bool]) -> Callable[[Place], bool]:
+    """Whether it holds for the command that made the token, or for one that handed it over."""
+    return lambda place: any(
+        holds(place, teller) for teller in (place.canary, *place.canary.handed_by)
+    )
+
+
+def _told_file(place: Place, teller: Canary) -> bool:
     if not _is_whole(place) or _content(place.sink) != place.canary.token:
         return False
-    told = _option(place.canary)
+    told = _option(teller)
     if told is not None:
-        return told != "-" and _is_same(place.sink, place.canary.folder / told)
-    return place.sink.name == OPERATOR_TOKEN and place.canary.asked[:1] in (("init",), ("dev",))
+        return told != "-" and _is_same(place.sink, teller.folder / told)
+    return place.sink.name == OPERATOR_TOKEN and teller.asked[:1] in (("init",), ("dev",))
 
 
-def _torn_draft(place: Place) -> bool:
-    name = _option(place.canary) or OPERATOR_TOKEN
+def _torn_draft(place: Place, teller: Canary) -> bool:
+    name = _option(teller) or OPERATOR_TOKEN
     folder, name = place.sink.parent, Path(name).name
     return (
         _is_whole(place)
-        and place.sink.name == f".{name}.draft"
+        and place.sink.name in (f".{name}.draft", f".{name}.{teller.pid}.draft")
         and place.sink.stat().st_mode & 0o777 == 0o600
         and not (folder / name).exists()
     )
 
 
-def _told_output(place: Place) -> bool:
-    canary = place.canary
-    is_told = _option(canary) == "-" or canary.asked[:2] == ("operators", "create")
-    is_own = place.sink == canary.output or (
-        place.sink.parent.name == OUTPUT and place.sink.name.startswith(f"{canary.pid}-")
+def _told_output(place: Place, teller: Canary) -> bool:
+    is_told = _option(teller) == "-" or teller.asked[:2] == ("operators", "create")
+    is_own = place.sink == teller.output or (
+        place.sink.parent.name == OUTPUT and place.sink.name.startswith(f"{teller.pid}-")
     )
     return _is_whole(place) and is_told and is_own
 
@@ -101,9 +108,13 @@ def _own_root(place: Place) -> bool:
 
 ANSWER = "the one answer that hands it out"
 REASONS: dict[str, Callable[[Place], bool]] = {
-    "the file that its command was told to write, or the first operator's": _told_file,
-    "a draft of that file, whose writer was killed before it had its name": _torn_draft,
-    "standard output of the command that was told to print it": _told_output,
+    "the file that its command was told to write, or the first operator's": _of_any_teller(
+        _told_file
+    ),
+    "a draft of that file, whose writer was killed before it had its name": _of_any_teller(
+        _torn_draft
+    ),
+    "standard output of the command that was told to print it": _of_any_teller(_told_output),
     ANSWER: _answer,
     "the README's reader is shown the answer to his call": _shown_by_readme,
     "the root secret's own file": _own_root,
@@ -113,7 +124,7 @@ REASONS: dict[str, Callable[[Place], bool]] = {
 def _option(canary: Canary) -> str | None:
     """What the command was told by `--output`."""
     for number, word in enumerate(canary.asked):
-        if word == "--output":
+        if word in ("-o", "--output"):
             return canary.asked[number + 1]
         if word.startswith("--output="):
             return word.partition("=")[2]

@@ -4,13 +4,15 @@ answers. The product knows nothing of it.
 A copy of this file stands as `sitecustomize.py` in a folder of the run, which is on PYTHONPATH, so
 that every interpreter that the tests start runs it: servers, commands, those that are forked from
 one. It imports nothing of the product. It waits until the modules come by themselves, and puts
-itself around three of their functions:
+itself around five of their functions:
 
     keyturn.ambient           each draw of 32 bytes is registered: a token's secret, or a root
     keyturn.domain.token      a token whose secret was drawn here is registered with its hint. One
                               of chosen or repeated chance stands in the tests' sources: no canary
     keyturn.server.protocol   what goes out to a caller is kept, as it goes out
     keyturn.cli.main          what the command was asked for, to know where its token may go
+    keyturn.cli.handover      a token that a server made, and a command of its caller hands over, is
+                              registered once more, with what that command was asked for
 """
 
 import fcntl
@@ -37,6 +39,7 @@ class Register:
     def __init__(self, run_folder: Path | None = None) -> None:
         self.run_folder = run_folder
         self._drawn: set[bytes] = set()
+        self._made: set[str] = set()
         self._asked: list[str] | None = None
         self._answer_file: tuple[int, int] | None = None
 
@@ -46,7 +49,13 @@ class Register:
 
     def made(self, token: Any, secret: bytes) -> None:
         if secret in self._drawn:
+            self._made.add(token.hint)
             self._note(secret, token)
+
+    def handed(self, token: Any) -> None:
+        """A token that came from a server, where it was registered when it was drawn."""
+        if token.hint not in self._made:
+            self._note(b"", token, is_handed=True)
 
     def asked(self, arguments: Sequence[str] | None) -> None:
         self._asked = list(sys.argv[1:] if arguments is None else arguments)
@@ -63,9 +72,10 @@ class Register:
             raise RuntimeError("a secret was drawn before the run began")
         return self.run_folder
 
-    def _note(self, secret: bytes, token: Any) -> None:
+    def _note(self, secret: bytes, token: Any, *, is_handed: bool = False) -> None:
         entry = {
             "pid": os.getpid(),
+            "handed": is_handed,
             "secret": secret.hex(),
             "hint": None if token is None else token.hint,
             "token": None if token is None else token.reveal(),
@@ -152,11 +162,22 @@ def _around_command(module: ModuleType, register: Register) -> None:
     module.run = told  # type: ignore[attr-defined]
 
 
+def _around_handover(module: ModuleType, register: Register) -> None:
+    deliver = module.Handover.deliver
+
+    def registered(self: Any, output: Any, issued: Any, take_back: Any) -> None:
+        register.handed(issued.token)
+        deliver(self, output, issued, take_back)
+
+    module.Handover.deliver = registered
+
+
 _AROUND: dict[str, Callable[[ModuleType, Register], None]] = {
     "keyturn.ambient": _around_ambient,
     "keyturn.domain.token": _around_token,
     "keyturn.server.protocol": _around_protocol,
     "keyturn.cli.main": _around_command,
+    "keyturn.cli.handover": _around_handover,
 }
 
 
@@ -164,7 +185,7 @@ _AROUND: dict[str, Callable[[ModuleType, Register], None]] = {
 
 
 class Watch(MetaPathFinder):
-    """Lets the four modules load as they would, and puts the register around them."""
+    """Lets these modules load as they would, and puts the register around them."""
 
     watches_canaries = True  # this file is loaded under two names
 

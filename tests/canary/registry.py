@@ -1,7 +1,7 @@
 """The canaries of a run: the secrets that its processes drew, read from their register."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ class Canary:
     asked: tuple[str, ...]  # what the command was asked for
     folder: Path
     output: Path | None  # the file that its standard output went to
+    handed_by: tuple["Canary", ...] = ()  # the same, of the commands that a server gave it to
 
     @property
     def spelled(self) -> str:
@@ -36,11 +37,18 @@ def read_canaries(run_folder: Path) -> list[Canary]:
     if not registry.exists():
         return []
     found: dict[bytes, Canary] = {}
+    handed: dict[str | None, tuple[Canary, ...]] = {}
     for line in registry.read_bytes().splitlines():
-        canary = _read(json.loads(line))
-        if canary.token is not None or canary.raw not in found:
+        entry = json.loads(line)
+        canary = _read(entry)
+        if entry["handed"]:
+            handed[canary.token] = (*handed.get(canary.token, ()), canary)
+        elif canary.token is not None or canary.raw not in found:
             found[canary.raw] = canary
-    return list(found.values())
+    return [
+        one if one.token is None else replace(one, handed_by=handed.get(one.token, ()))
+        for one in found.values()
+    ]
 
 
 def _read(entry: dict[str, Any]) -> Canary:

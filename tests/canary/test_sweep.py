@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -186,6 +187,37 @@ def test_a_tokens_file_is_for_the_token_whose_command_was_told_to_write_it(tmp_p
     assert with_leaks([stranger], place(tmp_path, "ada.token", told(stranger))) == 1
     assert with_leaks([one], place(tmp_path, "ada.token", f"token {told(one)}")) == 1
     assert with_leaks([one], place(tmp_path, "ada.token", told(one), mode=0o640)) == 1
+
+
+def test_a_servers_token_is_for_the_file_that_its_callers_command_was_told_to_write(
+    tmp_path: Path,
+) -> None:
+    made = canary("serve", folder=tmp_path / "server")
+    create = ("keys", "create", "worker-prod", "-o", "worker.token")
+    one = replace(made, handed_by=(replace(made, asked=create, folder=tmp_path, pid=made.pid + 1),))
+    own = place(tmp_path, "worker.token", told(one) + "\n")
+    assert with_leaks([one], own) == 0
+    assert with_leaks([made], own) == 1
+    for name in ("other.token", "server/worker.token", f".worker.token.{made.pid + 1}.draft"):
+        assert with_leaks([one], place(tmp_path, name, told(one) + "\n")) == 1, name
+    own.unlink()
+    torn = place(tmp_path, f".worker.token.{made.pid + 1}.draft", told(one) + "\n")
+    assert with_leaks([one], torn) == 0
+    assert with_leaks([one], place(tmp_path, "1.output", told(one))) == 1
+
+
+def test_a_servers_token_is_for_the_output_of_the_command_that_was_told_to_print_it(
+    tmp_path: Path,
+) -> None:
+    made = canary("serve")
+    create = ("keys", "create", "worker-prod", "--output", "-")
+    own = place(tmp_path, "1.output", told(made) + "\n")
+    one = replace(made, handed_by=(replace(made, asked=create, output=own),))
+    assert with_leaks([one], own) == 0
+    assert with_leaks([one], place(tmp_path, "1.errors", told(made))) == 1
+    assert with_leaks([one], place(tmp_path, "worker.token", told(made))) == 1
+    silent = replace(made, handed_by=(replace(made, asked=create[:3], output=own),))
+    assert with_leaks([silent], own) == 1
 
 
 def test_the_first_operators_file_is_for_the_token_of_init(tmp_path: Path) -> None:
@@ -368,6 +400,23 @@ print(made(SystemEntropy()).reveal())
 """
 
 
+_HANDS_OVER = """
+import os
+from pathlib import Path
+from keyturn.ambient import SystemEntropy
+from keyturn.cli.handover import Handover, Issued
+from keyturn.cli.output import Output
+from keyturn.domain.identity import make_id
+from keyturn.domain.token import make_token
+os.chdir({folder!r})
+secret = os.urandom(32)  # by a server, somewhere else
+token = make_token(brand="kt", environment="prod", id=make_id(1, SystemEntropy()), secret=secret)
+issued = Issued(what="a-prod", id="1", members={{}}, token=token)
+with Handover("a.token", unsure="") as handover:
+    handover.deliver(Output(as_json=False, is_quiet=True), issued, str)
+"""
+
+
 @pytest.fixture
 def hooked(tmp_path: Path) -> Path:
     """The folder of another run, whose hook stands ready."""
@@ -394,6 +443,28 @@ def test_a_program_registers_what_it_draws_and_nothing_of_repeated_chance(hooked
     (one,) = read_canaries(hooked)
     assert one.token == drawn or pytest.fail("another token is registered", pytrace=False)
     assert (hooked / hook.REGISTRY).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_program_registers_what_it_hands_over_for_a_server_and_where_it_was(
+    hooked: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "caller"
+    folder.mkdir()
+    python(_HANDS_OVER.format(folder=str(folder)), hooked / hook.FOLDER)
+    (entry,) = map(json.loads, (hooked / hook.REGISTRY).read_text().splitlines())
+    assert (entry["handed"], entry["folder"]) == (True, str(folder))
+    drawn = {
+        **entry,
+        "handed": False,
+        "secret": "00" * 32,
+        "pid": 1,
+        "folder": "/nowhere",
+    }  # as its server notes it
+    with (hooked / hook.REGISTRY).open("a") as registry:
+        registry.write(json.dumps(drawn) + "\n")
+    (one,) = read_canaries(hooked)
+    assert [caller.folder for caller in one.handed_by] == [folder]
+    assert one.folder == Path("/nowhere")
 
 
 def test_the_hook_gives_way_to_the_sitecustomize_behind_it(hooked: Path) -> None:

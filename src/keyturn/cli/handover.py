@@ -27,10 +27,9 @@ _SAY_WHERE = "Say with --output FILE where it can go, and repeat."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issued:
-    """What was made: a noun and a name for people, members for programs, and the token."""
+    """What was made: a few words for people, members for programs, and the token."""
 
-    noun: str  # key
-    name: str
+    what: str  # workspace acme
     id: str
     members: Mapping[str, object]
     token: Token
@@ -139,7 +138,7 @@ def output_option(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _made(issued: Issued) -> str:
-    return f"Made {issued.noun} {issued.name}, id {issued.id}"
+    return f"Made {issued.what}, id {issued.id}"
 
 
 def _tell(output: Output, issued: Issued, path: Path) -> None:

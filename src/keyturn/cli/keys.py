@@ -96,8 +96,7 @@ def create(
             **notes,
         )
         issued = Issued(
-            noun="key",
-            name=made.name,
+            what=made.name,
             id=made.id,
             members={one: getattr(made, one) for one in made.__struct_fields__},
             token=made.token,

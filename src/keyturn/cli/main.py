@@ -117,7 +117,8 @@ def _prepare_streams() -> None:
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115  (until the end)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
+        with contextlib.suppress(OSError):
+            sys.stdout.reconfigure(errors="replace")
 
 
 def _end(ending: Ending) -> int:

@@ -58,8 +58,7 @@ def create(
         appointed = appoint_operator(house.context, name, kind, until)
         operator = appointed.operator
         issued = Issued(
-            noun=kind.value,
-            name=operator.name,
+            what=f"{kind.value} {operator.name}",
             id=str(operator.id),
             members=_members(operator, house.context.clock.now()),
             token=appointed.token,

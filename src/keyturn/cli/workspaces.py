@@ -76,8 +76,7 @@ def create(
             name, networks=_networks(networks), idempotency_key=idempotency_key
         )
         issued = Issued(
-            noun="workspace",
-            name=made.name,
+            what=f"workspace {made.name}",
             id=made.id,
             members={one: getattr(made, one) for one in made.__struct_fields__},
             token=made.token,
