@@ -313,3 +313,33 @@ def test_a_forked_process_never_reads_its_parents_verdict(
     finally:
         file.unlink()
     assert done.returncode == 0, done.stderr
+
+
+def test_a_proxy_is_not_sent_the_token_for_this_machine(
+    face: Face, upstream: Upstream, home: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor could it reach the address that is meant."""
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        proxy.settimeout(0.05)
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        here = face.client(upstream.url, home.admin.token or "", retry=NO_RETRY)
+        assert face.do(here.whoami).type == "api_key"
+        with pytest.raises(TimeoutError):
+            proxy.accept()
+        elsewhere = face.client("http://keyturn.invalid", home.admin.token or "", retry=NO_RETRY)
+        told = threading.Thread(target=_refuse_one, args=(proxy,))
+        proxy.settimeout(30)
+        told.start()
+        with pytest.raises((NotUnderstood, Unreachable)):
+            face.do(elsewhere.whoami)
+        told.join()
+
+
+def _refuse_one(proxy: socket.socket) -> None:
+    connection, _ = proxy.accept()
+    with connection:
+        connection.recv(65_536)
+        connection.sendall(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")

@@ -34,7 +34,7 @@ from keyturn.client.keys import (
 )
 from keyturn.client.requests import list_requests, measure_usage
 from keyturn.client.slots import define_slot, list_slots, read_slot
-from keyturn.client.transport import answer_of, check_address, failure_of
+from keyturn.client.transport import answer_of, check_address, failure_of, unproxied
 from keyturn.client.verify import look_at_self, verify
 from keyturn.client.workspaces import (
     change_workspace,
@@ -115,7 +115,9 @@ class AsyncKeyturn(AsyncGroup):
             entropy=SystemEntropy(),
         )
         check_address(self._session.url)
-        self._http = httpx2.AsyncClient(timeout=check_timeout(timeout_seconds))
+        self._http = httpx2.AsyncClient(
+            timeout=check_timeout(timeout_seconds), mounts=unproxied(self._session.url)
+        )
         self._is_closed = False
         self.keys = AsyncKeys(self)
         self.slots = AsyncSlots(self)

@@ -33,7 +33,7 @@ from keyturn.client.keys import (
 )
 from keyturn.client.requests import list_requests, measure_usage
 from keyturn.client.slots import define_slot, list_slots, read_slot
-from keyturn.client.transport import answer_of, check_address, failure_of
+from keyturn.client.transport import answer_of, check_address, failure_of, unproxied
 from keyturn.client.verify import look_at_self, verify
 from keyturn.client.workspaces import (
     change_workspace,
@@ -123,7 +123,7 @@ class Keyturn(Group):
         )
         check_address(self._session.url)
         self._timeout_seconds = check_timeout(timeout_seconds)
-        self._connections = {os.getpid(): httpx2.Client(timeout=timeout_seconds)}
+        self._connections = {os.getpid(): self._connect()}
         self._is_closed = False
         self.keys = Keys(self)
         self.slots = Slots(self)
@@ -171,8 +171,11 @@ class Keyturn(Group):
         pid = os.getpid()
         mine = self._connections.get(pid)
         if mine is None:
-            mine = self._connections[pid] = httpx2.Client(timeout=self._timeout_seconds)
+            mine = self._connections[pid] = self._connect()
         return mine
+
+    def _connect(self) -> httpx2.Client:
+        return httpx2.Client(timeout=self._timeout_seconds, mounts=unproxied(self.url))
 
     def close(self) -> None:
         """Gives the connections back."""

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from ipaddress import ip_address
 
 import httpx2
 
@@ -37,6 +38,17 @@ def check_address(url: str) -> None:
     else:
         return
     raise ConfigurationFault("The address of Keyturn is none that can be called.")
+
+
+def unproxied(url: str) -> dict[str, None]:
+    """What the library is told to reach without a proxy: an address of this machine, which another
+    one could not reach anyway, and would be sent the token."""
+    host = httpx2.URL(url).host
+    try:
+        is_here = ip_address(host).is_loopback
+    except ValueError:
+        is_here = host == "localhost" or host.endswith(".localhost")
+    return {f"all://{f'[{host}]' if ':' in host else host}": None} if is_here else {}
 
 
 def answer_of(response: httpx2.Response) -> Answer:
