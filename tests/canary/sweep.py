@@ -73,6 +73,7 @@ class Index:
         for canary in canaries:
             for needle in needles_of(canary.spelled, canary.raw):
                 self._add(canary, needle)
+        self._telling = frozenset(self._words)  # asked half as long as the dictionary
         self.encodings = sorted({needle.encoding for _, needle in self._needles})
 
     def _add(self, canary: Canary, needle: Needle) -> None:
@@ -118,7 +119,7 @@ class Index:
         for shift in (0, _STRIDE):
             usable = max(len(form) - shift, 0) // _WORD * _WORD
             words = array("Q", form[shift : shift + usable])
-            if self._words.keys().isdisjoint(words):
+            if self._telling.isdisjoint(words):
                 continue
             for number, word in enumerate(words):
                 entries = self._words.get(word, ())
