@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.calling import House, house_in
 from tests.cli.programs import Place, Server
 from tests.servers.postgres import Postgres
 
@@ -54,6 +55,16 @@ def either(request: pytest.FixtureRequest, build_place: Callable[[str], Place]) 
     place = build_place(str(request.param))
     place.run("init").done()
     return place
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A running installation on SQLite, for all tests of a module."""
+    place = Place(tmp_path_factory.mktemp("house"))
+    place.run("init").done()
+    with house_in(place) as house:
+        yield house
+    place.close()
 
 
 @pytest.fixture

@@ -36,6 +36,8 @@ _FORKS.set_forkserver_preload(
     [
         "tests.cli.programs",
         "keyturn.cli.activity",
+        "keyturn.cli.keys",
+        "keyturn.client.blocking",
         "keyturn.cli.doctor",
         "keyturn.cli.install",
         "keyturn.cli.operators",

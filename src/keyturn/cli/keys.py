@@ -196,15 +196,19 @@ def update(
       keyturn keys update scheduler-prod --scope read --scope pins:publish
       keyturn keys update scheduler-prod --cidr 10.0.0.0/8 --owner payments@example.com
     """
+    changes = {
+        "scopes": _all(scopes, "--scope", no_scopes, "--no-scopes"),
+        "permissions": _all(permissions, "--permission", no_permissions, "--no-permissions"),
+        "allowed_cidrs": _all(allowed_cidrs, "--cidr", any_network, "--any-network"),
+    }
+    changed_metadata = _object(metadata)
     changed = client.keys.change(
         key_id(client, key),
         version=version,
         name=name,
-        scopes=_all(scopes, "--scope", no_scopes, "--no-scopes"),
-        permissions=_all(permissions, "--permission", no_permissions, "--no-permissions"),
-        allowed_cidrs=_all(allowed_cidrs, "--cidr", any_network, "--any-network"),
         expires_at=expires_at,
-        metadata=_object(metadata),
+        metadata=changed_metadata,
+        **changes,
         **notes,
     )
     _show(output, changed)

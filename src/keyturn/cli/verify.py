@@ -67,6 +67,7 @@ def verify(
       keyturn verify --scope read < scheduler.token
       keyturn verify --file scheduler.token --ip 203.0.113.7 --json
     """
+    members = _members(headers)
     verdict = client.verify(
         _presented(token_file),
         scopes=scopes or None,
@@ -76,7 +77,7 @@ def verify(
         method=method,
         path=path,
         environment=environment,
-        headers=_members(headers),
+        headers=members,
         request_id=request_id,
     )
     _show(output, verdict)

@@ -1,0 +1,455 @@
+"""Every command that calls Keyturn, on both engines, and how each ends where it cannot do its
+work."""
+
+import json
+import shutil
+import signal
+import socket
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import click
+import pytest
+
+from keyturn import __version__
+from keyturn.cli import ending
+from keyturn.cli.main import COMMANDS, keyturn
+from tests.cli.calling import House, answer, answering, house_in, place_at, terminal
+from tests.cli.programs import Place
+
+CALLING = "Commands that call Keyturn (KEYTURN_URL, KEYTURN_API_KEY_FILE)"
+SINCE, UNTIL = "2026-01-01T00:00:00Z", "2046-01-01T00:00:00Z"
+
+
+def calling_commands() -> Iterator[tuple[str, ...]]:
+    """The whole name of each, those of the installation left out."""
+    context = click.Context(keyturn, info_name="keyturn")
+    for name, lazy in COMMANDS.lazies.items():
+        if lazy.section != CALLING:
+            continue
+        command = keyturn.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from ((name, inner) for inner in command.list_commands(context))
+        else:
+            yield (name,)
+
+
+ELSEWHERE = {("apply",), ("activity", "verify")}  # with tests of their own
+
+
+@pytest.fixture
+def both(either: Place) -> Iterator[House]:
+    with house_in(either) as house:
+        yield house
+
+
+def test_every_command_does_its_work_on_both_engines(both: House) -> None:
+    done: set[tuple[str, ...]] = set()
+
+    def run(*words: str, code: int = 0) -> str:
+        ended = both.run(*words)
+        assert ended.code == code, ended.all
+        done.add(words[:2] if words[:2] in commands else words[:1])
+        return ended.output
+
+    commands = set(calling_commands())
+    made = json.loads(
+        run(
+            *("keys", "create", "scheduler-prod", "--scope", "read", "--owner", "a@example.com"),
+            *("--runtime", "nightly=26h", "--metadata", '{"team": "Zürich"}', "--expires", "90d"),
+            *("--idempotency-key", "once", "--json", "--output", "own.token"),
+        )
+    )
+    assert (made["api_key"], made["service"], made["environment"]) == (None, "scheduler", "prod")
+    verify = ("verify", "--file", "own.token", "--runtime", "nightly", "--environment", "prod")
+    assert "valid" in run(*verify, "--header", "Origin: https://a.example", "--scope", "read")
+    assert "scope_denied" in run(*verify, "--scope", "write", code=ending.NO)
+    assert "scheduler-prod" in run("keys", "list", "--service", "scheduler")
+    assert made["id"] in run("keys", "show", "scheduler-prod")
+    assert "b@example.com" in run("keys", "update", made["hint"], "--owner", "b@example.com")
+    assert json.loads(run("keys", "trace", made["id"], "--json"))["nodes"]
+    assert "suspended" in run("keys", "suspend", "scheduler-prod")
+    assert "active" in run("keys", "resume", "scheduler-prod")
+    assert "nightly" in run("slots", "list")
+    assert "nightly (at most every 93,600 s)" in run("slots", "show", "scheduler-prod")
+    assert "https://a.example/r" in run(
+        "slots", "set", "worker-prod", "--if-new", "--runbook", "https://a.example/r"
+    )
+    assert "worker-prod:" in run("slots", "export")
+    assert "scope_denied" in run("requests", "list", "--key", "scheduler-prod", "--denied")
+    assert "nightly" in run("usage", "scheduler-prod")
+    assert "api_key.suspended" in run("activity", "list", "--actor", "first operator")
+    assert "an operator" in run("self")
+    acme = run("workspaces", "create", "acme", "-q", "-o", "acme.token").strip()
+    assert "acme" in run("workspaces", "list")
+    assert "10.0.0.0/8" in run("workspaces", "update", acme, "--network", "office=10.0.0.0/8")
+    assert "suspended" in run("workspaces", "suspend", acme)
+    assert "active" in run("workspaces", "resume", acme)
+    assert "office" in run("workspaces", "show", acme)
+    id_ = str(made["id"])
+    assert "no verifier accepts it" in run("keys", "revoke", id_, "--reason", "unused")
+    assert done == commands - ELSEWHERE
+
+
+@pytest.fixture(scope="module")
+def used(house: House) -> str:
+    """A key that was used, in a house where each list has something."""
+    key = house.make("json-prod", "--metadata", '{"a": [1, 2.5, null, "\\u20ac"]}', "--scope", "x")
+    file = next(house.place.folder.glob("json-prod-*.token"))
+    house.run("verify", "--file", file.name, "--method", "GET", "--path", "/a").done()
+    house.run("slots", "set", "json-prod", "--runtime", "nightly=26h", "--runtime", "web").done()
+    return key
+
+
+JSON = {
+    "keys list": "/v1/api-keys",
+    "keys list --status all --limit 1": "/v1/api-keys?status=all&limit=1",
+    "keys list --owner nobody@example.com": "/v1/api-keys?owner=nobody@example.com",
+    "keys show {key}": "/v1/api-keys/{key}",
+    "keys trace {key}": "/v1/api-keys/{key}/propagation",
+    "slots list": "/v1/slots",
+    "slots show json-prod": "/v1/slots/json-prod",
+    "requests list": "/v1/requests",
+    "requests list --denied": "/v1/requests?valid=false",
+    f"usage {{key}} --since {SINCE} --until {UNTIL} --bucket day": (
+        f"/v1/api-keys/{{key}}/usage?since={SINCE}&until={UNTIL}&bucket=day"
+    ),
+    "activity list": "/v1/activity-logs",
+    "self": "/v1/self",
+    "workspaces list": "/v1/workspaces",
+}
+
+
+@pytest.mark.parametrize("command", JSON)
+def test_json_is_what_the_api_answers_member_by_member(
+    command: str, house: House, used: str
+) -> None:
+    shown = house.run(*command.format(key=used).split(), "--json").done()
+    answered = house.ask("GET", JSON[command].format(key=used))
+    if "items" in answered:
+        answered = answered["items"]
+    assert json.loads(shown.output) == answered
+
+
+EMPTY = {
+    "keys": "--owner nobody@example.com",
+    "slots": "--owner nobody@example.com",
+    "requests": "--runtime nobody",
+    "activity": "--actor nobody",
+}
+
+
+@pytest.mark.parametrize("noun", EMPTY)
+def test_an_empty_list_is_an_empty_array_and_a_table_of_titles(noun: str, house: House) -> None:
+    ask = (noun, "list", *EMPTY[noun].split())
+    assert json.loads(house.run(*ask, "--json").done().output) == []
+    assert house.run(*ask).done().output.isupper()
+    assert house.run(*ask, "--quiet").done().output == ""
+
+
+def test_quiet_is_ids_alone_and_a_longer_list_says_so(house: House) -> None:
+    ids = [house.make("quiet-prod") for _ in range(3)]
+    listed = house.run("keys", "list", "--service", "quiet", "-q", "--limit", "2").done()
+    assert listed.output.split() == ids[:0:-1]
+    assert listed.errors == ""
+    told = house.run("keys", "list", "--service", "quiet", "--limit", "2").done()
+    assert "2 are shown, and there are more: --limit 20, or --all." in told.errors
+    everything = house.run("keys", "list", "--service", "quiet", "-q", "--all").done()
+    assert everything.output.split() == ids[::-1]
+
+
+# --- how they end: one test at least for each exit code ------------------------------------------
+
+
+ENDINGS: dict[int, list[tuple[str, dict[str, str], tuple[str, ...]]]] = {
+    ending.WRONG: [
+        ("keys list --status dead", {}, ("'dead' is not one of",)),
+        ("keys create", {}, ("Give a NAME like scheduler-prod",)),
+        ("keys create a-prod -o x --metadata [1]", {}, ("--metadata takes a JSON object",)),
+        ('keys create a-prod -o x --metadata {"a":NaN}', {}, ("--metadata takes a JSON object",)),
+        ('keys create a-prod -o x --metadata {"a":"\\ud800"}', {}, ("--metadata takes a JSON",)),
+        ("keys create a-prod -o x --expires tomorrow", {}, ("--expires takes 90d, 12h, 30m",)),
+        ("keys create a-prod -o x --idempotency-key é", {}, ("--idempotency-key takes 1 to 255",)),
+        ("keys create a-prod -o x --runtime a=b=c", {}, ("--runtime takes a name",)),
+        ("keys create a-prod -o x --rotation-days 0", {}, ("rotation_period_days: ",)),
+        ("keys create a-prod -o x --scope *!", {}, ("scopes 0: ",)),
+        ("keys show nothing", {}, ("'nothing' names no key", "KEY is an id")),
+        ("keys update a-prod --scope a --no-scopes", {}, ("but not both",)),
+        ("slots show .", {}, ("names no slot. SLOT is a service",)),
+        ("slots show ..", {}, ("names no slot",)),
+        ("slots set a-prod --if-new --if-version 1", {}, ("but not both",)),
+        ("workspaces show acme", {}, ("ID is a UUID or its 22 characters",)),
+        ("workspaces create x -o x --network office", {}, ("--network takes a name and blocks",)),
+        ("verify", {}, ("There is no token to judge",)),
+        ("verify --header Origin", {}, ("--header takes a name and a text",)),
+        ("verify --file nowhere", {}, ("nowhere cannot be read", "Look at --url")),
+        ("keys list", {"KEYTURN_URL": "example.com"}, ("must be like http://127.0.0.1:8420",)),
+        ("keys list --workspace ../x", {}, ("The workspace is given by its id.", "Look at --url")),
+        ("keys list", {"KEYTURN_API_KEY": "kt_prod_x"}, ("but not both", "Look at --url")),
+        ("keys list --api-key-file nowhere", {}, ("nowhere cannot be read", "Look at --url")),
+    ],
+    ending.REFUSED: [
+        ("keys list", {"KEYTURN_API_KEY_FILE": ""}, ("There is no token to present", "operator.")),
+        ("keys list --api-key-file other.token", {}, ("credential.invalid", "KEYTURN_URL")),
+        ("keys list --api-key-file plain.token", {}, ("permission.missing", "`keyturn self`")),
+    ],
+    ending.ABSENT: [
+        ("keys show 01a203e7-487b-774f-94db-b6feca2dc3f3", {}, ("key.unknown", "--status all")),
+        ("keys show nobody-prod", {}, ("No key of nobody-prod", "keys list --status all")),
+        ("slots show nobody-prod", {}, ("slot.unknown", "`keyturn slots list`")),
+        ("workspaces show 01a203e7-487b-774f-94db-b6feca2dc3f3", {}, ("workspace.unknown",)),
+    ],
+    ending.MOVED: [
+        ("keys update plain-prod --owner x@example.com --if-version 77", {}, ("Read it again",)),
+        ("keys suspend plain-prod --if-version 77", {}, ("Read it again",)),
+        ("slots set plain-prod --if-new", {}, ("Read it again",)),
+    ],
+    ending.LATER: [
+        ("keys list --url http://127.0.0.1:1", {}, ("There is no answer", "`keyturn dev`")),
+        ("keys create a-prod -o x --url http://127.0.0.1:1", {}, ("There is no answer",)),
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def settled(house: House, tmp_path_factory: pytest.TempPathFactory) -> House:
+    """A house with a token that may do nothing, one of another house, and a key that is revoked."""
+    folder = house.place.folder
+    house.run("keys", "create", "plain-prod", "-o", "plain.token").done()
+    other = Place(tmp_path_factory.mktemp("other"))
+    other.run("init").done()
+    shutil.copyfile(other.home / "operator.token", folder / "own.txt")
+    (folder / "other.token").symlink_to(other.home / "operator.token")
+    (folder / "own.txt").unlink()
+    return house
+
+
+@pytest.mark.parametrize(
+    ("code", "command", "settings", "sentences"),
+    [(code, *one) for code, all_ in ENDINGS.items() for one in all_],
+)
+def test_what_cannot_be_done_ends_with_its_code_and_the_next_step(
+    code: int,
+    command: str,
+    settings: dict[str, str],
+    sentences: tuple[str, ...],
+    settled: House,
+) -> None:
+    before = settled.names()
+    ended = settled.run(*command.split(), **settings)
+    ended.refused(*sentences, code=code)
+    assert ended.output == ""
+    assert settled.names() == before
+    assert not (settled.place.folder / "x").exists()
+    assert not list(settled.place.folder.glob(".*.draft"))
+
+
+def test_a_revoked_key_can_only_be_followed_by_a_new_one(house: House) -> None:
+    key = house.make("terminal-prod")
+    house.run("keys", "revoke", key).done()
+    refused = house.run("keys", "resume", key)
+    refused.refused("key.terminal", "keyturn keys create", code=ending.MOVED)
+    house.run("keys", "revoke", key).done()
+
+
+def test_each_exit_code_of_the_table_is_produced_here() -> None:
+    listed = {
+        int(line.split("|")[1])
+        for line in str(ending.__doc__).splitlines()
+        if line.startswith("| ") and line.split("|")[1].strip().isdigit()
+    }
+    elsewhere = {ending.DONE, ending.FAULT, ending.NO, ending.INTERRUPTED}  # in the tests around
+    assert listed == set(ENDINGS) | elsewhere
+
+
+def test_a_slot_of_two_keys_names_neither(house: House) -> None:
+    ids = [house.make("twin-prod") for _ in range(2)]
+    refused = house.run("keys", "revoke", "twin-prod")
+    refused.refused("twin-prod has 2 keys: ", "Name one by its id.", code=2)
+    house.run("keys", "revoke", ids[0]).done()
+    house.run("keys", "revoke", "twin-prod").done()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "keys show {}",
+        "keys revoke {}",
+        "keys create {} -o x",
+        "keys list --owner {}",
+        "slots show {}",
+        "workspaces show {}",
+        "verify {}",
+        "usage {}",
+        "verify --header Authorization:{}",
+        "keys list --workspace {}",
+        "{}",
+        "keys {}",
+        "keys list --limit {}",
+    ],
+)
+def test_a_token_as_an_argument_is_refused_and_never_repeated(command: str, house: House) -> None:
+    token = house.place.token
+    ended = house.run(*command.format(token).split())
+    assert ended.code == 2, ended.code
+    assert token[-49:-6] not in ended.all or pytest.fail("it is repeated", pytrace=False)
+
+
+@pytest.mark.parametrize(
+    ("form", "is_read"),
+    [
+        (b"  %s\n\n", True),
+        (b"%s\r\n", True),
+        (b"%s", True),
+        (b"\xef\xbb\xbf%s\n", False),
+        (b"%s %s\n", False),
+        (b"", False),
+        (b"\xff\xfe", False),
+    ],
+)
+def test_a_tokens_file_may_have_blanks_around_and_nothing_else(
+    form: bytes, is_read: bool, house: House
+) -> None:
+    file = house.place.folder / "formed.token"
+    file.write_bytes(form.replace(b"%s", house.place.token.encode()))
+    file.chmod(0o600)
+    try:
+        ended = house.run("self", "--api-key-file", file.name)
+    finally:
+        file.unlink()
+    if is_read:
+        ended.done()
+    else:
+        assert ended.code in (2, 4)
+        assert "\n  " in ended.errors, "there is no next step"
+
+
+def test_two_workspaces_ask_for_one(made: Place) -> None:
+    with house_in(made) as house:
+        acme = house.run("workspaces", "create", "acme", "-q", "-o", "acme.token").done()
+        refused = house.run("keys", "list")
+        refused.refused("workspace", "--workspace; `keyturn workspaces list`")
+        assert house.run("keys", "list", "--workspace", acme.output.strip()).done().output
+        house.run("keys", "list", KEYTURN_WORKSPACE=acme.output.strip()).done()
+        mine = house.run("keys", "list", "--api-key-file", "acme.token").done()
+        assert "admin" in mine.output
+
+
+def test_the_same_idempotency_key_makes_no_second_key(house: House) -> None:
+    create = ("keys", "create", "once-prod", "--idempotency-key", "again")
+    house.run(*create, "-o", "once.token").done()
+    again = house.run(*create, "-o", "twice.token")
+    again.refused("was shown before and cannot be shown again", "keys revoke")
+    other = house.run(*create, "--scope", "x", "-o", "twice.token")
+    assert "idempotency.mismatch" in other.errors
+    assert "Use another --idempotency-key" in other.errors
+    assert house.names().count("once-prod") == 1
+    assert not (house.place.folder / "twice.token").exists()
+
+
+# --- what answers is something else --------------------------------------------------------------
+
+
+def html(handler: BaseHTTPRequestHandler) -> None:
+    answer(handler, 502, "text/html", b"<html>\x1b[31mBad Gateway</html>")
+
+
+def login(handler: BaseHTTPRequestHandler) -> None:
+    answer(handler, 200, "text/html", b"<html>Log in</html>")
+
+
+def elsewhere(handler: BaseHTTPRequestHandler) -> None:
+    answer(handler, 302, "text/plain", b"", Location="http://127.0.0.1:1/")
+
+
+def other_service(handler: BaseHTTPRequestHandler) -> None:
+    is_root = handler.path == "/"
+    about = {"service": "grafana\x1b[31m", "version": "9", "docs": ""}
+    answer(handler, 200 if is_root else 404, "application/json", json.dumps(about).encode())
+
+
+def other_version(handler: BaseHTTPRequestHandler) -> None:
+    if handler.path == "/":
+        about = {"service": "keyturn", "version": "9.9.9", "docs": ""}
+        answer(handler, 200, "application/json", json.dumps(about).encode())
+        return
+    problem = {"code": "route.unknown", "detail": "No such route.", "request_id": "r"}
+    answer(handler, 404, "application/problem+json", json.dumps(problem).encode())
+
+
+@pytest.mark.parametrize(
+    ("answers", "code", "sentences"),
+    [
+        (html, 1, ("(502)", "perhaps of a proxy", "Check the address")),
+        (login, 1, ("cannot be understood", "Check the address")),
+        (elsewhere, 1, ("it leads elsewhere", "Check the address")),
+        (other_service, 2, ("is not Keyturn but grafana", "Check the address")),
+        (other_version, 1, ("is version 9.9.9 and this", __version__, "keyturn==9.9.9")),
+    ],
+)
+def test_what_is_not_this_keyturn_is_named(
+    answers: object, code: int, sentences: tuple[str, ...], house: House, tmp_path: Path
+) -> None:
+    assert callable(answers)
+    with answering(answers) as url:
+        place = place_at(tmp_path, url, "")
+        place.settings["KEYTURN_API_KEY_FILE"] = str(house.place.home / "operator.token")
+        ended = place.run("keys", "list")
+    ended.refused(*sentences, code=code)
+    assert "\x1b" not in ended.errors
+
+
+def test_a_server_that_goes_silent_may_have_done_it_and_a_question_is_asked_again(
+    house: House, tmp_path: Path
+) -> None:
+    """What was cut off after it was sent: of a change nobody knows, a question changes nothing."""
+
+    def cut(handler: BaseHTTPRequestHandler) -> None:
+        handler.connection.shutdown(socket.SHUT_RDWR)
+        handler.close_connection = True
+
+    with answering(cut) as url:
+        place = place_at(tmp_path, url, "")
+        place.settings["KEYTURN_API_KEY_FILE"] = str(house.place.home / "operator.token")
+        asked = place.run("keys", "show", "01a203e7-487b-774f-94db-b6feca2dc3f3")
+        asked.refused("There is no answer", "Repeat it; if it stays so", code=ending.LATER)
+        assert "carried out" not in asked.errors
+        told = place.run("keys", "create", "a-prod", "-o", "x")
+        told.refused("may have been carried out", "--request-id req-", code=ending.LATER)
+
+
+# --- interrupted ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("typed", ["n\n", "\x03", "\x04"])
+def test_a_question_that_is_not_answered_with_yes_changes_nothing(typed: str, house: House) -> None:
+    key = house.make("asked-prod")
+    with terminal(house.place, "keys", "revoke", key) as shown:
+        shown.read("[y/N]")
+        shown.type(typed)
+        code, text = shown.end()
+    assert code == ending.INTERRUPTED, text
+    assert "Interrupted." in text
+    assert house.ask("GET", f"/v1/api-keys/{key}")["status"] == "active"
+    with terminal(house.place, "keys", "revoke", key) as shown:
+        shown.read("[y/N]")
+        shown.type("y\n")
+        assert shown.end()[0] == 0
+    assert house.ask("GET", f"/v1/api-keys/{key}")["status"] == "revoked"
+
+
+def test_interrupted_in_the_middle_a_create_says_what_it_does_not_know(
+    house: House, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place = place_at(tmp_path, f"http://127.0.0.1:{silent.getsockname()[1]}", "")
+        place.settings["KEYTURN_API_KEY_FILE"] = str(house.place.home / "operator.token")
+        begun = place.start("keys", "create", "a-prod", "-o", "x")
+        connection, _ = silent.accept()
+        connection.recv(10)
+        begun.signal(signal.SIGINT)
+        ended = begun.wait()
+        connection.close()
+    ended.refused("it may be there, and nobody has its token", "keys revoke", code=130)
+    assert sorted(path.name for path in tmp_path.glob(".*.draft")) == []
