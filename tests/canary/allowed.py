@@ -6,6 +6,7 @@ is, and no other token in it. A token that a server made may stand where the com
 the server for it.
 """
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from tests.canary.sweep import Place
 
 OUTPUT = "output"  # the folder of what programs wrote into pipes, by their process ids
 OPERATOR_TOKEN = "operator.token"
-ROOT_SECRET = "root.secret"
+ROOT_MEMBERS = {"about", "format", "root", "peppers"}
+LARGEST_ROOT_FILE_BYTES = 64 << 10
 _MEMBER = plain_form(b'"api_key": "')
 
 
@@ -101,9 +103,21 @@ def _shown_by_readme(place: Place) -> bool:
 def _own_root(place: Place) -> bool:
     return (
         place.canary.hint is None
-        and place.sink.name == ROOT_SECRET
         and place.encoding == "bytes, base64+0"
+        and _is_root_file(place.sink)
     )
+
+
+def _is_root_file(path: Path) -> bool:
+    """A file of this content and nothing else. A setting may name it anything, and the draft that a
+    kill left is one."""
+    if path.stat().st_size > LARGEST_ROOT_FILE_BYTES:
+        return False
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError:
+        return False
+    return isinstance(content, dict) and set(content) == ROOT_MEMBERS
 
 
 ANSWER = "the one answer that hands it out"

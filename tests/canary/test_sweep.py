@@ -269,10 +269,12 @@ def test_a_root_secret_is_for_its_own_private_file(tmp_path: Path) -> None:
     root = Canary(
         raw=raw, hint=None, token=None, pid=1, asked=("init",), folder=tmp_path, output=None
     )
-    text = json.dumps({"root": base64.b64encode(raw).decode()})
-    assert with_leaks([root], place(tmp_path, "root.secret", text)) == 0
-    assert with_leaks([root], place(tmp_path, "backup", text)) > 0
-    assert with_leaks([root], place(tmp_path, "root.secret", raw.hex())) > 0
+    content = {"about": "", "format": 1, "root": base64.b64encode(raw).decode(), "peppers": {}}
+    assert with_leaks([root], place(tmp_path, "root.secret", json.dumps(content))) == 0
+    others = [json.dumps({**content, "keys": []}), json.dumps([content]), raw.hex()]
+    others += [f"{json.dumps(content)} and more", json.dumps({**content, "root": raw.hex()})]
+    for other in others:
+        assert with_leaks([root], place(tmp_path, "root.secret", other)) > 0
 
 
 def test_each_reason_is_one_of_these() -> None:
