@@ -97,6 +97,11 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self.master, text.encode())
 
+    def hang_up(self) -> None:
+        if self.master >= 0:
+            os.close(self.master)
+            self.master = -1
+
     def end(self) -> tuple[int, str]:
         self.read()
         return self.process.wait(PATIENCE_SECONDS), self.text
@@ -122,13 +127,14 @@ def terminal(
         start_new_session=True,
     )
     os.close(slave)
+    shown = Terminal(process, master)
     try:
-        yield Terminal(process, master)
+        yield shown
     finally:
         if process.poll() is None:
             process.kill()
         process.wait()
-        os.close(master)
+        shown.hang_up()
 
 
 def in_shell(place: Place, command: str, **settings: str) -> "subprocess.CompletedProcess[str]":

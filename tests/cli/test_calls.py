@@ -5,6 +5,7 @@ import json
 import shutil
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -329,7 +330,7 @@ def test_two_workspaces_ask_for_one(made: Place) -> None:
     with house_in(made) as house:
         acme = house.run("workspaces", "create", "acme", "-q", "-o", "acme.token").done()
         refused = house.run("keys", "list")
-        refused.refused("workspace", "--workspace; `keyturn workspaces list`")
+        refused.refused("workspace", "--workspace; `keyturn workspaces list`", code=2)
         assert house.run("keys", "list", "--workspace", acme.output.strip()).done().output
         house.run("keys", "list", KEYTURN_WORKSPACE=acme.output.strip()).done()
         mine = house.run("keys", "list", "--api-key-file", "acme.token").done()
@@ -427,7 +428,9 @@ def test_a_question_that_is_not_answered_with_yes_changes_nothing(typed: str, ho
     key = house.make("asked-prod")
     with terminal(house.place, "keys", "revoke", key) as shown:
         shown.read("[y/N]")
-        shown.type(typed)
+        while shown.process.poll() is None:  # before it reads, what is typed may be lost
+            shown.type(typed)
+            time.sleep(0.5)
         code, text = shown.end()
     assert code == ending.INTERRUPTED, text
     assert "Interrupted." in text

@@ -133,8 +133,9 @@ KEYTURN_URL."
 
 
 def _of_api(error: ApiError) -> Ending:
+    other = WRONG if 400 <= error.status < 500 else FAULT
     code, remedy = next(
-        ((code, remedy) for kind, code, remedy in _BY_KIND if isinstance(error, kind)), (FAULT, "")
+        ((code, remedy) for kind, code, remedy in _BY_KIND if isinstance(error, kind)), (other, "")
     )
     faults = [f"{_option(one.pointer)}: {one.detail}" for one in error.errors if one.pointer]
     return Ending(

@@ -2,12 +2,15 @@
 
 1. Its way is made sure of before anything is created, since a token is shown only once: a pipe
    without `--output` ends with 2, and the file is opened before the call is made.
-2. A token that could not be let go of belongs to nobody: what was made is taken back.
+2. A token that could not be let go of belongs to nobody: what was made is taken back. So a
+   terminal that hangs up does not end the command in the middle: it is found to be gone when the
+   token would be shown.
 3. Once the token is where it belongs, nothing that fails later takes it back.
 """
 
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -54,6 +57,7 @@ class Handover:
         self._is_piped = target == STANDARD_OUTPUT
 
     def __enter__(self) -> Self:
+        self._on_hang_up = signal.signal(signal.SIGHUP, signal.SIG_IGN)
         if self._path is not None:
             self._draft = _opened(self._path)
         return self
@@ -114,6 +118,7 @@ class Handover:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        signal.signal(signal.SIGHUP, self._on_hang_up)
         if self._draft is not None:
             with contextlib.suppress(OSError):
                 self._draft.unlink()

@@ -216,7 +216,13 @@ def update(
 
 @keys.command(epilog=KEY_HELP)
 @click.argument("key")
-@click.option("--reason", type=click.Choice(_REASONS), default="other", show_default=True)
+@click.option(
+    "--reason",
+    type=click.Choice(_REASONS),
+    default="other",
+    show_default=True,
+    help="Of `compromised` the key is marked for ever.",
+)
 @version_option
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @calling

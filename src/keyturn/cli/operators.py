@@ -92,7 +92,12 @@ def list_(output: Output) -> None:
 @operators.command()
 @click.argument("id")
 def revoke(id: str) -> None:  # noqa: A002
-    """Revoke an operator's token, by its id."""
+    """Revoke an operator's token, by its id.
+
+    \b
+    Examples:
+      keyturn operators revoke 06aSDUtCJxNn2WzPHQ7kVt
+    """
     id_ = parse_id(id)
     if id_ is None:
         raise click.UsageError("ID is a UUID or its 22 characters; see `keyturn operators list`.")
