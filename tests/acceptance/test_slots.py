@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.api import Workspace, expect, expect_invalid
+from tests.acceptance.api import Site, Workspace, expect, expect_invalid
+from tests.acceptance.raw import RawAnswer, RawConnection
+from tests.acceptance.test_tampering import behind_its_back
 
 MEMBERS = {
     "name", "workspace_id", "service", "environment", "owner", "purpose", "runbook_url",
@@ -129,6 +131,49 @@ def test_a_slot_may_be_made_only_where_there_is_none(home: Workspace) -> None:
     expect(both, 412, "version.moved")
     expect(home.admin.put("/v1/slots/b-prod", {}, If_None_Match='"1"'), 400, "request.malformed")
     assert expect(home.admin.get("/v1/slots/a-prod"), 200)["version"] == 1
+
+
+def test_a_star_in_if_match_makes_nothing_that_is_not_there(home: Workspace) -> None:
+    expect(home.admin.put("/v1/slots/a-prod", NOTES, If_Match="*"), 412, "version.moved")
+    expect(home.admin.get("/v1/slots/a-prod"), 404, "slot.unknown")
+    expect(home.admin.put("/v1/slots/a-prod", NOTES), 201)
+    expect(home.admin.put("/v1/slots/a-prod", {}, If_Match="*"), 200)
+
+
+def test_a_damaged_slot_is_there_for_who_would_only_make_it(site: Site, home: Workspace) -> None:
+    expect(home.admin.put("/v1/slots/a-prod", NOTES), 201)
+    statement = "UPDATE slots SET owner = 'thief' WHERE workspace_id = :id AND service = 'a'"
+    assert behind_its_back(site.server.installation, statement, id=home.id) == 1
+    for condition in ({"If_None_Match": "*"}, {"If_Match": '"1"'}):
+        refused = home.admin.put("/v1/slots/a-prod", NOTES, **condition)
+        expect(refused, 412, "version.moved")
+    assert home.activity(action="slot.updated") == []
+    expect(home.admin.put("/v1/slots/a-prod", NOTES, If_Match="*"), 200)
+    assert expect(home.admin.get("/v1/slots/a-prod"), 200)["owner"] == NOTES["owner"]
+
+
+def put_raw(site: Site, home: Workspace, *headers: str) -> RawAnswer:
+    with RawConnection(site.server.port) as connection:
+        connection.request(
+            "/v1/slots/a-prod",
+            f"Authorization: Bearer {home.admin.token}",
+            "Content-Type: application/json",
+            "Content-Length: 2",
+            *headers,
+            method="PUT",
+            body=b"{}",
+        )
+        return connection.answer()
+
+
+def test_the_lines_of_a_precondition_are_judged_together(site: Site, home: Workspace) -> None:
+    for name in ("If-None-Match", "If-Match"):
+        for first, second in (("*", '"1"'), ('"1"', "*")):
+            answer = put_raw(site, home, f"{name}: {first}", f"{name}: {second}")
+            assert (answer.status, answer.code) == (400, "request.malformed")
+    expect(home.admin.get("/v1/slots/a-prod"), 404, "slot.unknown")
+    expect(home.admin.put("/v1/slots/a-prod", NOTES), 201)
+    assert put_raw(site, home, 'If-Match: "7"', 'If-Match: "1"').status == 200
 
 
 def test_nobody_changes_the_slot_of_a_key_that_is_wider_than_his_own(home: Workspace) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from keyturn.domain.error import RequestMalformed
 from keyturn.http.answer import etag
-from keyturn.http.precondition import NO_VERSION, expected_versions, makeable_versions
+from keyturn.http.precondition import expected_versions, join_lines, may_change
 
 
 @given(st.lists(st.integers(1, 2**53), min_size=1, max_size=5))
@@ -53,14 +53,23 @@ def test_any_header_is_read_or_refused(header: str) -> None:
     assert versions is None or all(version > 0 for version in versions)
 
 
-def test_a_star_in_if_none_match_takes_no_version_that_there_is() -> None:
-    assert makeable_versions(None, None) is None
-    assert makeable_versions(None, frozenset({3})) == frozenset({3})
-    assert makeable_versions(" * ", None) == frozenset({NO_VERSION})
-    assert makeable_versions("*", frozenset({3})) == frozenset()
+def test_a_star_in_if_none_match_changes_nothing_that_there_is() -> None:
+    assert may_change(None)
+    assert not may_change(" * ")
 
 
 @pytest.mark.parametrize("header", ["", '"1"', "**", '*, "1"'])
 def test_another_if_none_match_is_malformed(header: str) -> None:
     with pytest.raises(RequestMalformed, match="If-None-Match"):
-        makeable_versions(header, None)
+        may_change(header)
+
+
+def test_the_lines_of_a_precondition_are_one_list_and_others_stay_as_they_are() -> None:
+    others = [(b"host", b"a"), (b"x-more", b"1"), (b"x-more", b"2")]
+    assert join_lines(others) == others
+    spread = [(b"if-match", b'"1"'), *others, (b"if-none-match", b"*"), (b"if-match", b'"2"')]
+    assert join_lines(spread) == [
+        *others,
+        (b"if-match", b'"1", "2"'),
+        (b"if-none-match", b"*"),
+    ]

@@ -35,6 +35,7 @@ from keyturn.http.credential import presented_token, readable
 from keyturn.http.desk import Desk
 from keyturn.http.exposure import raw_path_of
 from keyturn.http.origin import caller_address
+from keyturn.http.precondition import join_lines
 from keyturn.http.problem import log_cause
 from keyturn.http.tenancy import named_workspace
 from keyturn.services.identify import Caller, Identification, identify, reference
@@ -101,6 +102,7 @@ class Visit:
     """One call's way through the door, and what is recorded of it."""
 
     def __init__(self, request: Request, route: GuardedRoute) -> None:
+        request.scope["headers"] = join_lines(request.scope["headers"])
         self.request = StrictRequest(request.scope, request.receive)
         self._route = route
         self._desk: Desk = request.app.state.desk

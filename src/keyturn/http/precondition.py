@@ -19,7 +19,9 @@ IfNoneMatch = Annotated[
     Header(alias="If-None-Match", description="`*`: make it only; 412 where there is one."),
 ]
 
-NO_VERSION = 0
+Headers = list[tuple[bytes, bytes]]
+
+_LISTS = (b"if-match", b"if-none-match")
 
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 # RFC 9110, 8.8.3 and 5.6.1: a tag may hold a comma, and elements of a list may be empty.
@@ -42,14 +44,21 @@ def expected_versions(header: str | None) -> frozenset[int] | None:
     return frozenset(int(tag) for tag in strong if _VERSION.fullmatch(tag))
 
 
-def makeable_versions(header: str | None, expected: frozenset[int] | None) -> frozenset[int] | None:
-    """Of the versions that are `expected`, those that `If-None-Match` accepts too.
-
-    Raises `RequestMalformed` for another header than `*`.
-    """
-    if header is None:
-        return expected
-    if header.strip() != "*":
+def may_change(if_none_match: str | None) -> bool:
+    """Whether what is there already may be changed. Raises `RequestMalformed` for another header
+    than `*`."""
+    if if_none_match is None:
+        return True
+    if if_none_match.strip() != "*":
         raise RequestMalformed("If-None-Match takes `*` here: make it only where there is none.")
-    none = frozenset({NO_VERSION})
-    return none if expected is None else none & expected
+    return False
+
+
+def join_lines(headers: Headers) -> Headers:
+    """The lines of one precondition are one list (RFC 9110, 5.3), and are judged together."""
+    joined = [one for one in headers if one[0] not in _LISTS]
+    for name in _LISTS:
+        lines = [value for other, value in headers if other == name]
+        if lines:
+            joined.append((name, b", ".join(lines)))
+    return joined

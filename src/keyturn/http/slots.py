@@ -24,7 +24,7 @@ from keyturn.http.precondition import (
     IfMatch,
     IfNoneMatch,
     expected_versions,
-    makeable_versions,
+    may_change,
 )
 from keyturn.http.schema import Given, Paged, Shown, ShownInstant
 from keyturn.http.spelling import Name, PeriodDays, RuntimeName, SlotSpelling, Sought, Text, Url
@@ -176,9 +176,15 @@ def put_slot(
         raise RequestInvalid.at(
             "/slot", "A slot is a service and an environment, like `scheduler-prod`."
         )
-    expected = makeable_versions(if_none_match, expected_versions(if_match))
     defined = define_slot(
-        call.context, call.act, call.home(), name, body.notes(), expected=expected
+        call.context,
+        call.act,
+        call.home(),
+        name,
+        body.notes(),
+        expected=expected_versions(if_match),
+        may_make=if_match is None,  # RFC 9110, 13.1.1: `*` too is for what is there
+        may_change=may_change(if_none_match),
     )
     return answer(
         SlotBody.of(defined.slot),

@@ -28,7 +28,11 @@ class DefinedSlot:
 
 def require_version(version: int, expected: frozenset[int] | None) -> None:
     """Raises `VersionMoved` where the caller has seen none of the present versions."""
-    if expected is not None and version not in expected:
+    _require_unmoved(expected is None or version in expected)
+
+
+def _require_unmoved(is_unmoved: bool) -> None:
+    if not is_unmoved:
         raise VersionMoved("This was changed since you read it; read it again and repeat.")
 
 
@@ -40,8 +44,11 @@ def define_slot(
     notes: SlotNotes,
     *,
     expected: frozenset[int] | None = None,
+    may_make: bool = True,
+    may_change: bool = True,
 ) -> DefinedSlot:
-    """Makes the slot, or gives it exactly these notes."""
+    """Makes the slot, or gives it exactly these notes. A damaged one is there, in a version that
+    nobody knows. Raises `VersionMoved` for what the caller did not expect."""
     notes = notes.checked()
     with context.store.change() as transaction:
         now = context.clock.now()
@@ -52,14 +59,15 @@ def define_slot(
         try:
             slot = transaction.slots.find(workspace_id, name)
         except IntegrityFailed:
-            require_version(0, expected)
+            _require_unmoved(may_change and expected is None)
             repaired = _repair(context, transaction, act, workspace_id, name, notes, now)
             return DefinedSlot(repaired, is_new=False)
         if slot is None:
-            require_version(0, expected)
+            _require_unmoved(may_make and expected is None)
             return DefinedSlot(
                 _create(context, transaction, act, workspace_id, name, notes, now), is_new=True
             )
+        _require_unmoved(may_change)
         require_version(slot.version, expected)
         following = slot.replaced(notes, now)
         _require_reach(transaction, rights, slot, following, now)
