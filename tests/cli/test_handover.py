@@ -135,7 +135,11 @@ def test_a_terminal_that_is_gone_takes_no_token_along(house: House, tmp_path: Pa
     """It is closed while the call is on its way."""
     terminals: list[Terminal] = []
     create = ("keys", "create", "hung-prod")
-    way = Through(house, tmp_path, lambda: [one.hang_up() for one in terminals])
+
+    def hang_up() -> None:
+        terminals[0].hang_up()
+
+    way = Through(house, tmp_path, hang_up)
     with way as place, terminal(place, *create) as shown:
         terminals.append(shown)
         assert shown.process.wait(60) == 1
