@@ -30,6 +30,11 @@ settings.register_profile(
 settings.register_profile("ci", settings.get_profile("dev"), derandomize=True, database=None)
 settings.load_profile("ci" if IS_CI else "dev")
 
+# Who starts the run in the background may have these ignored (`&` in a script, `nohup`), and every
+# program that a test starts would inherit it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 RUN_FOLDER = pytest.StashKey[Path]()
 
 

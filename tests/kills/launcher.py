@@ -163,6 +163,10 @@ def describe(statement: str) -> str:
     return verb if table is None or verb not in _WRITING else f"{verb} {table}"
 
 
+# The number of the process, which differs from run to run.
+_DRAFT = re.compile(r"\.\d+\.draft$")
+
+
 def _listen_to_the_disk(points: Points) -> None:
     """Files that Keyturn writes itself in this folder: the root secret, a token, heads, locks."""
     names: dict[int, str] = {}
@@ -176,10 +180,11 @@ def _listen_to_the_disk(points: Points) -> None:
             descriptor = opening(path, flags, *rest, **named)
             names.pop(descriptor, None)
             return descriptor
-        points.come("before", f"opening {place.name}")
+        name = _DRAFT.sub(".draft", place.name)
+        points.come("before", f"opening {name}")
         descriptor = opening(path, flags, *rest, **named)
-        names[descriptor] = place.name
-        points.come("after", f"opening {place.name}")
+        names[descriptor] = name
+        points.come("after", f"opening {name}")
         return descriptor
 
     def write(descriptor: int, data: Any) -> int:
@@ -201,7 +206,7 @@ def _listen_to_the_disk(points: Points) -> None:
         points.come("after", what)
 
     def rename(source: Any, target: Any, **named: Any) -> None:
-        what = f"renaming {Path(os.fsdecode(source)).name}"
+        what = f"renaming {_DRAFT.sub('.draft', Path(os.fsdecode(source)).name)}"
         points.come("before", what)
         renaming(source, target, **named)
         points.come("after", what)
