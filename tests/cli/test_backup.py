@@ -223,7 +223,7 @@ def test_with_suspended_keys_nothing_that_was_revoked_meanwhile_can_be_used(
     source, other, key, eve = outdated
     said = other.run("restore", "--suspend-keys", str(source.folder / FILE)).done().output
     assert "Suspended keys: 1; revoked operators and gateway credentials: 2" in said
-    assert "/resume" in said
+    assert "keyturn keys resume" in said
     other.run("operators", "create", "--name", "Ada", "--output", "ada.token").done()
     ada = (other.folder / "ada.token").read_text().strip()
     server = other.serve()
@@ -234,6 +234,45 @@ def test_with_suspended_keys_nothing_that_was_revoked_meanwhile_can_be_used(
     assert verdict(server, other, key["api_key"], ada) == "valid"
     assert server.stop().code == 0
     assert other.run("activity", "verify").done().output.startswith("Sound: ")
+
+
+@pytest.mark.parametrize("is_served", [False, True], ids=["alone", "beside a server"])
+def test_an_operator_that_was_revoked_by_a_command_does_not_come_back_unasked(
+    is_served: bool, either: Place, build_place: Build
+) -> None:
+    """What no server signs, the command signs before it says that it is done."""
+    server = either.serve() if is_served else None
+    either.run("operators", "create", "--name", "Eve", "--output", "eve.token").done()
+    either.run("backup", FILE).done()
+    listed = json.loads(either.run("operators", "list", "--json").done().output)
+    [id_] = [one["id"] for one in listed if one["name"] == "Eve"]
+    either.run("operators", "revoke", id_).done()
+    other = beside(either, build_place, either.engine)
+    if server is not None:
+        assert server.stop().code == 0
+    other.run("restore", str(either.folder / FILE)).refused("1 entry would be lost")
+    assert is_empty(other)
+    assert either.run("activity", "verify").done().output.startswith("Sound: ")
+
+
+@pytest.mark.parametrize("change", [("operators", "create"), ("pepper", "rotate")], ids=" ".join)
+def test_each_changing_command_signs_the_head_before_it_ends(
+    change: tuple[str, str], made: Place, build_place: Build
+) -> None:
+    made.run("backup", FILE).done()
+    own = {"operators": ("--name", "Ada", "--output", "ada.token"), "pepper": ()}
+    made.run(*change, *own[change[0]]).done()
+    other = beside(made, build_place, "sqlite")
+    other.run("restore", str(made.folder / FILE)).refused("would be lost")
+    assert is_empty(other)
+
+
+def test_a_head_that_cannot_be_signed_is_told_after_the_change(made: Place) -> None:
+    (made.home / "activity.heads").unlink(missing_ok=True)
+    (made.home / "activity.heads").mkdir()
+    ended = made.run("operators", "create", "--name", "Ada", "--output", "ada.token")
+    ended.refused("The change is made, but the head of the log is not signed", "make a backup")
+    assert (made.folder / "ada.token").read_text().startswith("kt_operator_")
 
 
 def test_an_accepted_loss_restores_it_as_it_was_and_both_histories_are_kept(
@@ -517,7 +556,7 @@ def test_a_damaged_key_is_carried_and_stays_denied(
     assert f"key {alive['id']} was changed from outside" in backed_up.errors
     other = beside(made, build_place, target)
     restored = other.run("restore", str(made.folder / FILE)).done()
-    assert "faults were in the database" in restored.errors
+    assert "1 fault in the database when it was backed up" in restored.errors
     server = other.serve()
     assert verdict(server, other, alive["api_key"]) == "unknown"
     assert server.call("DELETE", f"/v1/api-keys/{alive['id']}", other.token)[0] == 204

@@ -11,7 +11,7 @@ from keyturn.cli.when import AHEAD, microseconds
 from keyturn.domain.identity import parse_id
 from keyturn.domain.instant import format_instant
 from keyturn.domain.operator import Operator, OperatorKind
-from keyturn.server.build import House, opened
+from keyturn.server.build import House, opened, signed_head
 from keyturn.services.appoint import appoint_operator, dismiss_operator, list_operators
 
 _COLUMNS = (
@@ -63,7 +63,8 @@ def create(
             members=_members(operator, house.context.clock.now()),
             token=appointed.token,
         )
-        handover.deliver(output, issued, lambda: _taken_back(house, operator))
+        with signed_head(house):
+            handover.deliver(output, issued, lambda: _taken_back(house, operator))
 
 
 @operators.command("list")
@@ -103,7 +104,8 @@ def revoke(id: str) -> None:  # noqa: A002
         raise click.UsageError("ID is a UUID or its 22 characters; see `keyturn operators list`.")
     with opened(settings_for("production")) as house:
         operator = dismiss_operator(house.context, id_)
-    click.echo(f"Operator {operator.name} is revoked.")
+        with signed_head(house):
+            click.echo(f"Operator {operator.name} is revoked.")
 
 
 def _taken_back(house: House, operator: Operator) -> str:

@@ -12,7 +12,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from keyturn import __version__
 from keyturn.ambient import SystemClock, SystemEntropy
 from keyturn.domain.digest import PepperRing
-from keyturn.domain.error import InstallationFault, KeyturnError, StorageUnavailable
+from keyturn.domain.error import (
+    InstallationFault,
+    IntegrityFailed,
+    KeyturnError,
+    StorageUnavailable,
+)
 from keyturn.domain.seal import Sealer
 from keyturn.http.app import build_app
 from keyturn.http.desk import Desk, Readiness
@@ -198,6 +203,38 @@ def opened(settings: Settings, *, patient: bool = False) -> Iterator[House]:
         )
     finally:
         store.close()
+
+
+@contextmanager
+def signed_head(house: House) -> Iterator[None]:
+    """Signs the head of the log before the block tells that something was changed, since no restore
+    would know of it otherwise; and after it, what the block changed itself.
+
+    Raises `InstallationFault` after the block where that could not be: the change stands.
+    """
+    heads = HeadsFile(house.settings.heads_file, house.notary)
+    _fault_of_signing(heads, house)
+    try:
+        yield
+    finally:
+        fault = _fault_of_signing(heads, house)
+    if fault is not None:
+        raise InstallationFault(
+            f"The change is made, but the head of the log is not signed: {fault}",
+            remedy="Mend that and make a backup: it signs the head, and so does a server. Until "
+            "then, restoring an older backup would undo this unasked.",
+        )
+
+
+def _fault_of_signing(heads: HeadsFile, house: House) -> str | None:
+    try:
+        heads.recall(house.context.store.memory)
+        heads.sign(house.context)
+    except OSError as error:
+        return f"{house.settings.heads_file} cannot be written ({error.strerror})."
+    except (StorageUnavailable, IntegrityFailed) as error:
+        return error.detail
+    return None
 
 
 def require_present(settings: Settings) -> None:

@@ -34,20 +34,30 @@ class HeadsFile:
             self._last = newest.number
 
     def keep_up(self, context: Context) -> bool:
-        """Signs the present head, if it is new; says whether it was."""
+        """Signs the present head, if it is new; says whether it was. Raises `OSError`."""
+        try:
+            is_new = self.sign(context)
+        except StorageUnavailable:
+            return False
+        except IntegrityFailed as error:
+            # A head that was tampered with is never signed; the readiness check tells of it.
+            if error.detail != self._told:
+                _log.critical("%s", error.detail)
+            self._told = error.detail
+            return False
+        self._told = None
+        return is_new
+
+    def sign(self, context: Context) -> bool:
+        """As `keep_up`, for one who must know why it was not signed. Raises `StorageUnavailable`,
+        `IntegrityFailed` and `OSError`.
+
+        Another process may append meanwhile: each line is written at once, at the end, and of a
+        head that both signed there are two.
+        """
         with self._turn:
-            try:
-                with context.store.read() as transaction:
-                    head = transaction.head()
-            except StorageUnavailable:
-                return False
-            except IntegrityFailed as error:
-                # A head that was tampered with is never signed; the readiness check tells of it.
-                if error.detail != self._told:
-                    _log.critical("%s", error.detail)
-                self._told = error.detail
-                return False
-            self._told = None
+            with context.store.read() as transaction:
+                head = transaction.head()
             if head.activity_number <= self._last:
                 return False
             append_line(self._path, self._notary.sign(head, context.clock.now()).line())

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 from keyturn.ambient import SystemEntropy
 from keyturn.domain.error import InstallationFault
-from keyturn.server.build import House, is_served, opened
+from keyturn.server.build import House, is_served, opened, signed_head
 from keyturn.server.lock import FileLock
 from keyturn.server.secret import add_pepper, load_root_secret
 from keyturn.server.settings import Settings
@@ -44,11 +44,13 @@ def rotate_pepper(
             _await_server(house, version)
             record_pepper(house.context, version)
         total = survey(house.context).waiting
-        return wrap_records(
+        wrapped = wrap_records(
             house.context,
             _wait,
             lambda wrapped: progress(wrapped, total),
         )
+        with signed_head(house):
+            return wrapped
 
 
 def survey_peppers(settings: Settings) -> tuple[Survey, int]:
