@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -12,10 +13,20 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
+import httpx2
 import pytest
 
 from keyturn import AsyncKeyturn, Keyturn
-from keyturn.client import NO_RETRY, NotUnderstood, TokenLost, Unavailable, Unreachable
+from keyturn.client import (
+    NO_RETRY,
+    ClientClosed,
+    ConfigurationFault,
+    NotUnderstood,
+    TokenLost,
+    Unavailable,
+    Unreachable,
+)
+from keyturn.domain.redaction import holds_shape
 from tests.acceptance.api import Site, Workspace
 from tests.acceptance.servers import until
 from tests.client.faces import Face, attempts
@@ -315,31 +326,129 @@ def test_a_forked_process_never_reads_its_parents_verdict(
     assert done.returncode == 0, done.stderr
 
 
-def test_a_proxy_is_not_sent_the_token_for_this_machine(
-    face: Face, upstream: Upstream, home: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nor could it reach the address that is meant."""
-    with socket.create_server(("127.0.0.1", 0)) as proxy:
-        proxy.settimeout(0.05)
-        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.getsockname()[1]}")
+HASTE_SECONDS = 0.5
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Upstream]:
+    """What the environment names as the proxy for everything. It passes nothing on."""
+    with Upstream(0) as made:
+        made.then(*[say("502 Bad Gateway")] * 20)
+        for name in ("http", "https", "all"):
+            monkeypatch.setenv(f"{name}_proxy", made.url)
+            monkeypatch.setenv(f"{name}_proxy".upper(), made.url)
         for name in ("no_proxy", "NO_PROXY"):
             monkeypatch.delenv(name, raising=False)
-        here = face.client(upstream.url, home.admin.token or "", retry=NO_RETRY)
-        assert face.do(here.whoami).type == "api_key"
-        with pytest.raises(TimeoutError):
-            proxy.accept()
-        elsewhere = face.client("http://keyturn.invalid", home.admin.token or "", retry=NO_RETRY)
-        told = threading.Thread(target=_refuse_one, args=(proxy,))
-        proxy.settimeout(30)
-        told.start()
-        with pytest.raises((NotUnderstood, Unreachable)):
-            face.do(elsewhere.whoami)
-        told.join()
+        yield made
 
 
-def _refuse_one(proxy: socket.socket) -> None:
-    connection, _ = proxy.accept()
-    with connection:
-        connection.recv(65_536)
-        connection.sendall(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "0x7f.1", "localhost"])
+def test_a_proxy_is_not_sent_the_token_for_this_machine(
+    face: Face, upstream: Upstream, home: Workspace, proxy: Upstream, host: str
+) -> None:
+    """Nor could it reach the address that is meant."""
+    url = upstream.url.replace("127.0.0.1", host)
+    here = face.client(url, home.admin.token or "", retry=NO_RETRY)
+    assert face.do(here.whoami).type == "api_key"
+    assert proxy.received == []
+
+
+def test_no_proxy_is_sent_a_token_that_it_could_read(
+    face: Face, home: Workspace, proxy: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = home.admin.token or ""
+    plain = face.client("http://keyturn.invalid", token, retry=NO_RETRY)
+    with pytest.raises(ConfigurationFault, match="plain http") as refused:
+        face.do(plain.whoami)
+    assert not holds_shape(str(refused.value))
+    assert proxy.received == []
+
+    tunnelled = face.client("https://keyturn.invalid", token, retry=NO_RETRY)
+    with pytest.raises(Unreachable):
+        face.do(tunnelled.whoami)
+    [asked] = proxy.received  # a tunnel, in which all is encrypted
+    assert (asked.method, asked.target) == ("CONNECT", "keyturn.invalid:443")
+    assert not holds_shape(asked.raw.decode("latin-1"))
+
+    for unproxied in ("keyturn.invalid", "*"):
+        monkeypatch.setenv("no_proxy", unproxied)
+        direct = face.client("http://keyturn.invalid", token, retry=NO_RETRY)
+        with pytest.raises(Unreachable, match="no connection"):
+            face.do(direct.whoami)
+    assert len(proxy.received) == 1
+
+
+def test_silence_after_a_change_of_one_version_means_that_it_may_be_done(
+    face: Face, upstream: Upstream, home: Workspace
+) -> None:
+    client = face.client(
+        upstream.url, home.admin.token or "", retry=attempts(), timeout_seconds=HASTE_SECONDS
+    )
+    upstream.then(stall)
+    with pytest.raises(Unreachable, match="did not answer in time") as silent:
+        face.do(client.keys.change, home.admin.create().id, version=1, name="new")
+    assert silent.value.was_sent
+    assert [one.method for one in upstream.received] == ["PATCH"]
+    upstream.then(stall)
+    assert face.do(client.whoami).type == "api_key"
+    assert [one.method for one in upstream.received] == ["PATCH", "GET", "GET"]
+
+
+@pytest.mark.parametrize("face", ["blocking"], indirect=True)
+def test_a_client_that_is_closed_in_the_middle_of_a_call_says_so(
+    face: Face, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = httpx2.Client.request
+
+    def request(library: httpx2.Client, *args: Any, **kwargs: Any) -> httpx2.Response:
+        client.close()
+        return real(library, *args, **kwargs)
+
+    monkeypatch.setattr(httpx2.Client, "request", request)
+    with pytest.raises(ClientClosed):
+        face.do(client.whoami)
+
+
+@pytest.mark.parametrize("face", ["awaited"], indirect=True)
+def test_a_client_that_is_closed_in_the_middle_of_an_awaited_call_says_so(
+    face: Face, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = httpx2.AsyncClient.request
+
+    async def request(library: httpx2.AsyncClient, *args: Any, **kwargs: Any) -> httpx2.Response:
+        await client.aclose()
+        return await real(library, *args, **kwargs)
+
+    monkeypatch.setattr(httpx2.AsyncClient, "request", request)
+    with pytest.raises(ClientClosed):
+        face.do(client.whoami)
+
+
+FIRST_TOGETHER = """
+import os, sys, threading
+from concurrent.futures import ThreadPoolExecutor
+from keyturn import Keyturn
+
+client = Keyturn()
+child = os.fork()
+if child == 0:
+    gate = threading.Barrier(8)
+
+    def connections(_):
+        gate.wait(60)
+        return client._own_connections()
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(connections, range(8)))
+    os._exit(len({id(one) for one in found}) - 1)
+_, status = os.waitpid(child, 0)
+sys.exit(status != 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_threads_that_call_first_in_a_forked_process_share_its_connections() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_TOGETHER], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr

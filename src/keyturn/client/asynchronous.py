@@ -34,7 +34,7 @@ from keyturn.client.keys import (
 )
 from keyturn.client.requests import list_requests, measure_usage
 from keyturn.client.slots import define_slot, list_slots, read_slot
-from keyturn.client.transport import answer_of, check_address, failure_of, unproxied
+from keyturn.client.transport import answer_of, check_address, failure_of, ways
 from keyturn.client.verify import look_at_self, verify
 from keyturn.client.workspaces import (
     change_workspace,
@@ -116,7 +116,7 @@ class AsyncKeyturn(AsyncGroup):
         )
         check_address(self._session.url)
         self._http = httpx2.AsyncClient(
-            timeout=check_timeout(timeout_seconds), mounts=unproxied(self._session.url)
+            timeout=check_timeout(timeout_seconds), mounts=ways(self._session.url)
         )
         self._is_closed = False
         self.keys = AsyncKeys(self)
@@ -157,6 +157,10 @@ class AsyncKeyturn(AsyncGroup):
             )
         except httpx2.RequestError as error:
             return failure_of(error)
+        except RuntimeError:
+            if self._is_closed:  # since it was asked above: the library sends nothing then
+                raise ClientClosed from None
+            raise
         return answer_of(response)
 
     async def aclose(self) -> None:

@@ -33,7 +33,7 @@ from keyturn.client.keys import (
 )
 from keyturn.client.requests import list_requests, measure_usage
 from keyturn.client.slots import define_slot, list_slots, read_slot
-from keyturn.client.transport import answer_of, check_address, failure_of, unproxied
+from keyturn.client.transport import answer_of, check_address, failure_of, ways
 from keyturn.client.verify import look_at_self, verify
 from keyturn.client.workspaces import (
     change_workspace,
@@ -163,6 +163,10 @@ class Keyturn(Group):
             )
         except httpx2.RequestError as error:
             return failure_of(error)
+        except RuntimeError:
+            if self._is_closed:  # since it was asked above: the library sends nothing then
+                raise ClientClosed from None
+            raise
         return answer_of(response)
 
     def _own_connections(self) -> httpx2.Client:
@@ -170,12 +174,12 @@ class Keyturn(Group):
         one connection, each could take the other's verdict for its own."""
         pid = os.getpid()
         mine = self._connections.get(pid)
-        if mine is None:
-            mine = self._connections[pid] = self._connect()
-        return mine
+        # Of two threads that come first, one's are everybody's. A lock might have been held at the
+        # fork by a thread that is not here to give it back.
+        return mine or self._connections.setdefault(pid, self._connect())
 
     def _connect(self) -> httpx2.Client:
-        return httpx2.Client(timeout=self._timeout_seconds, mounts=unproxied(self.url))
+        return httpx2.Client(timeout=self._timeout_seconds, mounts=ways(self.url))
 
     def close(self) -> None:
         """Gives the connections back."""

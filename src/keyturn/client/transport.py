@@ -2,7 +2,10 @@
 
 import errno
 import os
+from collections.abc import Mapping
 from ipaddress import ip_address
+from socket import inet_aton
+from urllib.request import getproxies
 
 import httpx2
 
@@ -28,6 +31,11 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (httpx2.DecodingError, "the answer was damaged on its way"),
 )
 
+_READABLE = (
+    "The address of Keyturn is plain http, and the way there is a proxy, which could read the "
+    "token; use https, or name the host in NO_PROXY where it can be reached without a proxy."
+)
+
 
 def check_address(url: str) -> None:
     """Raises `ConfigurationFault` for an address that the library could not call."""
@@ -40,15 +48,46 @@ def check_address(url: str) -> None:
     raise ConfigurationFault("The address of Keyturn is none that can be called.")
 
 
-def unproxied(url: str) -> dict[str, None]:
-    """What the library is told to reach without a proxy: an address of this machine, which another
-    one could not reach anyway, and would be sent the token."""
-    host = httpx2.URL(url).host
+class _Refusing(httpx2.BaseTransport, httpx2.AsyncBaseTransport):
+    """Stands where a proxy would read what is sent."""
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        raise ConfigurationFault(_READABLE)
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        raise ConfigurationFault(_READABLE)
+
+
+def ways(url: str) -> dict[str, _Refusing | None]:
+    """What the library is told of the proxies that the environment names.
+
+    1. An address of this machine is reached without one: another could not reach it anyway, and
+       would be sent the token.
+    2. No plain `http` goes through one: it would read the token, and every answer that has one. A
+       host that `NO_PROXY` names is more particular than this, and is reached directly.
+    """
+    address = httpx2.URL(url)
+    host = address.host
+    if _is_here(host):
+        return {f"all://{f'[{host}]' if ':' in host else host}": None}
+    named = getproxies()
+    has_proxy = ("http" in named or "all" in named) and "*" not in _unproxied(named)
+    return {"http://": _Refusing()} if address.scheme == "http" and has_proxy else {}
+
+
+def _is_here(host: str) -> bool:
     try:
-        is_here = ip_address(host).is_loopback
+        return ip_address(host).is_loopback
     except ValueError:
-        is_here = host == "localhost" or host.endswith(".localhost")
-    return {f"all://{f'[{host}]' if ':' in host else host}": None} if is_here else {}
+        pass
+    try:
+        return ip_address(inet_aton(host)).is_loopback  # 127.1, as the system reads it
+    except OSError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _unproxied(named: Mapping[str, str]) -> list[str]:
+    return [one.strip() for one in named.get("no", "").split(",")]
 
 
 def answer_of(response: httpx2.Response) -> Answer:
