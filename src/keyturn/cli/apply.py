@@ -3,17 +3,23 @@
 import functools
 import shutil
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from keyturn.cli.carry_out import Carried, Outcome, Result, carry_out
 from keyturn.cli.connection import calling
+from keyturn.cli.consent import require_consent
 from keyturn.cli.drift import Drift, SlotChange, find_drift
 from keyturn.cli.ending import INTERRUPTED, MOVED, NO, CommandFailed, ending_of
 from keyturn.cli.output import Output
 from keyturn.cli.plan_text import carried_json, names_lines, plan_json, plan_lines, plural
 from keyturn.cli.slot_files import STDIN, read_files
-from keyturn.client import ExpectedRuntime, Keyturn, Unreachable
+from keyturn.client.errors import Unreachable
+from keyturn.client.resources import ExpectedRuntime
+
+if TYPE_CHECKING:
+    from keyturn.client import Keyturn
 
 _PAGE = 1_000
 _GO_ON = "The same command goes on from there."
@@ -46,7 +52,7 @@ _REASONS = {
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @calling
 def apply(
-    client: Keyturn,
+    client: "Keyturn",
     output: Output,
     files: tuple[str, ...],
     is_plan: bool,
@@ -89,7 +95,7 @@ def apply(
     if not output.as_json and not output.is_quiet:
         _show_plan(output, drift)
     if drift.changes and not yes and sys.stdin.isatty() and STDIN not in files:
-        click.confirm(f"Change {plural(len(drift.changes), 'slot')}?", abort=True, err=True)
+        require_consent(f"Change {plural(len(drift.changes), 'slot')}?")
     progress = _Progress(len(drift.changes), is_shown=not output.is_quiet)
     carried = carry_out(drift.changes, functools.partial(_define, client), progress.tell)
     progress.clear()
@@ -106,7 +112,7 @@ def _require_agreement(drift: Drift, must_agree: bool) -> None:
         )
 
 
-def _define(client: Keyturn, change: SlotChange) -> None:
+def _define(client: "Keyturn", change: SlotChange) -> None:
     notes = change.notes
     client.slots.define(
         change.slot,

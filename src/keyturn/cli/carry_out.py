@@ -9,9 +9,8 @@
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -72,45 +71,45 @@ def carry_out(
     on_progress: Callable[[int], None],
 ) -> Carried:
     """Makes the changes. `on_progress` is told, in no order, how many are through. An interruption
-    lets those that are on their way arrive."""
+    lets those that are on their way arrive; a second one does not wait for them."""
     results: dict[int, Result] = {}
+    begun: set[int] = set()
     stop = threading.Event()
 
     def one(index: int) -> None:
-        result = _tried(changes[index], define, stop)
-        results[index] = result
-        if result.outcome is not Outcome.NOT_TRIED:
+        if not stop.is_set():
+            begun.add(index)
+            results[index] = _tried(changes[index], define, stop)
             on_progress(len(results))
 
     is_interrupted = False
-    with _pool(stop) as pool:
-        futures = [pool.submit(one, index) for index in range(len(changes))]
-        try:
-            for future in futures:
-                future.result()
-        except KeyboardInterrupt:
-            is_interrupted = True
-            stop.set()
-    return Carried([results[index] for index in range(len(changes))], is_interrupted)
-
-
-@contextmanager
-def _pool(stop: threading.Event) -> Iterator[ThreadPoolExecutor]:
     pool = ThreadPoolExecutor(AT_ONCE)
     try:
-        yield pool
-    except BaseException:
-        stop.set()
-        raise
+        for future in [pool.submit(one, index) for index in range(len(changes))]:
+            future.result()
+    except KeyboardInterrupt:
+        is_interrupted = True
     finally:
-        pool.shutdown()
+        stop.set()
+        _end(pool)
+
+    def result(index: int) -> Result:
+        otherwise = Outcome.UNKNOWN if index in begun else Outcome.NOT_TRIED
+        return results.get(index) or Result(changes[index], otherwise)
+
+    return Carried([result(index) for index in range(len(changes))], is_interrupted)
+
+
+def _end(pool: ThreadPoolExecutor) -> None:
+    try:
+        pool.shutdown(cancel_futures=True)
+    except KeyboardInterrupt:
+        pool.shutdown(wait=False)
 
 
 def _tried(
     change: SlotChange, define: Callable[[SlotChange], object], stop: threading.Event
 ) -> Result:
-    if stop.is_set():
-        return Result(change, Outcome.NOT_TRIED)
     try:
         define(change)
     except KeyturnClientError as error:

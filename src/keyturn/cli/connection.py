@@ -1,17 +1,20 @@
 """Commands that call Keyturn over HTTP: where it is, which token is presented, how the answer is
 shown."""
 
+import contextlib
 import functools
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from keyturn.cli.ending import REFUSED, TOKEN_SET, WRONG, CommandFailed
 from keyturn.cli.naming import refuse_token
-from keyturn.cli.output import Output, output_options
-from keyturn.client.configuration import WORKSPACE, address, credential
+from keyturn.cli.output import Output, harmless, output_options
+from keyturn.client.configuration import API_KEY_FILE, WORKSPACE, address, credential
 from keyturn.client.errors import ApiError, KeyturnClientError, NotUnderstood
 from keyturn.domain.token import Token
 
@@ -77,13 +80,15 @@ def _check(text: str) -> None:
 
 
 def _client(url: str | None, file: str | None, workspace: str | None) -> "Keyturn":
-    from keyturn.client import Keyturn
+    from keyturn.client import Keyturn, RetryPolicy
 
     token = _token(file)
     return Keyturn(
         address(os.environ, url),
         api_key=token,
         workspace=workspace or os.environ.get(WORKSPACE) or None,
+        # A person waits, who may see to it that it answers.
+        retry=RetryPolicy(most_attempts=4),
     )
 
 
@@ -91,7 +96,17 @@ def _token(file: str | None) -> str | Token:
     token = credential(os.environ, None, file)
     if not token:
         raise CommandFailed("There is no token to present.", remedy=TOKEN_SET, code=REFUSED)
+    named = file or os.environ.get(API_KEY_FILE)
+    if named:
+        _warn_of_readers(Path(named))
     return token
+
+
+def _warn_of_readers(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            sentence = f"keyturn: Others can read the token in {path}: `chmod 600 {path}`."
+            click.echo(harmless(sentence), err=True)
 
 
 def _of_other_version(client: "Keyturn", error: KeyturnClientError) -> CommandFailed | None:

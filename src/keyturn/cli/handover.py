@@ -58,6 +58,8 @@ class Handover:
 
     def __enter__(self) -> Self:
         self._on_hang_up = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        # Asked to end, it takes back what it must, as on Ctrl-C.
+        self._on_end = signal.signal(signal.SIGTERM, signal.default_int_handler)
         if self._path is not None:
             self._draft = _opened(self._path)
         return self
@@ -74,12 +76,16 @@ class Handover:
                 remedy=_SAY_WHERE,
             ) from error
         except KeyboardInterrupt as error:
-            raise CommandFailed(
-                f"Interrupted before the token was written to {place}; {take_back()}",
-                remedy="The same command makes another.",
-                code=INTERRUPTED,
-            ) from error
+            if not self._has_arrived():
+                raise CommandFailed(
+                    f"Interrupted before the token was written to {place}; {take_back()}",
+                    remedy="The same command makes another.",
+                    code=INTERRUPTED,
+                ) from error
         if self._path is not None:
+            self._forget_draft()
+            with contextlib.suppress(OSError):
+                _settle(self._path.absolute().parent)
             _tell(output, issued, self._path)
         elif self._is_piped and not output.as_json:
             output.note(f"{_made(issued)}.")
@@ -105,12 +111,25 @@ class Handover:
             file.write(token.reveal() + "\n")
             file.flush()
             os.fsync(file.fileno())
-        if os.path.lexists(path):
-            raise FileExistsError(0, "Something has come to be there", str(path))
-        self._draft.rename(path)
-        self._draft = None
-        with contextlib.suppress(OSError):
-            _settle(path.absolute().parent)
+        try:
+            # Unlike a renaming, a link never takes the place of what has come to be there.
+            path.hardlink_to(self._draft)
+        except FileExistsError:
+            raise FileExistsError(0, "Something has come to be there", str(path)) from None
+
+    def _has_arrived(self) -> bool:
+        if self._path is None or self._draft is None:
+            return False
+        try:
+            return self._path.samefile(self._draft)
+        except OSError:
+            return False
+
+    def _forget_draft(self) -> None:
+        if self._draft is not None:
+            with contextlib.suppress(OSError):
+                self._draft.unlink()
+            self._draft = None
 
     def __exit__(
         self,
@@ -119,9 +138,8 @@ class Handover:
         trace: TracebackType | None,
     ) -> None:
         signal.signal(signal.SIGHUP, self._on_hang_up)
-        if self._draft is not None:
-            with contextlib.suppress(OSError):
-                self._draft.unlink()
+        signal.signal(signal.SIGTERM, self._on_end)
+        self._forget_draft()
         if isinstance(error, KeyboardInterrupt):
             raise CommandFailed(
                 "Interrupted while it was being made: it may be there, and nobody has its token.",
@@ -163,7 +181,9 @@ def _opened(path: Path) -> Path:
             remedy="Name another file with --output, or remove it first.",
         )
     try:
-        draft = path.absolute().with_name(f".{path.name}.{os.getpid()}.draft")
+        draft = path.absolute().with_name(f".{path.name}.draft")
+        with contextlib.suppress(FileNotFoundError):
+            draft.unlink()  # of one that was killed
         os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "no name of a file"

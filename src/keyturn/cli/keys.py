@@ -1,17 +1,17 @@
 """`keyturn keys`: keys are made, listed, shown, changed, suspended, resumed, revoked, traced."""
 
 import json
-import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
 import click
 
 from keyturn.cli.connection import calling
+from keyturn.cli.consent import require_consent
 from keyturn.cli.handover import Handover, Issued, output_option
 from keyturn.cli.naming import KEY_HELP, key_id, named_key, short
 from keyturn.cli.notes import Notes, notes_options
-from keyturn.cli.output import Column, Output, ago, harmless, spelled
+from keyturn.cli.output import Column, Output, ago, spelled
 from keyturn.cli.paged import Portion, paged
 from keyturn.cli.repeating import once_option, version_option
 from keyturn.cli.when import AHEAD
@@ -96,8 +96,8 @@ def create(
             **notes,
         )
         issued = Issued(
-            what=made.name,
-            id=made.id,
+            what=_named(made),
+            id=str(short(made.id)),
             members={one: getattr(made, one) for one in made.__struct_fields__},
             token=made.token,
         )
@@ -237,12 +237,11 @@ def revoke(
       keyturn keys revoke kt_prod_0B7cKpQ2… --reason compromised --yes
     """
     found = named_key(client, key)
-    if not yes and sys.stdin.isatty() and found.status != "revoked":
-        used = ago(found.last_used_at)
-        question = harmless(
-            f"Revoke {found.name} ({found.hint}…, last used: {used})? It cannot be undone."
+    if not yes and found.status != "revoked":
+        require_consent(
+            f"Revoke {found.name} ({found.hint}…, last used: {_last_used(found)})? It cannot be "
+            "undone."
         )
-        click.confirm(question, abort=True, err=True)
     effect = client.keys.revoke(found.id, reason=cast("Reason", reason), version=version)
     if output.as_json:
         output.json({"id": found.id, "name": found.name, "effect": effect})
@@ -373,8 +372,18 @@ def _row(key: Key) -> tuple[object, ...]:
         key.owner,
         key.scopes,
         None if key.rotate_by is None else key.rotate_by.date().isoformat(),
-        ago(key.last_used_at),
+        _last_used(key),
     )
+
+
+def _last_used(key: Key) -> str:
+    """A key that manages or verifies is at work without being verified itself, so `never` would
+    mislead who looks for keys that nobody needs."""
+    return "-" if key.last_used_at is None and key.permissions else ago(key.last_used_at)
+
+
+def _named(made: Key) -> str:
+    return made.name if made.name == made.slot else f"{made.name} in slot {made.slot}"
 
 
 def _all(

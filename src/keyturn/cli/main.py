@@ -97,7 +97,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         shown = io.StringIO()
         error.show(shown)
-        _say(redact(shown.getvalue()).rstrip("\n"))  # it repeats what was typed
+        _say(shown.getvalue().rstrip("\n"))
         return error.exit_code
     except click.exceptions.Abort:
         _say("Interrupted.")
@@ -131,13 +131,14 @@ def _tell(detail: str, remedy: str = "") -> None:
 
 
 def _say(text: str) -> None:
-    """On standard error, where it is the last word: a reader that has gone changes nothing."""
+    """On standard error, where it is the last word: a reader that has gone changes nothing. It may
+    repeat what was typed, so what has a token's shape is taken out."""
     try:
         sys.stdout.flush()
     except OSError:
         _give_up_output()
     with contextlib.suppress(OSError):
-        lines = (without_controls(line, _LONGEST_LINE) for line in text.split("\n"))
+        lines = (without_controls(line, _LONGEST_LINE) for line in redact(text).split("\n"))
         click.echo("\n".join(lines), err=True)
 
 

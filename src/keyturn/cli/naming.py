@@ -1,10 +1,8 @@
 """How a key is named on the command line: by its id, in 22 characters, by its hint, or by its slot
-where that has one key only. Never by its token."""
+or its name where that has one key only. Never by its token."""
 
 from typing import TYPE_CHECKING
 from uuid import UUID
-
-import click
 
 from keyturn.cli.ending import ABSENT, WRONG, CommandFailed
 from keyturn.client.resources import Key
@@ -16,7 +14,7 @@ from keyturn.domain.slot import SlotName
 if TYPE_CHECKING:
     from keyturn.client import Keyturn
 
-KEY_HELP = "KEY is an id, a hint like kt_prod_…, or a slot that has one key."
+KEY_HELP = "KEY is an id, a hint like kt_prod_…, or a slot or a name that has one key."
 
 
 def short(id_: str | None) -> str | None:
@@ -35,9 +33,8 @@ def named_key(client: "Keyturn", text: str) -> Key:
     if id_ is not None:
         return client.keys.read(id_)
     slot = SlotName.parse(text)
-    if slot is None:
-        raise click.UsageError(f"{text!r} names no key. {KEY_HELP}")
-    return _only_key(client, slot)
+    found = [] if slot is None else _living(client, slot)
+    return _only_one(text, found or [key for key in _living(client) if key.name == text])
 
 
 def key_id(client: "Keyturn", text: str) -> str:
@@ -61,25 +58,28 @@ def _spelled_id(text: str) -> str | None:
     return None if id_ is None else str(id_)
 
 
-def _only_key(client: "Keyturn", slot: SlotName) -> Key:
-    found = [
+def _living(client: "Keyturn", slot: SlotName | None = None) -> list[Key]:
+    return [
         key
         for status in ("active", "suspended")
         for key in client.keys.list(
             status=status,
-            service=slot.service,
-            environment=slot.environment,
+            service=None if slot is None else slot.service,
+            environment=None if slot is None else slot.environment,
         )
     ]
+
+
+def _only_one(text: str, found: list[Key]) -> Key:
     if not found:
         raise CommandFailed(
-            f"No key of {slot} is active or suspended.",
-            remedy=f"`keyturn keys list --status all --service {slot.service}` shows its keys.",
+            f"No key that is active or suspended goes by {text}.",
+            remedy=f"`keyturn keys list --status all` shows them all. {KEY_HELP}",
             code=ABSENT,
         )
     if len(found) > 1:
         listed = ", ".join(f"{short(key.id)} ({key.name})" for key in found)
         raise CommandFailed(
-            f"{slot} has {len(found)} keys: {listed}.", remedy="Name one by its id.", code=WRONG
+            f"{len(found)} keys go by {text}: {listed}.", remedy="Name one by its id.", code=WRONG
         )
     return found[0]

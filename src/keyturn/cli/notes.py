@@ -1,16 +1,13 @@
 """The options that describe a slot: owner, purpose, runbook, rotation period, expected runtimes."""
 
 import functools
-import re
 from collections.abc import Callable
 from typing import TypedDict
 
 import click
 
+from keyturn.cli.when import seconds_of
 from keyturn.client import ExpectedRuntime
-
-_RUNTIME = re.compile(r"(?P<name>[^=]+)(?:=(?P<count>[1-9]\d{0,8})(?P<unit>[smhd]))?")
-_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 class Notes(TypedDict):
@@ -67,10 +64,8 @@ def notes_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _expected(text: str) -> ExpectedRuntime:
-    match = _RUNTIME.fullmatch(text)
-    if match is None:
+    name, has_span, span = text.partition("=")
+    seconds = seconds_of(span) if has_span else None
+    if not name or (has_span and seconds is None):
         raise click.UsageError("--runtime takes a name, or a name with a span: nightly=26h.")
-    seconds = None
-    if match["count"] is not None:
-        seconds = int(match["count"]) * _SECONDS[match["unit"]]
-    return ExpectedRuntime(name=match["name"], max_call_interval_seconds=seconds)
+    return ExpectedRuntime(name=name, max_call_interval_seconds=seconds)

@@ -174,8 +174,9 @@ def fit(
         min(found, _NARROWEST) if column.wide else found
         for column, found in zip(columns, widths, strict=True)
     ]
+    # Better a column less than each cut short: `scheduler-…` may be production, or not.
     for index in reversed(range(len(columns))):
-        if columns[index].optional and _total(least) > width:
+        if columns[index].optional and _total(widths) > width:
             least[index] = widths[index] = 0
     if _total(least) > width:
         return None

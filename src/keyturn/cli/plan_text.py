@@ -16,6 +16,7 @@ from keyturn.domain.text import without_controls
 _NARROWEST = 30
 _INDENT = "    "
 _LONGEST_VALUE = 50_000
+_MOST_NAMED = 10
 
 
 def plan_lines(drift: Drift, width: int | None) -> Iterator[str]:
@@ -36,8 +37,10 @@ def plan_lines(drift: Drift, width: int | None) -> Iterator[str]:
             yield from _wrapped(text, width, first, rest)
     yield from _wrapped(_summary(drift), width, "", "")
     if drift.not_in_file:
-        names = "Not in the file, and left as they are: " + ", ".join(drift.not_in_file)
-        yield from _wrapped(names + ".", width, "", "")
+        shown = [without_controls(one, _LONGEST_VALUE) for one in drift.not_in_file[:_MOST_NAMED]]
+        more = len(drift.not_in_file) - len(shown)
+        names = f"Not in the file, and left as they are: {', '.join(shown)}"
+        yield from _wrapped(f"{names} and {more:,} more." if more else f"{names}.", width, "", "")
 
 
 def names_lines(title: str, names: Sequence[str], width: int | None) -> Iterator[str]:

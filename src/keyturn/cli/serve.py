@@ -1,5 +1,9 @@
 """`keyturn dev` and `keyturn serve`."""
 
+import shlex
+import shutil
+import sys
+
 import click
 
 from keyturn.cli.loading import settings_for
@@ -36,6 +40,8 @@ def serve() -> None:
 
 def _welcome(settings: Settings, address: str) -> str:
     token_file = settings.home / TOKEN_FILE
+    # As it is found from here: in a checkout nothing is on the path yet.
+    command = "keyturn" if shutil.which("keyturn") else sys.argv[0]
     return "\n".join(
         (
             f"Keyturn serves {address}",
@@ -43,10 +49,8 @@ def _welcome(settings: Settings, address: str) -> str:
             f"  operator token  {token_file}",
             "",
             "Make a key:",
-            f"  curl -X POST {address}/v1/api-keys \\",
-            f'    -H "Authorization: Bearer $(cat {token_file})" \\',
-            "    -H 'Content-Type: application/json' \\",
-            '    -d \'{"name": "scheduler-prod", "scopes": ["read"]}\'',
+            f"  export KEYTURN_URL={address} KEYTURN_API_KEY_FILE={shlex.quote(str(token_file))}",
+            f"  {command} keys create scheduler-prod --scope read --output scheduler.token",
             "",
             "Ctrl-C ends it.",
         )

@@ -12,7 +12,7 @@ Said = Mapping[str, object]
 # What needs no quotes under any version of YAML; a colon or a # only where it can mean nothing.
 _PLAIN = re.compile(r"[A-Za-z](?:[A-Za-z0-9@._/+-]|:(?=[A-Za-z0-9/])| (?=[A-Za-z0-9]))*", re.ASCII)
 _WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
-_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
 
 
 def exported(slots: Iterable[Slot]) -> dict[str, Said]:

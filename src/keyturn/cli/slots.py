@@ -122,9 +122,8 @@ def export(
     if output.as_json:
         output.json({"slots": slots_by_name})
         return
-    # Its lines are YAML, which has quoted whatever a terminal might obey.
     for line in slots_by_name if output.is_quiet else yaml_lines(slots_by_name):
-        click.echo(line)
+        output.say(line)
 
 
 def _show(output: Output, slot: Slot) -> None:

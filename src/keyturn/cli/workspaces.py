@@ -1,14 +1,14 @@
 """`keyturn workspaces`: tenants, for operators."""
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from keyturn.cli.connection import calling
+from keyturn.cli.consent import require_consent
 from keyturn.cli.handover import Handover, Issued, output_option
 from keyturn.cli.naming import refuse_token
-from keyturn.cli.output import Column, Output, harmless
+from keyturn.cli.output import Column, Output
 from keyturn.cli.paged import Portion, paged
 from keyturn.cli.repeating import once_option, version_option
 from keyturn.client.errors import KeyturnClientError
@@ -157,10 +157,9 @@ def suspend(client: "Keyturn", output: Output, id_: str, version: int | None, ye
     Examples:
       keyturn workspaces suspend 06aSDUtCJxNn2WzPHQ7kVt
     """
-    if not yes and sys.stdin.isatty():
+    if not yes:
         found = client.workspaces.read(id_)
-        question = harmless(f"Suspend {found.name}, and deny all its keys?")
-        click.confirm(question, abort=True, err=True)
+        require_consent(f"Suspend {found.name}, and deny all its keys?")
     _show(output, client.workspaces.change(id_, status="suspended", version=version))
 
 

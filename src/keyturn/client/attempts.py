@@ -27,11 +27,12 @@ _MOST_DOUBLINGS = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How often, and how long at most, a call is tried."""
+    """How often, and how long at most, a call is tried: by itself long enough for a server that is
+    started anew."""
 
-    most_attempts: int = 4
+    most_attempts: int = 12
     backoff_seconds: float = 0.1
-    patience_seconds: float = 30.0
+    patience_seconds: float = 10.0
 
     def __post_init__(self) -> None:
         times = (self.backoff_seconds, self.patience_seconds)

@@ -9,6 +9,7 @@ from keyturn.client.attempts import RetryPolicy
 from keyturn.client.errors import ConfigurationFault
 from keyturn.client.exchange import Session
 from keyturn.domain.ambience import Clock, Entropy
+from keyturn.domain.redaction import holds_shape
 from keyturn.domain.token import Token
 
 URL = "KEYTURN_URL"
@@ -73,6 +74,10 @@ def credential(
 
 def read_token(path: Path) -> str:
     """What stands in the file of a token. Raises `ConfigurationFault`."""
+    if holds_shape(str(path)):
+        raise ConfigurationFault(
+            "A token was given where the name of its file belongs; write it into a file."
+        )
     try:
         raw = path.read_bytes()
     except OSError as error:
