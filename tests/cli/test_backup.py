@@ -3,7 +3,9 @@ unasked."""
 
 import gzip
 import hashlib
+import io
 import json
+import os
 import re
 import shutil
 import signal
@@ -15,10 +17,23 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
+from keyturn.cli.backup import _told
+from keyturn.domain.error import InstallationFault
+from keyturn.server.backup import check
+from keyturn.server.settings import load_settings
+from keyturn.storage.archive import (
+    BATCH_BYTES,
+    ArchiveReader,
+    ArchiveWriter,
+    Manifest,
+    Section,
+    Stamp,
+)
 from keyturn.storage.schema import metadata
 from tests.cli.conftest import ENGINES
 from tests.cli.programs import PATIENCE_SECONDS, Place, Running, Server
@@ -433,6 +448,7 @@ def test_a_full_disk_leaves_a_database_that_can_be_restored_into(
     assert b"cannot be used as a database" in ended.stderr
     assert b"Traceback" not in ended.stderr
     assert is_empty(other)
+    assert list(other.home.glob("keyturn.db*")) in ([], [other.home / "keyturn.db.lock"])
     other.run("restore", file).done()
 
 
@@ -520,6 +536,170 @@ def test_a_forged_file_is_refused_by_whom_has_the_root_secret(made: Place) -> No
     (made.home / "root.secret").rename(away / "root.secret")
     said = made.run("restore", "--check", "forged").done().output
     assert "Whether somebody edited it cannot be told without its root secret" in said
+
+
+HOSTILE: tuple[object, ...] = (
+    *(
+        10**30,
+        -1,
+        2**63,
+        1.5,
+        True,
+        None,
+        "",
+        "\x1b]0;x\x07",
+        "a\nb",
+        "\ud800",
+        [],
+        ["\x1b[2J"],
+        {},
+    ),
+    *({"a": 1}, {"1": "\x1b[2J"}, [1], [[]]),
+)
+
+
+def test_no_member_of_a_forged_file_ends_in_a_stack_or_drives_the_terminal(made: Place) -> None:
+    """With the root secret and without it: what it says is never shown as it came."""
+    work(made)
+    made.run("backup", FILE).done()
+    raw = (made.folder / FILE).read_bytes()
+    lines = gzip.decompress(raw).splitlines(keepends=True)
+    at_activity = next(n for n, line in enumerate(lines) if line.startswith(b'{"table":"activity"'))
+    random = Random(7)
+    cases = [(line, name) for line in (0, at_activity, -2, -1) for name in json.loads(lines[line])]
+    for line, name in cases:
+        for hostile in random.sample(HOSTILE, 4) + ([10**30] if name == "made_at" else []):
+            spoiled = list(lines)
+            spoiled[line] = json.dumps(json.loads(lines[line]) | {name: hostile}).encode() + b"\n"
+            whole = gzip.compress(b"".join(spoiled))
+            if line != -1:
+                whole = forged(whole, lambda text: text)
+            (made.folder / "hostile").write_bytes(whole)
+            for said in weigh_in_process(made, "hostile"):
+                assert "\x1b" not in said, (line, name, hostile)
+
+
+def weigh_in_process(place: Place, file: str) -> tuple[str, str]:
+    """What `--check` says in this process, with the root secret and without it."""
+    said = []
+    for secret in ("root.secret", "none"):
+        settings, _ = load_settings(
+            place.environment({"KEYTURN_ROOT_SECRET_FILE": str(place.home / secret)}),
+            place.folder,
+            default_environment="production",
+        )
+        try:
+            checked = check(settings, place.folder / file, None, None)
+        except InstallationFault as error:
+            said.append(error.detail)
+        else:
+            assert checked.is_genuine is None
+            said.append(_told(checked.weighed.manifest, checked.weighed.summary))
+    return said[0], said[1]
+
+
+def test_faults_that_nobody_vouches_for_are_not_shown(made: Place) -> None:
+    work(made)
+    made.run("backup", FILE).done()
+    raw = (made.folder / FILE).read_bytes()
+    told = b'"faults":1,"first_faults":["\\u001b]0;owned\\u0007 Call 0900"]'
+    text = gzip.decompress(raw).replace(b'"faults":0,"first_faults":[]', told)
+    (made.folder / "forged").write_bytes(forged(raw, lambda _: text))
+    (made.home / "root.secret").rename(made.folder / "root.secret")
+    ended = made.run("restore", "--check", "forged").done()
+    assert "cannot be told without its root secret" in ended.output
+    assert "Call 0900" not in ended.all
+    assert "\x1b" not in ended.all
+
+
+def test_rows_are_held_by_bytes_as_well_as_by_number() -> None:
+    file = io.BytesIO()
+    section = Section("t", ("a",))
+    writer = ArchiveWriter(file, MANIFEST)
+    writer.begin(section)
+    for _ in range(40):
+        assert writer.row(("x" * 1_000_000,))
+    writer.finish((), 0, Stamp(bytes(32)))
+    file.seek(0)
+    reader = ArchiveReader(file, "it")
+    sizes = [sum(len(str(row[0])) for row in batch) for _, batch in reader.batches()]
+    assert sum(sizes) == 40_000_000
+    assert max(sizes) <= BATCH_BYTES + 1_000_000
+
+
+MANIFEST = Manifest(
+    keyturn="1",
+    engine="sqlite",
+    revision="1",
+    made_at=1,
+    installation_id="1",
+    brand="kt",
+    root_fingerprint="1",
+    pepper_fingerprints={},
+    left_out=(),
+    position=0,
+    activity_number=0,
+    activity_hash="",
+)
+
+
+def test_a_draft_that_is_a_finished_backup_too_is_not_written_over(made: Place) -> None:
+    """As a kill between its two names leaves it."""
+    made.run("backup", FILE).done()
+    whole = (made.folder / FILE).read_bytes()
+    (made.folder / "kept").hardlink_to(made.folder / FILE)
+    (made.folder / f".{FILE}.draft").hardlink_to(made.folder / FILE)
+    made.run("backup", "--force", FILE).done()
+    assert (made.folder / "kept").read_bytes() == whole
+    assert not (made.folder / f".{FILE}.draft").exists()
+    made.run("restore", "--check", FILE).done()
+
+
+@pytest.mark.parametrize("kind", ["a link", "a pipe", "another's"])
+def test_a_draft_that_somebody_prepared_is_not_taken(kind: str, made: Place) -> None:
+    draft = made.folder / f".{FILE}.draft"
+    if kind == "a link":
+        draft.symlink_to(made.folder / "elsewhere")
+    elif kind == "a pipe":
+        os.mkfifo(draft)
+    elif os.geteuid():
+        pytest.skip("only an administrator makes a file another's")
+    else:
+        draft.touch()
+        os.chown(draft, 65534, 65534)
+    made.run("backup", FILE).done()
+    found = (made.folder / FILE).lstat()
+    assert stat.S_ISREG(found.st_mode)
+    assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (os.geteuid(), 0o600)
+    assert not (made.folder / "elsewhere").exists()
+
+
+def test_both_commands_tell_programs_what_they_did(outdated: Outdated) -> None:
+    source, other, _, _ = outdated
+    file = str(source.folder / "json.backup")
+    made = json.loads(source.run("backup", "--json", file).done().output)
+    assert (made["file"], made["bytes"]) == (file, Path(file).stat().st_size)
+    assert (made["counts"]["operators"], made["loss"]) == (2, None)
+    old = str(source.folder / FILE)
+    told = json.loads(other.run("restore", "--check", "--json", old).done().output)
+    assert (told["loss"], told["lost_entries"], told["genuine"]) == ("later", 2, True)
+    done = json.loads(other.run("restore", "--suspend-keys", "--json", old).done().output)
+    assert (done["suspended_keys"], done["revoked_operators"]) == (1, 2)
+    assert Path(done["heads_kept_as"]).is_file()
+    assert made.keys() == told.keys() == done.keys()
+
+
+@pytest.mark.parametrize("first", ["--accept-loss", "--suspend-keys"])
+def test_a_repeated_restore_with_another_choice_is_refused(first: str, outdated: Outdated) -> None:
+    source, other, _, _ = outdated
+    file = str(source.folder / FILE)
+    other.run("restore", first, file).done()
+    before = everything(other)
+    for choice in {"--accept-loss", "--suspend-keys"} - {first}:
+        other.run("restore", choice, file).refused(f"restored already, with {first}", choice)
+    other.run("restore", file).refused("restored already", "without a choice")
+    assert everything(other) == before
+    assert "restored already" in other.run("restore", first, file).done().output
 
 
 def test_a_backup_of_a_newer_revision_says_the_way_out(made: Place) -> None:

@@ -7,16 +7,17 @@ from pathlib import Path
 import click
 
 from keyturn.cli.loading import settings_for
-from keyturn.cli.output import counted
+from keyturn.cli.output import Output, counted, harmless
 from keyturn.domain.instant import format_instant
-from keyturn.server.backup import PutBack, back_up, check, put_back, told_loss
-from keyturn.services.restore import LossKind, Weighed
+from keyturn.server.backup import Checked, PutBack, back_up, check, put_back, told_loss
+from keyturn.services.restore import Choice, LossKind, Weighed
 from keyturn.storage.archive import Manifest, Summary
 
 MOST_SHOWN = 10
 _NAMED = ("workspace", "operator", "slot", "key", "request")
 
 _quiet = click.option("--quiet", is_flag=True, help="No progress, which only a terminal shows.")
+_json = click.option("--json", "as_json", is_flag=True, help="For programs.")
 _file = click.argument("file", type=click.Path(path_type=Path))
 
 
@@ -24,8 +25,9 @@ _file = click.argument("file", type=click.Path(path_type=Path))
 @_file
 @click.option("--force", is_flag=True, help="Write over a file that is there.")
 @click.option("--without-requests", is_flag=True, help="Leave the log of requests out.")
+@_json
 @_quiet
-def backup(file: Path, force: bool, without_requests: bool, quiet: bool) -> None:
+def backup(file: Path, force: bool, without_requests: bool, as_json: bool, quiet: bool) -> None:
     """Write everything but the root secret to FILE (0600), as it is at one moment.
 
     May run beside a server. `keyturn restore` takes it on SQLite and on PostgreSQL, whichever it
@@ -48,6 +50,9 @@ def backup(file: Path, force: bool, without_requests: bool, quiet: bool) -> None
             err=True,
         )
     _tell_faults(made.summary)
+    if as_json:
+        _json_out(_members(file, made.manifest, made.summary))
+        return
     click.echo(
         f"{file}: {file.stat().st_size:,} bytes\n"
         f"{_told(made.manifest, made.summary)}\n"
@@ -76,6 +81,7 @@ def backup(file: Path, force: bool, without_requests: bool, quiet: bool) -> None
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A copy of the signed heads from elsewhere, beside activity.heads in the data folder.",
 )
+@_json
 @_quiet
 def restore(
     file: Path,
@@ -83,6 +89,7 @@ def restore(
     suspend_keys: bool,
     accept_loss: bool,
     heads: Path | None,
+    as_json: bool,
     quiet: bool,
 ) -> None:
     """Restore FILE into a database that has no installation: all of it or nothing.
@@ -105,26 +112,49 @@ def restore(
     if only_checks:
         checked = check(settings, file, heads, bar.progress)
         bar.clear()
-        _tell_faults(checked.weighed.summary)
-        click.echo(f"Whole: {_told(checked.weighed.manifest, checked.weighed.summary)}")
-        if checked.is_genuine is None:
-            click.echo(
-                "Whether somebody edited it cannot be told without its root secret (fingerprint "
-                f"{checked.weighed.manifest.root_fingerprint})."
-            )
-        else:
-            click.echo(told_loss(checked.weighed, heads or settings.heads_file))
+        if checked.is_genuine is not None:
+            _tell_faults(checked.weighed.summary)
+        if as_json:
+            _json_out(_members_checked(file, checked))
+            return
+        _tell_checked(checked, heads or settings.heads_file)
         return
+    choice = Choice.NONE
+    if suspend_keys or accept_loss:
+        choice = Choice.SUSPEND if suspend_keys else Choice.ACCEPT
     done = put_back(
         settings,
         file,
         heads=heads,
-        suspends=suspend_keys,
-        accepts=accept_loss,
+        choice=choice,
         progress=bar.progress,
     )
     bar.clear()
-    _tell_restored(done, accept_loss or suspend_keys)
+    if as_json:
+        if not done.restored.was_done_before:
+            _tell_faults(done.weighed.summary)
+        _json_out(_members_restored(file, done))
+    else:
+        _tell_restored(done, choice is not Choice.NONE)
+    if done.heads_fault is not None:
+        click.echo(
+            f"keyturn: The database is restored, but {done.heads_fault}.\n"
+            "  Mend that, and repeat the same command before you start it.",
+            err=True,
+        )
+        click.get_current_context().exit(1)
+
+
+def _tell_checked(checked: Checked, heads: Path) -> None:
+    weighed = checked.weighed
+    click.echo(f"Whole: {_told(weighed.manifest, weighed.summary)}")
+    if checked.is_genuine is None:
+        click.echo(
+            "Whether somebody edited it cannot be told without its root secret (fingerprint "
+            f"{harmless(weighed.manifest.root_fingerprint)})."
+        )
+    else:
+        click.echo(told_loss(weighed, heads))
 
 
 def _tell_restored(done: PutBack, is_chosen: bool) -> None:
@@ -159,14 +189,57 @@ def _tell_restored(done: PutBack, is_chosen: bool) -> None:
         lines.append(
             f"The log ends at entry {restored.head.activity_number}. Start it with `keyturn serve`."
         )
-    click.echo("\n".join(lines))
-    if done.heads_fault is not None:
-        click.echo(
-            f"keyturn: The database is restored, but {done.heads_fault}.\n"
-            "  Mend that, and repeat the same command before you start it.",
-            err=True,
-        )
-        click.get_current_context().exit(1)
+    click.echo("\n".join(map(harmless, lines)))
+
+
+def _json_out(members: dict[str, object]) -> None:
+    Output(as_json=True, is_quiet=False).json(members)
+
+
+def _members(file: Path, manifest: Manifest, summary: Summary) -> dict[str, object]:
+    """The members that every one has; what does not apply is null."""
+    return {
+        "file": str(file),
+        "bytes": file.stat().st_size,
+        "counts": summary.counts,
+        "left_out": list(manifest.left_out),
+        "position": manifest.position,
+        "activity_number": manifest.activity_number,
+        "made_at": format_instant(manifest.made_at),
+        "root_fingerprint": manifest.root_fingerprint,
+        "faults": summary.faults,
+        "genuine": True,
+        "loss": None,
+        "lost_entries": None,
+        "suspended_keys": None,
+        "revoked_operators": None,
+        "heads_kept_as": None,
+        "restored_before": None,
+    }
+
+
+def _members_weighed(file: Path, weighed: Weighed) -> dict[str, object]:
+    return _members(file, weighed.manifest, weighed.summary) | {
+        "loss": weighed.loss.kind.value,
+        "lost_entries": weighed.loss.entries,
+    }
+
+
+def _members_checked(file: Path, checked: Checked) -> dict[str, object]:
+    if checked.is_genuine is None:
+        weighed = checked.weighed
+        return _members(file, weighed.manifest, weighed.summary) | {"genuine": None}
+    return _members_weighed(file, checked.weighed)
+
+
+def _members_restored(file: Path, done: PutBack) -> dict[str, object]:
+    restored = done.restored
+    return _members_weighed(file, done.weighed) | {
+        "suspended_keys": restored.suspended_keys,
+        "revoked_operators": restored.revoked_operators,
+        "heads_kept_as": None if done.heads_kept_as is None else str(done.heads_kept_as),
+        "restored_before": restored.was_done_before,
+    }
 
 
 def _told_choice(weighed: Weighed) -> str:
@@ -179,7 +252,7 @@ def _told_choice(weighed: Weighed) -> str:
 
 def _told(manifest: Manifest, summary: Summary) -> str:
     kept = ", ".join(counted(summary.counts.get(f"{name}s", 0), name) for name in _NAMED)
-    without = f"; without {', '.join(manifest.left_out)}" if manifest.left_out else ""
+    without = f"; without {harmless(', '.join(manifest.left_out))}" if manifest.left_out else ""
     return (
         f"{kept}{without}; as of {format_instant(manifest.made_at)[:19]}Z, entry "
         f"{manifest.activity_number} of the log, position {manifest.position}."
@@ -195,7 +268,7 @@ def _tell_faults(summary: Summary) -> None:
         err=True,
     )
     for fault in summary.first_faults[:MOST_SHOWN]:
-        click.echo(f"  {fault}", err=True)
+        click.echo(harmless(f"  {fault}"), err=True)
     if summary.faults > MOST_SHOWN:
         click.echo("  `keyturn activity verify` names all of them.", err=True)
 

@@ -1,5 +1,6 @@
 """Backups on this machine: the file, the root secret that fits it, the locks, the signed heads."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from keyturn.services.attest import Notary
 from keyturn.services.context import Context
 from keyturn.services.preserve import Preserved, Progress, preserve
 from keyturn.services.restore import (
+    Choice,
     Loss,
     LossKind,
     Order,
@@ -122,12 +124,11 @@ def put_back(
     path: Path,
     *,
     heads: Path | None,
-    suspends: bool,
-    accepts: bool,
+    choice: Choice,
     progress: Progress | None,
 ) -> PutBack:
     """Restores a backup into a database without an installation. Raises `InstallationFault` where
-    that cannot be, or must not be without `suspends` or `accepts`; then nothing has changed.
+    that cannot be, or must not be without a `choice`; then nothing has changed.
 
     Where it was broken off after the database had it, it does what is left when it is repeated.
     """
@@ -140,8 +141,8 @@ def put_back(
             weighed = weigh(reader, signed, progress)
             _require_genuine(path, reader, secret)
         if not _is_vacant(settings):
-            return _finish_earlier(settings, secret, weighed)
-        if weighed.loss.kind is not LossKind.NONE and not (suspends or accepts):
+            return _finish_earlier(settings, secret, weighed, choice)
+        if weighed.loss.kind is not LossKind.NONE and choice is Choice.NONE:
             raise _would_lose(settings, weighed, heads)
         aside = None
         if weighed.loss.kind is not LossKind.NONE and settings.heads_file.exists():
@@ -156,7 +157,7 @@ def put_back(
 
         order = Order(
             weighed=weighed,
-            suspends=suspends,
+            choice=choice,
             heads_kept_as=None if aside is None else aside.name,
             require_fitting=lambda found: require_fitting(settings, secret, found),
             require_sole=require_sole,
@@ -166,10 +167,12 @@ def put_back(
         return _signed(settings, secret, weighed, restored, aside)
 
 
-def _finish_earlier(settings: Settings, secret: RootSecret, weighed: Weighed) -> PutBack:
+def _finish_earlier(
+    settings: Settings, secret: RootSecret, weighed: Weighed, choice: Choice
+) -> PutBack:
     require_known(settings)
     with _context(settings, secret, weighed) as context:
-        restored, kept_as = find_done(context, weighed)
+        restored, kept_as = find_done(context, weighed, choice)
     aside = None if kept_as is None else settings.heads_file.with_name(kept_as)
     return _signed(settings, secret, weighed, restored, aside)
 
@@ -210,15 +213,29 @@ def _is_vacant(settings: Settings) -> bool:
 @contextmanager
 def _context(settings: Settings, secret: RootSecret, weighed: Weighed) -> Iterator[Context]:
     path = settings.sqlite_path
+    is_made = path is not None and not path.exists()
     if path is not None:
         path.touch(mode=0o600)
-    store = open_store(settings, secret, DamageWatch(), patient=True)
     try:
-        yield make_context(settings, secret, store, weighed.manifest.brand)
-    except StorageUnavailable as error:
-        raise database_fault(settings, error) from error
-    finally:
-        store.close()
+        store = open_store(settings, secret, DamageWatch(), patient=True)
+        try:
+            yield make_context(settings, secret, store, weighed.manifest.brand)
+        except StorageUnavailable as error:
+            raise database_fault(settings, error) from error
+        finally:
+            store.close()
+    except BaseException:
+        if path is not None and is_made:
+            _unmake(settings, path)
+        raise
+
+
+def _unmake(settings: Settings, path: Path) -> None:
+    """Takes the file of a database away that was made for nothing."""
+    with contextlib.suppress(InstallationFault, OSError):
+        if _is_vacant(settings):
+            for suffix in ("", "-wal", "-shm"):
+                path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)
 
 
 @contextmanager

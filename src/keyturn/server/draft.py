@@ -1,8 +1,10 @@
 """A private file that is written for a while: nobody sees it before it is whole."""
 
 import contextlib
+import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +13,9 @@ from typing import IO
 from keyturn.domain.error import InstallationFault
 
 PIECE_BYTES = 1024 * 1024
+_TRIES = 10
+# Somebody may have put a pipe there, which nobody reads.
+_FLAGS = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 @contextmanager
@@ -26,9 +31,8 @@ def private_draft(path: Path, *, replaces: bool) -> Iterator[IO[bytes]]:
     if not replaces:
         _require_vacant(path)
     draft = path.with_name(f".{path.name}.draft")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    descriptor = _opened(draft)
     with os.fdopen(descriptor, "wb", buffering=PIECE_BYTES) as file:
-        _take(file, draft)
         try:
             os.fchmod(descriptor, 0o600)
             file.truncate(0)
@@ -52,10 +56,38 @@ def private_draft(path: Path, *, replaces: bool) -> Iterator[IO[bytes]]:
         os.close(folder)
 
 
-def _take(file: IO[bytes], draft: Path) -> None:
+def _opened(draft: Path) -> int:
+    """The draft, held by us alone. One that a kill left is taken if it is ours and nothing else:
+    after its last step it is a finished backup too, and another user's stays his."""
+    for _ in range(_TRIES):
+        try:
+            descriptor = os.open(draft, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            if not _is_own(draft.lstat()):
+                draft.unlink(missing_ok=True)
+                continue
+            descriptor = os.open(draft, _FLAGS)
+        try:
+            _take(descriptor, draft)
+            found = os.fstat(descriptor)
+            if _is_own(found) and found.st_nlink == 1:
+                return descriptor
+            draft.unlink(missing_ok=True)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(draft))
+
+
+def _is_own(found: os.stat_result) -> bool:
+    return stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
+
+
+def _take(descriptor: int, draft: Path) -> None:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        is_still_there = os.path.samestat(os.fstat(file.fileno()), draft.lstat())
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_still_there = os.path.samestat(os.fstat(descriptor), draft.lstat())
     except (BlockingIOError, FileNotFoundError):
         is_still_there = False
     if not is_still_there:

@@ -97,7 +97,7 @@ def weigh(
         done += len(batch)
         if progress is not None:
             progress("reading the file", done, 0)
-        if section.table != _LOG or not heads:
+        if section.table != _LOG or not heads or not {"number", "hash"} <= set(section.columns):
             continue
         number_at, hash_at = section.columns.index("number"), section.columns.index("hash")
         for row in batch:
@@ -133,21 +133,30 @@ def _loss(heads: Mapping[int, set[str]], end: int, parted_after: int | None) -> 
     return Loss(kind=LossKind.NONE, furthest=furthest)
 
 
+class Choice(StrEnum):
+    """What was chosen for the case that the log went on after the backup."""
+
+    NONE = "none"
+    SUSPEND = "suspend-keys"
+    ACCEPT = "accept-loss"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """How a backup is to be restored. `heads_kept_as` is where the old signed heads go, if they
     have to; `require_fitting` and `require_sole` raise where it must not be."""
 
     weighed: Weighed
-    suspends: bool
+    choice: Choice
     heads_kept_as: str | None
     require_fitting: Callable[[Installation | None], object]
     require_sole: Callable[[], None]
 
 
-def find_done(context: Context, weighed: Weighed) -> tuple[Restored, str | None]:
+def find_done(context: Context, weighed: Weighed, choice: Choice) -> tuple[Restored, str | None]:
     """What an earlier restore of just this file did, where nothing was done since, and where it
-    meant to keep the old heads. Raises `InstallationFault` where the installation is another."""
+    meant to keep the old heads. Raises `InstallationFault` where the installation is another, or
+    was restored with another choice."""
     with context.store.read() as transaction:
         head = transaction.head()
         links = transaction.activity.links(after=head.activity_number - 1, limit=1)
@@ -157,6 +166,14 @@ def find_done(context: Context, weighed: Weighed) -> tuple[Restored, str | None]
             "The database has an installation already, which is not written over.",
             remedy="Name an empty database in KEYTURN_DATABASE_URL, or another KEYTURN_HOME; "
             "nothing is deleted for you.",
+        )
+    earlier = entry.metadata.get("choice")
+    if earlier != choice.value:
+        raise InstallationFault(
+            f"This backup was restored already, {_told_choice(earlier)}; now it is to be "
+            f"{_told_choice(choice)}. Nothing was changed.",
+            remedy="Repeat the command as it was; or restore it as you choose now into an empty "
+            "database.",
         )
     restored = Restored(
         head=head,
@@ -168,6 +185,10 @@ def find_done(context: Context, weighed: Weighed) -> tuple[Restored, str | None]
     )
     kept_as = entry.metadata.get("heads_kept_as")
     return restored, kept_as if isinstance(kept_as, str) else None
+
+
+def _told_choice(choice: object) -> str:
+    return "without a choice" if choice in (Choice.NONE, None) else f"with --{choice}"
 
 
 def restore(
@@ -198,7 +219,7 @@ def restore(
         transaction = Writing(reading.session)
         now = context.clock.now()
         suspended = revoked = 0
-        if order.suspends:
+        if order.choice is Choice.SUSPEND:
             suspended = _suspend_keys(context, transaction, now, progress)
             revoked = _revoke_operators(context, transaction, now)
         transaction.log.head = replace(transaction.log.head, epoch=str(context.new_id(now)))
@@ -334,6 +355,7 @@ def _note(
             "position": manifest.position,
             "activity_number": manifest.activity_number,
             "left_out": list(manifest.left_out),
+            "choice": order.choice.value,
             "loss": loss.kind.value,
             "lost_entries": loss.entries,
             "log_had_reached": loss.furthest,

@@ -23,16 +23,19 @@ from dataclasses import dataclass
 from typing import IO, Any, TypeVar
 
 from keyturn.domain.error import InstallationFault
-from keyturn.domain.instant import SECOND
+from keyturn.domain.instant import SECOND, is_instant
 from keyturn.domain.seal import Cell
+from keyturn.domain.text import without_controls
 
 FORMAT = "keyturn-backup"
 VERSION = 1
 LINE_BYTES = 16 * 1024 * 1024
 BATCH = 500
+BATCH_BYTES = 4 * 1024 * 1024
 
 _LABEL = b"keyturn/backup/v1\x00"
 _COMPRESSION = 6
+_LARGEST = 2**63 - 1  # what both engines hold
 
 Record = TypeVar("Record")
 
@@ -93,7 +96,9 @@ class Stamp:
         return hmac.digest(self._key, _LABEL + sha256.encode(), "sha256").hex()
 
     def fits(self, ending: Ending) -> bool:
-        return hmac.compare_digest(self.mac(ending.sha256).encode(), ending.mac.encode())
+        return hmac.compare_digest(
+            self.mac(ending.sha256).encode(), ending.mac.encode(errors="replace")
+        )
 
 
 class ArchiveWriter:
@@ -174,11 +179,14 @@ class ArchiveReader:
         return self._ending
 
     def batches(self) -> Iterator[tuple[Section, list[tuple[Cell, ...]]]]:
-        """The rows, a few hundred at a time. Raises `InstallationFault` at the end where they are
-        not to the letter what was written."""
+        """The rows, a few hundred or a few MiB at a time, since nothing is known to be ours yet.
+
+        Raises `InstallationFault` at the end where they are not to the letter what was written.
+        """
         counts: dict[str, int] = {}
         section: Section | None = None
         batch: list[tuple[Cell, ...]] = []
+        size_bytes = 0
         while self._ending is None:
             line = self._line()
             if line.startswith(b"["):
@@ -186,9 +194,11 @@ class ArchiveReader:
                     raise self._damaged()
                 batch.append(self._row(line, section))
                 counts[section.table] += 1
-            if section is not None and batch and (line.startswith(b"{") or len(batch) >= BATCH):
+                size_bytes += len(line)
+            is_full = len(batch) >= BATCH or size_bytes >= BATCH_BYTES
+            if section is not None and batch and (line.startswith(b"{") or is_full):
                 yield section, batch
-                batch = []
+                batch, size_bytes = [], 0
             if not line.startswith(b"["):
                 section = self._step(line, section, counts)
         if self._summary is None or self._summary.counts != counts:
@@ -227,9 +237,12 @@ class ArchiveReader:
         if not isinstance(found, dict) or found.pop("format", None) != FORMAT:
             raise self._foreign()
         version = found.pop("version", None)
-        if not isinstance(version, int) or version > VERSION:
+        if type(version) is not int or version < 1:
+            raise self._damaged()
+        if version > VERSION:
+            maker = without_controls(str(found.get("keyturn")), 100)
             raise InstallationFault(
-                f"{self._name} was made by a newer Keyturn ({found.get('keyturn')}).",
+                f"{self._name} was made by a newer Keyturn ({maker}).",
                 remedy="Install that version, and restore with it.",
             )
         self._hash.update(line)
@@ -270,7 +283,7 @@ class ArchiveReader:
             made = kind(**{name: _frozen(value) for name, value in found.items()})
         except TypeError:
             raise self._damaged() from None
-        if not _has_types(made):
+        if not _has_types(made) or (isinstance(made, Manifest) and not is_instant(made.made_at)):
             raise self._damaged()
         return made
 
@@ -306,6 +319,8 @@ def _cell(value: object) -> Cell:
     match value:
         case bool():
             raise TypeError("no cell is a truth value")
+        case int() if not -_LARGEST - 1 <= value <= _LARGEST:
+            raise ValueError("no engine holds it")
         case None | int() | str():
             return value
         case {"base64": str(text)}:
@@ -330,16 +345,26 @@ def _frozen(value: object) -> object:
 
 
 def _has_types(record: object) -> bool:
-    """Whether each member is of the type that it is declared with."""
-    return all(
-        _is(getattr(record, name), kind) for name, kind in type(record).__annotations__.items()
-    )
+    """Whether each member is of the type that it is declared with, and fit to be shown; the faults,
+    which quote what was damaged, are not."""
+    kinds = dict(type(record).__annotations__)
+    if isinstance(record, Summary):
+        del kinds["first_faults"]
+        faults: object = record.first_faults
+        if not isinstance(faults, tuple) or not all(isinstance(one, str) for one in faults):
+            return False
+    return all(_is(getattr(record, name), kind) for name, kind in kinds.items())
 
 
 def _is(value: object, kind: object) -> bool:
-    if kind in (str, int):
-        return type(value) is kind
-    if isinstance(value, tuple):
-        return all(isinstance(one, str) for one in value)
-    number_or_text = str if kind == dict[str, str] else int
-    return isinstance(value, Mapping) and all(type(one) is number_or_text for one in value.values())
+    if kind is str:
+        # None of ours has characters that a terminal obeys, or that cannot be spelled in UTF-8.
+        return isinstance(value, str) and without_controls(value, len(value)) == value
+    if kind is int:
+        return type(value) is int and 0 <= value <= _LARGEST
+    if kind == tuple[str, ...]:
+        return isinstance(value, tuple) and all(_is(one, str) for one in value)
+    member = str if kind == dict[str, str] else int
+    return isinstance(value, Mapping) and all(
+        _is(name, str) and _is(one, member) for name, one in value.items()
+    )
