@@ -6,8 +6,7 @@ failing assertion prints one. Every JSON answer is held against the OpenAPI docu
 
 import itertools
 import os
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -258,10 +257,3 @@ def open_site(server: Server) -> Site:
         token=server.installation.operator_token(),
     )
     return Site(server=server, operator=operator)
-
-
-def timed(action: Callable[[], object]) -> float:
-    """How many seconds it took."""
-    started = time.monotonic()
-    action()
-    return time.monotonic() - started
