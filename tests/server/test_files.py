@@ -86,6 +86,16 @@ def test_lines_are_added_and_nothing_is_overwritten(tmp_path: Path) -> None:
     assert mode(tmp_path / "lines") == 0o600
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only an administrator acts for another user")
+def test_lines_that_an_administrator_begins_belong_to_whom_the_folder_belongs(
+    tmp_path: Path,
+) -> None:
+    os.chown(tmp_path, 65534, 65534)
+    append_line(tmp_path / "lines", "line")
+    found = (tmp_path / "lines").stat()
+    assert (found.st_uid, found.st_gid) == (65534, 65534)
+
+
 def test_a_folder_is_made_private_with_its_parents_and_one_that_is_there_is_left(
     tmp_path: Path,
 ) -> None:
