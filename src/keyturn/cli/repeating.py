@@ -1,14 +1,12 @@
 """Options for calls that are sent again, or that somebody else may be ahead of."""
 
-import re
-
 import click
 
-_ONCE_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+from keyturn.domain.idempotency import IDEMPOTENCY_KEY
 
 
 def _once(ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    if value is not None and _ONCE_KEY.fullmatch(value) is None:
+    if value is not None and IDEMPOTENCY_KEY.fullmatch(value) is None:
         raise click.UsageError(
             "--idempotency-key takes 1 to 255 printable characters of ASCII, without blanks.", ctx
         )

@@ -11,7 +11,6 @@
    before anything is sent.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,14 +20,13 @@ from urllib.parse import quote
 import msgspec
 
 from keyturn.client.errors import NotUnderstood
+from keyturn.domain.idempotency import IDEMPOTENCY_KEY
 from keyturn.domain.redaction import holds_shape
 from keyturn.domain.token import Token, parse_token
 
 T = TypeVar("T")
 
 Query = tuple[tuple[str, str], ...]
-
-_ONCE_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +109,7 @@ def once(idempotency_key: str | None) -> dict[str, str]:
     """The header of an idempotency key that the caller chose."""
     if idempotency_key is None:
         return {}
-    if _ONCE_KEY.fullmatch(idempotency_key) is None or holds_shape(idempotency_key):
+    if IDEMPOTENCY_KEY.fullmatch(idempotency_key) is None or holds_shape(idempotency_key):
         raise ValueError("an idempotency key is 1 to 255 printable ASCII characters, and no token")
     return {"Idempotency-Key": idempotency_key}
 

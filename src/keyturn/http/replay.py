@@ -9,7 +9,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated
@@ -19,6 +18,7 @@ from fastapi import Header, Response
 from pydantic import BaseModel
 
 from keyturn.domain.error import IdempotencyMismatch, IdempotencyRunning, RequestInvalid
+from keyturn.domain.idempotency import IDEMPOTENCY_KEY
 from keyturn.domain.identity import NIL
 from keyturn.domain.instant import DAY
 from keyturn.domain.text import refuse_token
@@ -39,8 +39,6 @@ IdempotencyKey = Annotated[
 REPLAYED = "Idempotency-Replayed"
 
 _KEPT = ("ETag", "Location")
-
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 class Replay:
@@ -113,7 +111,7 @@ def replaying(call: Call, key: str | None, route: str, home: UUID | None) -> Ite
 def _scope(call: Call, key: str | None, route: str, home: UUID | None) -> IdempotencyScope | None:
     if key is None:
         return None
-    if _KEY.fullmatch(key) is None:
+    if IDEMPOTENCY_KEY.fullmatch(key) is None:
         raise RequestInvalid.at("/Idempotency-Key", "This is 1 to 255 printable characters.")
     refuse_token(key, "/Idempotency-Key")
     return IdempotencyScope(
