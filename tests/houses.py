@@ -29,7 +29,7 @@ from sqlalchemy import Engine
 
 from keyturn.domain.activity import Actor, ActorType
 from keyturn.domain.authority import UNBOUNDED
-from keyturn.domain.digest import PepperRing
+from keyturn.domain.digest import PepperRing, fingerprint
 from keyturn.domain.network import Address, parse_address
 from keyturn.domain.seal import Sealer
 from keyturn.domain.slot import SlotName
@@ -60,7 +60,7 @@ SEALER = Sealer(b"row key of houses".ljust(32, b"."))
 RING = PepperRing({1: b"pepper of houses".ljust(32, b".")}, current=1)
 NOTARY = Notary(b"seed of houses".ljust(32, b"."))
 ROOT_FINGERPRINT = "root fingerprint of houses"
-PEPPER_FINGERPRINTS = {1: "pepper fingerprint of houses"}
+PEPPER_FINGERPRINTS = {1: fingerprint(b"pepper of houses".ljust(32, b"."))}
 
 _PARAMETER = re.compile(r"(?<!:):(\w+)")
 

@@ -10,9 +10,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from keyturn.ambient import SystemEntropy
+from keyturn.domain.error import InstallationFault
+from keyturn.domain.token import parse_token
+from keyturn.server.build import House, check_in, opened
+from keyturn.server.secret import add_pepper
+from keyturn.server.settings import load_settings
+from keyturn.services.follow import ask, is_taken_up
 from keyturn.services.wrap import BATCH
 from tests.cli.programs import PATIENCE_SECONDS, Place, Server
 
@@ -272,6 +280,94 @@ def test_with_an_older_copy_of_the_file_a_server_does_not_start_and_says_what_he
     either.serve()
 
 
+@contextmanager
+def house_of(place: Place) -> Iterator[House]:
+    """The installation, as a command opens it."""
+    environ = place.environment({"KEYTURN_HOME": str(place.home)})
+    with opened(load_settings(environ, place.folder, default_environment="production")[0]) as house:
+        yield house
+
+
+def test_what_a_server_took_up_that_is_gone_does_not_deny_the_tokens_of_the_next_one(
+    either: Place,
+) -> None:
+    file = either.home / "root.secret"
+    elsewhere = either.folder / "elsewhere.secret"
+    shutil.copy2(file, elsewhere)
+    server = either.serve()
+    tokens = make_keys(server, either.token, 3)
+    add_pepper(file, SystemEntropy())
+    with house_of(either) as house:
+        asking = ask(house.context, 2)  # and here the rotation is broken off
+        until(lambda: is_taken_up(house.context, asking))
+    server.stop()
+    server = either.serve(KEYTURN_ROOT_SECRET_FILE=str(elsewhere))
+    either.run("pepper", "rotate").refused("has not taken up pepper 2")
+    assert set(peppers_of(either)) == {"1"}
+    assert codes(server, either.token, tokens) == {"valid": 3}
+    shutil.copy2(file, elsewhere)
+    either.run("pepper", "rotate").done()
+    assert codes(server, either.token, tokens) == {"valid": 3}
+
+
+def test_a_server_looks_at_the_recorded_peppers_again_before_it_listens(either: Place) -> None:
+    file = either.home / "root.secret"
+    older = file.read_bytes()
+    with house_of(either) as house:
+        check_in(house)
+        either.run("pepper", "rotate").done()
+        check_in(house)
+        file.write_bytes(older)
+        with pytest.raises(InstallationFault, match="lacks pepper 2"):
+            check_in(house)
+
+
+def test_where_the_file_lacks_a_pepper_callers_are_told_that_it_is_our_fault(
+    either: Place,
+) -> None:
+    """The row is set back from outside, so the server starts though its file is too old."""
+    file = either.home / "root.secret"
+    server = either.serve()
+    [token, spoiled] = make_keys(server, either.token, 2)
+    operator = either.token
+    server.stop()
+    with either.database() as ask_:
+        [(before,)] = ask_("SELECT pepper_fingerprints FROM installation")
+    older = file.read_bytes()
+    either.run("pepper", "rotate").done()
+    newer = file.read_bytes()
+    file.write_bytes(older)
+    with either.database() as ask_:
+        [(after,)] = ask_("SELECT pepper_fingerprints FROM installation")
+        ask_("UPDATE installation SET pepper_fingerprints = ?", before)
+        server = either.serve()
+        ask_("UPDATE installation SET pepper_fingerprints = ?", after)
+        ask_("UPDATE keys SET scopes = '[\"*\"]' WHERE id = ?", str(id_of(spoiled)))
+    for method, path, body in (
+        ("POST", "/v1/verify", {"api_key": token}),
+        ("GET", "/v1/api-keys", None),
+        ("GET", "/v1/self", None),
+    ):
+        for caller in (token, operator):
+            code, answer = server.call(method, path, caller, body)
+            assert (code, answer["code"]) == (503, "storage.unavailable")
+            assert "file of the root secret lacks pepper 2" in answer["detail"]
+        code, answer = server.call(method, path, spoiled, body)
+        assert (code, answer["code"]) == (401, "credential.invalid")
+    until(lambda: server.call("GET", "/readyz")[0] == 503)
+    assert server.call("GET", "/readyz")[1]["checks"]["peppers"].endswith("lacks pepper 2.")
+    assert server.call("GET", "/healthz")[0] == 200
+    file.write_bytes(newer)
+    assert codes(server, operator, [token, spoiled]) == {"valid": 1, "unknown": 1}
+    until(lambda: server.call("GET", "/readyz")[0] == 200)
+
+
+def id_of(text: str) -> UUID:
+    token = parse_token(text, brand="kt")
+    assert token is not None
+    return token.id
+
+
 def test_a_running_server_goes_on_when_its_file_is_lost_or_set_back(made: Place) -> None:
     file = made.home / "root.secret"
     older = file.read_bytes()
@@ -279,9 +375,12 @@ def test_a_running_server_goes_on_when_its_file_is_lost_or_set_back(made: Place)
     tokens = make_keys(server, made.token, 3)
     made.run("pepper", "rotate").done()
     tokens += make_keys(server, made.token, 1)
-    for spoil in (lambda: file.write_bytes(older), file.unlink):
+    for spoil, said in (
+        (lambda: file.write_bytes(older), "is an older copy"),
+        (file.unlink, "There is no root secret"),
+    ):
         spoil()
-        time.sleep(0.6)
+        until(lambda said=said: said in server.errors)  # type: ignore[misc]
         assert codes(server, made.token, tokens) == {"valid": 4}
     tokens += make_keys(server, made.token, 1)
     assert codes(server, made.token, tokens) == {"valid": 5}

@@ -14,9 +14,10 @@ from keyturn.domain.key import RevocationReason
 from keyturn.domain.operator import OperatorKind
 from keyturn.domain.token import Token
 from keyturn.domain.verdict import VerdictCode
+from keyturn.server.build import check_readiness
 from keyturn.services.appoint import appoint_operator, dismiss_operator
 from keyturn.services.context import Context
-from keyturn.services.follow import TAKEN_UP, Follower, is_taken_up
+from keyturn.services.follow import ASKED, TAKEN_UP, answer, ask, follow, is_taken_up
 from keyturn.services.identify import identify, reference
 from keyturn.services.issue import KeyDraft, issue_key
 from keyturn.services.revoke import revoke_key, suspend_key
@@ -77,8 +78,7 @@ def add_to(file: Peppers) -> int:
 def rotate(context: Context, pause: Callable[[float], None] = lambda _: None) -> Wrapped:
     """A rotation to the newest pepper of the file, or what is left of one."""
     context.ring.learn()
-    version = max(context.ring.versions)
-    record_pepper(context, version)
+    assert record_pepper(context, ask(context, max(context.ring.versions)))
     return wrap_records(context, pause, lambda _: None)
 
 
@@ -135,7 +135,7 @@ def test_every_token_works_on_and_every_record_stands_under_the_new_pepper(
     assert set(peppers_of(house)) == set(peppers_of(house, "operators")) == {"1+2"}
     assert not house.damage
     assert house.attest().is_sound
-    assert actions(house, "pepper.%") == [ADDED, ROTATED]
+    assert actions(house, "pepper.%") == [ASKED, ADDED, ROTATED]
 
 
 def test_a_wrong_secret_fits_no_wrapped_digest(house: House, file: Peppers) -> None:
@@ -158,7 +158,8 @@ def test_the_old_pepper_alone_tests_nothing_afterwards(house: House, file: Peppe
     thief = PepperRing({1: PEPPERS[1]}, 1)
     row = {"workspace_id": house.workspace_id, "id": token.id}
     assert thief.make(**row, secret=token.secret())[0] != digest
-    assert not thief.matches(digest, applied, **row, secret=token.secret())
+    with pytest.raises(StorageUnavailable, match="lacks pepper 2"):
+        thief.matches(digest, applied, **row, secret=token.secret())
     assert not thief.matches(digest, "1", **row, secret=token.secret())
 
 
@@ -224,7 +225,7 @@ def _in_file(context: Context) -> None:
 
 def _recorded(context: Context) -> None:
     context.ring.learn()
-    record_pepper(context, 2)
+    assert record_pepper(context, ask(context, 2))
 
 
 def _wrapped_to(step: int) -> Callable[[Context], None]:
@@ -261,7 +262,7 @@ def test_broken_off_anywhere_every_token_works_and_the_same_command_finishes_it(
         for token in (*tokens, house.token):
             assert verdict(context, token) is VerdictCode.VALID
     assert set(peppers_of(house)) <= {"2", "1+2"}
-    assert actions(house, "pepper.%") == [ADDED, ROTATED]
+    assert [one for one in actions(house, "pepper.%") if one != ASKED] == [ADDED, ROTATED]
     assert house.attest().is_sound
     assert not house.damage
 
@@ -332,7 +333,8 @@ def test_a_key_is_not_kept_by_a_server_that_cannot_read_the_newest_pepper(
     house: House, file: Peppers
 ) -> None:
     """Its file is another one, so it cannot follow: what is there works, nothing new is made."""
-    stranded = process(house, Peppers())
+    own = Peppers()
+    stranded = process(house, own)
     token = issue(stranded, house)
     add_to(file)
     _recorded(process(house, file))
@@ -340,8 +342,28 @@ def test_a_key_is_not_kept_by_a_server_that_cannot_read_the_newest_pepper(
         issue(stranded, house)
     assert peppers_of(house) == ["1"]
     assert verdict(stranded, token) is VerdictCode.VALID
+    wrap_records(process(house, file), lambda _: None, lambda _: None)
+
+
+def test_a_sound_row_whose_pepper_is_lacking_is_not_judged_and_a_damaged_one_is_denied(
+    house: House, file: Peppers
+) -> None:
+    own = Peppers()
+    stranded = process(house, own)
+    sound, spoiled = issue(stranded, house), issue(stranded, house)
+    assert check_readiness(stranded).is_ready
+    add_to(file)
     rotate(process(house, file))
-    assert verdict(stranded, token) is VerdictCode.UNKNOWN, "denied, never guessed"
+    house.run("UPDATE keys SET name = 'edited' WHERE id = :id", id=str(spoiled.id))
+    for token in (sound, house.token):
+        with pytest.raises(StorageUnavailable, match="lacks pepper 2"):
+            verdict(stranded, token)
+    assert verdict(stranded, spoiled) is VerdictCode.UNKNOWN
+    assert check_readiness(stranded).checks["peppers"].endswith("lacks pepper 2.")
+    assert not check_readiness(stranded).is_ready
+    own.held[2] = PEPPERS[2]
+    assert verdict(stranded, sound) is verdict(stranded, house.token) is VerdictCode.VALID
+    assert check_readiness(stranded).is_ready
 
 
 def test_a_pepper_of_the_same_number_and_other_bytes_is_not_the_one(
@@ -353,8 +375,9 @@ def test_a_pepper_of_the_same_number_and_other_bytes_is_not_the_one(
     _recorded(process(house, file))
     with pytest.raises(StorageUnavailable):
         issue(stranded, house)
+    twin = replace(stranded, ring=PepperRing(other.held, 1, other))
     with pytest.raises(InstallationFault, match="Another pepper 2"):
-        record_pepper(replace(stranded, ring=PepperRing(other.held, 1, other)), 2)
+        record_pepper(twin, ask(twin, 2))
     assert not peppers_of(house)
 
 
@@ -368,34 +391,101 @@ def test_a_row_set_back_does_not_bring_an_old_pepper_back(house: House, file: Pe
     assert peppers_of(house) == ["2"]
 
 
-def test_a_server_says_once_that_it_has_taken_up_a_pepper(house: House, file: Peppers) -> None:
+def test_a_server_says_once_that_it_has_taken_up_what_is_asked_for(
+    house: House, file: Peppers
+) -> None:
     server = process(house, file)
-    follower = Follower(server)
-    for _ in range(3):
-        follower.step()
-    assert not actions(house, "pepper.%")
     add_to(file)
-    command = process(house, file)
-    assert not is_taken_up(command, 2)
     for _ in range(3):
-        follower.step()
-    assert actions(house, "pepper.%") == [TAKEN_UP]
-    assert is_taken_up(command, 2)
+        follow(server)
+    assert not actions(house, "pepper.%"), "nobody has asked"
+    command = process(house, file)
+    asking = ask(command, 2)
+    assert not is_taken_up(command, asking)
+    for _ in range(3):
+        follow(server)
+    assert actions(house, "pepper.%") == [ASKED, TAKEN_UP]
+    assert is_taken_up(command, asking)
     assert server.ring.current == 1, "nothing is made with it before it is recorded"
-    other = process(house, Peppers({1: PEPPERS[1], 2: PEPPERS[3]}))
-    assert not is_taken_up(other, 2), "another pepper of this number"
     assert house.attest().is_sound
 
 
-def test_a_server_that_starts_with_a_pepper_that_is_not_recorded_says_so(
+def test_a_server_follows_what_was_recorded_though_it_makes_nothing(
+    house: House, file: Peppers
+) -> None:
+    server = process(house, file)
+    add_to(file)
+    rotate(process(house, file))
+    follow(server)
+    assert server.ring.current == 2
+    assert actions(house, "pepper.%") == [ASKED, ADDED, ROTATED], "it is over, nothing is answered"
+
+
+def test_a_server_with_another_pepper_of_the_number_has_not_taken_it_up(
     house: House, file: Peppers
 ) -> None:
     add_to(file)
-    Follower(process(house, file)).step()
-    assert actions(house, "pepper.%") == [TAKEN_UP]
-    rotate(process(house, file))
-    Follower(process(house, file)).step()
-    assert actions(house, "pepper.%") == [TAKEN_UP, ADDED, ROTATED]
+    command = process(house, file)
+    asking = ask(command, 2)
+    follow(process(house, Peppers({1: PEPPERS[1], 2: PEPPERS[3]})))
+    assert not is_taken_up(command, asking)
+    assert not record_pepper(command, asking)
+
+
+def test_the_yes_of_a_server_that_is_gone_is_worth_nothing(house: House, file: Peppers) -> None:
+    first, command = process(house, file), process(house, file)
+    add_to(file)
+    broken_off = ask(command, 2)
+    follow(first)
+    assert is_taken_up(command, broken_off)
+    second = process(house, Peppers())
+    token = issue(second, house)
+    asking = ask(command, 2)
+    for _ in range(3):
+        follow(second)
+    assert not is_taken_up(command, asking), "that was another time"
+    answer(second)
+    assert not record_pepper(command, asking)
+    assert not record_pepper(command, broken_off)
+    assert verdict(second, token) is VerdictCode.VALID
+
+
+@pytest.mark.parametrize("has_answered", [False, True], ids=["no_server", "a_server_that_ended"])
+def test_a_server_that_starts_between_the_answer_and_the_recording_is_not_shut_out(
+    has_answered: bool, house: House, file: Peppers
+) -> None:
+    before, command = process(house, file), process(house, file)
+    add_to(file)
+    asking = ask(command, 2)
+    if has_answered:
+        follow(before)
+        assert is_taken_up(command, asking)
+    own = Peppers()
+    late = process(house, own)
+    for _ in range(2):
+        answer(late)  # as it does before it listens
+    assert not record_pepper(command, asking)
+    assert set(peppers_of(house, "operators")) == {"1"}
+    assert actions(house, "pepper.%").count(TAKEN_UP) == 1 + has_answered
+    own.held[2] = PEPPERS[2]
+    follow(late)
+    assert is_taken_up(command, asking)
+    assert record_pepper(command, asking)
+
+
+def test_a_server_that_starts_with_the_pepper_says_so_where_no_other_has(
+    house: House, file: Peppers
+) -> None:
+    command = process(house, file)
+    add_to(file)
+    asking = ask(command, 2)
+    answer(process(house, file))
+    answer(process(house, file))
+    assert actions(house, "pepper.%") == [ASKED, TAKEN_UP]
+    late = replace(command, ring=PepperRing({1: PEPPERS[1]}, 1))
+    assert record_pepper(command, asking)
+    answer(late)
+    assert actions(house, "pepper.%") == [ASKED, TAKEN_UP, ADDED], "the row tells it"
 
 
 # --- damage ---------------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from typing import NoReturn
 from uuid import UUID
 
+from keyturn.domain.error import StorageUnavailable
+
 _DIGEST = b"keyturn/digest/v1\x00"
 _WRAP = b"keyturn/wrap/v1\x00"
 _FINGERPRINT = b"keyturn/pepper-fingerprint\x01"
@@ -31,7 +33,7 @@ class PepperRing:
     that were made stay good while another process brings in a new pepper.
     """
 
-    __slots__ = ("_peppers", "_reread", "current")
+    __slots__ = ("_begun", "_peppers", "_reread")
 
     def __init__(self, peppers: Mapping[int, bytes], current: int, reread: Reread = dict) -> None:
         if current not in peppers:
@@ -40,7 +42,9 @@ class PepperRing:
             raise ValueError("a pepper has 32 bytes")
         self._peppers = dict(peppers)
         self._reread = reread
-        self.current = current
+        # This and the peppers are added to in place: where two threads do so at once, neither takes
+        # from the other.
+        self._begun = [current]
 
     def __repr__(self) -> str:
         return f"<PepperRing versions={sorted(self._peppers)} current={self.current}>"
@@ -49,13 +53,17 @@ class PepperRing:
         raise TypeError("peppers cannot be pickled or copied")
 
     @property
+    def current(self) -> int:
+        return max(self._begun)
+
+    @property
     def versions(self) -> tuple[int, ...]:
         return tuple(sorted(self._peppers))
 
     def learn(self) -> None:
         """Takes in the peppers that were added since."""
-        # Another thread may do the same at once; what both make is alike.
-        self._peppers = {**self._reread(), **self._peppers}
+        for version, pepper in self._reread().items():
+            self._peppers.setdefault(version, pepper)
 
     def fingerprint(self, version: int) -> str | None:
         """Tells two peppers apart and gives nothing away; None where there is none to be had."""
@@ -69,7 +77,8 @@ class PepperRing:
         `ValueError` where there is none to be had."""
         if self.fingerprint(version) is None:
             raise ValueError("the pepper is not in the ring")
-        self.current = max(self.current, version)
+        if version > self.current:
+            self._begun.append(version)
 
     def make(self, *, workspace_id: UUID, id: UUID, secret: bytes) -> tuple[bytes, str]:  # noqa: A002
         """The digest of a new secret, and the `peppers` to store beside it."""
@@ -87,11 +96,17 @@ class PepperRing:
     ) -> bool:
         """Whether `secret` is the one that `stored` was made of, without a short cut in time.
 
-        False too when the row names a pepper that is not in the ring.
+        Raises `StorageUnavailable` where the row names a pepper that is not to be had: nobody can
+        tell then, and a denial would be a guess.
         """
         try:
             made = self._digest(peppers, workspace_id.bytes + id.bytes, secret)
-        except (KeyError, ValueError):
+        except KeyError as error:
+            raise StorageUnavailable(
+                f"The file of the root secret lacks pepper {error.args[0]}, which this token was "
+                "kept with; put the newest copy of the file there."
+            ) from None
+        except ValueError:
             return False
         return hmac.compare_digest(made, stored)
 

@@ -8,7 +8,7 @@ from keyturn.domain.error import StorageUnavailable
 from keyturn.http.metrics import Metrics
 from keyturn.server.heads import HeadsFile
 from keyturn.services.context import Context
-from keyturn.services.follow import Follower
+from keyturn.services.follow import follow
 from keyturn.services.meter import Meter
 from keyturn.services.scrub import Scrub
 from keyturn.services.tidy import Tidier
@@ -88,7 +88,6 @@ class Background:
         self._fault: str | None = None
         self._is_sole = is_sole
         self._tidier = Tidier(context)
-        self._follower = Follower(context)
         self._tickers = (
             Ticker("recording", self._record),
             Ticker("following", self._follow),
@@ -138,7 +137,7 @@ class Background:
         return WATCH_SECONDS
 
     def _follow(self) -> float:
-        self._follower.step()
+        follow(self._context)
         return FOLLOW_SECONDS
 
     def _tidy(self) -> float:

@@ -32,6 +32,7 @@ from keyturn.server.secret import PepperFile, RootSecret, load_root_secret
 from keyturn.server.settings import Settings
 from keyturn.services.attest import Notary
 from keyturn.services.context import Context
+from keyturn.services.follow import answer
 from keyturn.services.meter import Meter
 from keyturn.services.watch import DamageWatch
 from keyturn.storage.contract import Store
@@ -237,6 +238,17 @@ def _fault_of_signing(heads: HeadsFile, house: House) -> str | None:
     return None
 
 
+def check_in(house: House) -> None:
+    """To be called by a server that holds its lock and does not listen yet. A pepper that is being
+    brought in is recorded only after its answer, or is found here. Raises `InstallationFault` where
+    that is one that it lacks."""
+    answer(house.context)
+    with house.context.store.read() as transaction:
+        installation = transaction.installation.find()
+    secret = load_root_secret(house.settings.root_secret_file)
+    require_fitting(house.settings, secret, installation)
+
+
 def require_present(settings: Settings) -> None:
     """Raises `InstallationFault` unless the database is there, at the revision that we need."""
     revision = require_known(settings)
@@ -376,7 +388,8 @@ class ReadinessCheck:
             finally:
                 self._turn.release()
         return self._recent(READY_AT_MOST_SECONDS) or Readiness(
-            is_ready=False, checks={"database": "unavailable", "log": "unknown"}
+            is_ready=False,
+            checks={"database": "unavailable", "log": "unknown", "peppers": "unknown"},
         )
 
     def _recent(self, seconds: float) -> Readiness | None:
@@ -391,16 +404,31 @@ class ReadinessCheck:
 
 
 def check_readiness(context: Context) -> Readiness:
-    """Whether the database answers, and the head of its log is sound."""
-    checks = {"database": "ok", "log": "ok"}
+    """Whether the database answers, the head of its log is sound, and each pepper is there."""
+    checks = {"database": "ok", "log": "ok", "peppers": "ok"}
     try:
         context.store.ping()
         with context.store.read() as transaction:
             transaction.head()
         checks["log"] = context.store.memory.fault or "ok"
+        checks["peppers"] = _find_lack(context) or "ok"
     except StorageUnavailable:
         checks["database"] = "unavailable"
-        checks["log"] = "unknown"
+        checks["log"] = checks["peppers"] = "unknown"
     except KeyturnError as error:
         checks["log"] = error.detail
     return Readiness(is_ready=all(word == "ok" for word in checks.values()), checks=checks)
+
+
+def _find_lack(context: Context) -> str | None:
+    """What the file of the root secret lacks, or None."""
+    try:
+        with context.store.read() as transaction:
+            installation = transaction.installation.find()
+    except IntegrityFailed as error:
+        return error.detail
+    recorded = {} if installation is None else installation.pepper_fingerprints
+    for version, fingerprint in recorded.items():
+        if context.ring.fingerprint(version) != fingerprint:
+            return f"The file of the root secret lacks pepper {version}."
+    return None

@@ -3,7 +3,7 @@
 The order keeps every token working at every moment, wherever it is broken off:
 
 1. the file of the root secret gets the new pepper: nothing stands under it yet;
-2. a running server says that it has taken it up, or nothing more is done;
+2. it is asked for, and a running server says that it has it, or nothing more is done;
 3. the installation's row records it: from now on new digests stand under it, and a copy of the file
    from before does not fit any more;
 4. what stands under older peppers alone is wrapped.
@@ -19,7 +19,7 @@ from keyturn.server.build import House, is_served, opened, signed_head
 from keyturn.server.lock import FileLock
 from keyturn.server.secret import add_pepper, load_root_secret
 from keyturn.server.settings import Settings
-from keyturn.services.follow import is_taken_up
+from keyturn.services.follow import Asking, ask, is_taken_up
 from keyturn.services.wrap import Survey, Wrapped, record_pepper, survey, wrap_records
 
 TAKE_UP_SECONDS = 15.0
@@ -41,8 +41,7 @@ def rotate_pepper(
         version, is_begun = _wanted(settings, house)
         begin(version, is_begun)
         if version > house.context.ring.current:
-            _await_server(house, version)
-            record_pepper(house.context, version)
+            _bring_in(house, version)
         total = survey(house.context).waiting
         wrapped = wrap_records(
             house.context,
@@ -79,15 +78,23 @@ def _wanted(settings: Settings, house: House) -> tuple[int, bool]:
     return add_pepper(settings.root_secret_file, SystemEntropy()).newest, False
 
 
-def _await_server(house: House, version: int) -> None:
-    """Waits until the server that runs, if one does, has the pepper."""
-    clock = house.context.clock
-    end = clock.elapsed() + TAKE_UP_SECONDS
-    while is_served(house.settings) and not is_taken_up(house.context, version):
-        if clock.elapsed() > end:
+def _bring_in(house: House, version: int) -> None:
+    """Records the pepper, once the server that runs, if one does, has it. Asks again where another
+    server came in between."""
+    end = house.context.clock.elapsed() + TAKE_UP_SECONDS
+    while True:
+        asking = ask(house.context, version)
+        _await_server(house, asking, end)
+        if record_pepper(house.context, asking):
+            return
+
+
+def _await_server(house: House, asking: Asking, end: float) -> None:
+    while is_served(house.settings) and not is_taken_up(house.context, asking):
+        if house.context.clock.elapsed() > end:
             raise InstallationFault(
-                f"The running server has not taken up pepper {version}, so nothing was changed in "
-                "the database; every token works as before.",
+                f"The running server has not taken up pepper {asking.version}, so no record was "
+                "changed; every token works as before.",
                 remedy=f"It must read the same file, {house.settings.root_secret_file}: copy it to "
                 "where the server reads its own, or restart the server, and repeat.",
             )

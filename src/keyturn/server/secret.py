@@ -137,10 +137,12 @@ class PepperFile:
         except InstallationFault as fault:
             _log.error("%s %s", fault.detail, fault.remedy)
             return
-        if secret.fingerprint == self._fingerprint:
-            self._peppers = secret.peppers
-        else:
+        if secret.fingerprint != self._fingerprint:
             _log.error("the root secret at %s is another installation's", self._path)
+            return
+        if not self._peppers.keys() <= secret.peppers.keys():
+            _log.error("the root secret at %s is an older copy: it lacks peppers", self._path)
+        self._peppers = secret.peppers
 
 
 def load_root_secret(path: Path) -> RootSecret:

@@ -13,7 +13,7 @@ import uvicorn
 from uvicorn.config import Config
 
 from keyturn.domain.error import InstallationFault
-from keyturn.server.build import build_node, opened, sole_process
+from keyturn.server.build import build_node, check_in, opened, sole_process
 from keyturn.server.protocol import BoundedProtocol
 from keyturn.server.settings import Settings
 
@@ -66,6 +66,7 @@ def serve(
         if prepare is not None:
             prepare()
         house = stack.enter_context(opened(settings))
+        check_in(house)
         listener = stack.enter_context(contextlib.closing(_listen(settings)))
         node = build_node(house, is_sole)
         config = Config(

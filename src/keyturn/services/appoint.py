@@ -94,6 +94,16 @@ def list_operators(context: Context) -> Sequence[Operator]:
         return transaction.operators.list()
 
 
+def operator_subject(operator: Operator) -> Subject:
+    """How the log names an operator and the change that it has just gone through."""
+    return Subject(
+        workspace_id=None,
+        type="operator",
+        id=str(operator.id),
+        change=Change(kind="operator", ref=str(operator.id), version=operator.version),
+    )
+
+
 def _note(
     context: Context, transaction: Writing, operator: Operator, action: str, verb: str, now: int
 ) -> None:
@@ -104,12 +114,7 @@ def _note(
         request_id=None,
         action=action,
         category=Category.SECURITY,
-        subject=Subject(
-            workspace_id=None,
-            type="operator",
-            id=str(operator.id),
-            change=Change(kind="operator", ref=str(operator.id), version=operator.version),
-        ),
+        subject=operator_subject(operator),
         message=f"Operator {operator.name} {verb}.",
         metadata={"kind": operator.kind.value},
         now=now,

@@ -3,23 +3,31 @@
 1. The installation's row says which pepper is the newest. Whoever keeps a new digest reads it in
    the same transaction, behind the lock of the change head: from the commit that raises it on, no
    digest is kept that stands under older peppers alone.
-2. A server says in the activity log that it has taken up a pepper. Only then is it recorded, so no
-   running server is ever asked for one that it cannot read.
+2. Before a pepper is recorded it is asked for in the activity log (`ask`), and the server that runs
+   answers there. A server that starts reads the log once it holds its lock and answers what it
+   finds, a no too; then it reads the row. So whoever records, in a change, a pepper that was asked
+   for while no server held the lock, or to which the last answer is a yes, has shut out nobody: a
+   server that came in between has said no before that change, or finds the row after it.
+3. An answer is to one asking alone: the yes of a server that is gone is worth nothing.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from uuid import UUID
 
-from keyturn.domain.activity import SYSTEM, Category
+from keyturn.domain.activity import SYSTEM, ActivityStatus, Category
 from keyturn.domain.error import IntegrityFailed, StorageUnavailable
 from keyturn.domain.identity import NIL
 from keyturn.domain.key import Key
 from keyturn.domain.operator import Operator
 from keyturn.services.context import Context
 from keyturn.services.journal import Subject, note
-from keyturn.storage.transaction import Reading
+from keyturn.storage.transaction import Reading, Writing
 
+ASKED = "pepper.asked"
 TAKEN_UP = "pepper.taken_up"
+
+# Who looks for what is asked last does not know its number.
+_NEXT = Subject(workspace_id=None, type="pepper", id="next")
 
 
 def pepper_subject(version: int) -> Subject:
@@ -62,53 +70,122 @@ def advance(context: Context, version: int, fingerprints: dict[int, str]) -> Non
     context.ring.advance(version)
 
 
-class Follower:
-    """What a server does again and again to follow the file of the root secret."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """One time that a pepper was asked for."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._told: frozenset[int] | None = None
-
-    def step(self) -> None:
-        """Takes up what was added to the file, and says so in the log."""
-        ring = self._context.ring
-        ring.learn()
-        if self._told is not None and self._told.issuperset(ring.versions):
-            return
-        if self._told is None:
-            with self._context.store.read() as transaction:
-                installation = transaction.installation.find()
-            recorded = () if installation is None else installation.pepper_fingerprints
-            self._told = frozenset(recorded)
-        for version in sorted(set(ring.versions) - self._told):
-            try:
-                self._tell(version)
-            except IntegrityFailed:
-                return  # nothing can be logged; the readiness check tells why
-            self._told |= {version}
-
-    def _tell(self, version: int) -> None:
-        context = self._context
-        with context.store.change() as transaction:
-            note(
-                context,
-                transaction,
-                actor=SYSTEM,
-                request_id=None,
-                action=TAKEN_UP,
-                category=Category.SECURITY,
-                subject=pepper_subject(version),
-                message=f"The server has taken up pepper {version}.",
-                metadata={"fingerprint": context.ring.fingerprint(version)},
-                now=context.clock.now(),
-            )
+    id: str
+    version: int
+    fingerprint: str
 
 
-def is_taken_up(context: Context, version: int) -> bool:
-    """Whether a server has said that it has this very pepper."""
+def ask(context: Context, version: int) -> Asking:
+    """Asks the server that runs, if one does, whether it has this pepper. To be called before it is
+    looked whether one does."""
+    own = context.ring.fingerprint(version)
+    if own is None:
+        raise ValueError("the pepper is not in the ring")
+    with context.store.change() as transaction:
+        now = context.clock.now()
+        asking = Asking(id=str(context.new_id(now)), version=version, fingerprint=own)
+        note(
+            context,
+            transaction,
+            actor=SYSTEM,
+            request_id=None,
+            action=ASKED,
+            category=Category.SECURITY,
+            subject=_NEXT,
+            message=f"The running server is asked whether it has taken up pepper {version}.",
+            metadata={"asking": asking.id, "pepper": version, "fingerprint": own},
+            now=now,
+        )
+    return asking
+
+
+def is_taken_up(context: Context, asking: Asking) -> bool:
+    """Whether the server that answered last has this very pepper."""
     with context.store.read() as transaction:
-        subject = pepper_subject(version)
-        entry = transaction.activity.last_of_installation(subject.type, subject.id, TAKEN_UP)
-    return entry is not None and (
-        entry.metadata.get("fingerprint") == context.ring.fingerprint(version)
+        return _answer(transaction, asking) is True
+
+
+def is_denied(transaction: Reading, asking: Asking) -> bool:
+    """Whether the pepper may not be recorded: the server that answered last lacks it, or another
+    one was asked for since."""
+    return _last_asking(transaction) != asking or _answer(transaction, asking) is False
+
+
+def follow(context: Context) -> None:
+    """What a server does again and again: takes up what was added to the file of the root secret
+    and what was recorded, and answers what is asked."""
+    ring = context.ring
+    ring.learn()
+    if max(ring.versions) <= ring.current:
+        return
+    with context.store.read() as transaction:
+        installation = transaction.installation.find()
+    if installation is not None:
+        advance(context, installation.newest_pepper, installation.pepper_fingerprints)
+    answer(context)
+
+
+def answer(context: Context) -> None:
+    """Says whether this server has the pepper that is asked for, where that is not said already."""
+    with context.store.read() as transaction:
+        if _owed(context, transaction) is None:
+            return
+    try:
+        with context.store.change() as transaction:
+            asking = _owed(context, transaction)
+            if asking is not None:
+                _note_answer(context, transaction, asking)
+    except IntegrityFailed:
+        return  # nothing can be logged, nor recorded; the readiness check tells why
+
+
+def _owed(context: Context, transaction: Reading) -> Asking | None:
+    """What is still to be answered."""
+    installation, asking = transaction.installation.find(), _last_asking(transaction)
+    if installation is None or asking is None or asking.version <= installation.newest_pepper:
+        return None
+    return None if _answer(transaction, asking) is _has(context, asking) else asking
+
+
+def _has(context: Context, asking: Asking) -> bool:
+    return context.ring.fingerprint(asking.version) == asking.fingerprint
+
+
+def _note_answer(context: Context, transaction: Writing, asking: Asking) -> None:
+    has = _has(context, asking)
+    verb = "has taken up" if has else "lacks"
+    note(
+        context,
+        transaction,
+        actor=SYSTEM,
+        request_id=None,
+        action=TAKEN_UP,
+        category=Category.SECURITY,
+        subject=pepper_subject(asking.version),
+        message=f"The server {verb} pepper {asking.version}.",
+        metadata={"asking": asking.id, "fingerprint": asking.fingerprint},
+        status=ActivityStatus.SUCCESS if has else ActivityStatus.FAILED,
+        now=context.clock.now(),
     )
+
+
+def _last_asking(transaction: Reading) -> Asking | None:
+    entry = transaction.activity.last_of_installation(_NEXT.type, _NEXT.id, ASKED)
+    match {} if entry is None else entry.metadata:
+        case {"asking": str(id_), "pepper": int(version), "fingerprint": str(fingerprint)}:
+            return Asking(id=id_, version=version, fingerprint=fingerprint)
+        case _:
+            return None  # its content has gone with its time
+
+
+def _answer(transaction: Reading, asking: Asking) -> bool | None:
+    """What was answered last, None for nothing."""
+    subject = pepper_subject(asking.version)
+    entry = transaction.activity.last_of_installation(subject.type, subject.id, TAKEN_UP)
+    if entry is None or entry.metadata.get("asking") != asking.id:
+        return None
+    return entry.status is ActivityStatus.SUCCESS

@@ -17,9 +17,12 @@ from keyturn.domain.activity import SYSTEM, Category
 from keyturn.domain.error import InstallationFault, StorageUnavailable
 from keyturn.domain.key import Key
 from keyturn.domain.operator import Operator
+from keyturn.services.appoint import operator_subject
 from keyturn.services.context import Context
 from keyturn.services.follow import (
+    Asking,
     advance,
+    is_denied,
     key_under_newest,
     operator_under_newest,
     pepper_subject,
@@ -27,7 +30,6 @@ from keyturn.services.follow import (
 from keyturn.services.issue import key_subject
 from keyturn.services.journal import Subject, note
 from keyturn.storage.installation import Installation
-from keyturn.storage.log import Change
 from keyturn.storage.peppers import KINDS
 from keyturn.storage.transaction import Reading, Writing
 
@@ -110,14 +112,17 @@ def _tells(transaction: Reading, version: int, action: str) -> bool:
     return found is not None
 
 
-def record_pepper(context: Context, version: int) -> None:
-    """Says that digests stand under this pepper from now on; once more, nothing happens. Raises
-    `InstallationFault` where another pepper of that version is recorded."""
-    own = context.ring.fingerprint(version)
+def record_pepper(context: Context, asking: Asking) -> bool:
+    """Says that digests stand under this pepper from now on; once more, nothing happens. Nothing
+    either, and False, where a server would be shut out (`follow`). Raises `InstallationFault` where
+    another pepper of that version is recorded."""
+    version, own = asking.version, asking.fingerprint
     with context.store.change() as transaction:
+        if is_denied(transaction, asking):
+            return False
         installation = _installation(transaction)
         recorded = installation.pepper_fingerprints
-        if version not in recorded and own is not None and version > installation.newest_pepper:
+        if version not in recorded and version > installation.newest_pepper:
             recorded = {**recorded, version: own}
             transaction.installation.record_peppers(recorded)
             note(
@@ -139,6 +144,7 @@ def record_pepper(context: Context, version: int) -> None:
                 remedy="The pepper was rotated with another copy of the file; put that one here.",
             )
     advance(context, version, recorded)
+    return True
 
 
 def wrap_records(context: Context, pause: Pause, progress: Progress) -> Wrapped:
@@ -218,9 +224,7 @@ class _Walk:
         following = operator_under_newest(self._context, transaction, operator)
         following = replace(following, updated_at=now, version=operator.version + 1)
         transaction.operators.replace(following, operator.version)
-        change = Change(kind="operator", ref=str(operator.id), version=following.version)
-        subject = Subject(workspace_id=None, type="operator", id=str(operator.id), change=change)
-        self._note(transaction, subject, f"Operator {operator.name}", now)
+        self._note(transaction, operator_subject(following), f"Operator {operator.name}", now)
 
     def _note(self, transaction: Writing, subject: Subject, who: str, now: int) -> None:
         version = self.wrapped.version
