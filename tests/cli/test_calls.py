@@ -85,11 +85,11 @@ def test_every_command_does_its_work_on_both_engines(both: House) -> None:
     acme = run("workspaces", "create", "acme", "-q", "-o", "acme.token").strip()
     assert "acme" in run("workspaces", "list")
     assert "10.0.0.0/8" in run("workspaces", "update", acme, "--network", "office=10.0.0.0/8")
-    assert "suspended" in run("workspaces", "suspend", acme)
+    assert "suspended" in run("workspaces", "suspend", acme, "-y")
     assert "active" in run("workspaces", "resume", acme)
     assert "office" in run("workspaces", "show", acme)
     id_ = str(made["id"])
-    assert "no verifier accepts it" in run("keys", "revoke", id_, "--reason", "unused")
+    assert "no verifier accepts it" in run("keys", "revoke", id_, "--reason", "unused", "--yes")
     assert done == commands - ELSEWHERE
 
 
@@ -175,7 +175,7 @@ ENDINGS: dict[int, list[tuple[str, dict[str, str], tuple[str, ...]]]] = {
         ("keys create a-prod -o x --runtime a=b=c", {}, ("--runtime takes a name",)),
         ("keys create a-prod -o x --rotation-days 0", {}, ("rotation_period_days: ",)),
         ("keys create a-prod -o x --scope *!", {}, ("scopes 0: ",)),
-        ("keys show nothing", {}, ("'nothing' names no key", "KEY is an id")),
+        ("keys revoke plain-prod", {}, ("here nobody can be asked",)),
         ("keys update a-prod --scope a --no-scopes", {}, ("but not both",)),
         ("slots show .", {}, ("names no slot. SLOT is a service",)),
         ("slots show ..", {}, ("names no slot",)),
@@ -197,7 +197,8 @@ ENDINGS: dict[int, list[tuple[str, dict[str, str], tuple[str, ...]]]] = {
     ],
     ending.ABSENT: [
         ("keys show 01a203e7-487b-774f-94db-b6feca2dc3f3", {}, ("key.unknown", "--status all")),
-        ("keys show nobody-prod", {}, ("No key of nobody-prod", "keys list --status all")),
+        ("keys show nobody-prod", {}, ("goes by nobody-prod", "keys list --status all")),
+        ("keys show nothing", {}, ("goes by nothing", "KEY is an id")),
         ("slots show nobody-prod", {}, ("slot.unknown", "`keyturn slots list`")),
         ("workspaces show 01a203e7-487b-774f-94db-b6feca2dc3f3", {}, ("workspace.unknown",)),
     ],
@@ -248,10 +249,10 @@ def test_what_cannot_be_done_ends_with_its_code_and_the_next_step(
 
 def test_a_revoked_key_can_only_be_followed_by_a_new_one(house: House) -> None:
     key = house.make("terminal-prod")
-    house.run("keys", "revoke", key).done()
+    house.run("keys", "revoke", key, "--yes").done()
     refused = house.run("keys", "resume", key)
     refused.refused("key.terminal", "keyturn keys create", code=ending.MOVED)
-    house.run("keys", "revoke", key).done()
+    house.run("keys", "revoke", key, "--yes").done()
 
 
 def test_each_exit_code_of_the_table_is_produced_here() -> None:
@@ -267,9 +268,9 @@ def test_each_exit_code_of_the_table_is_produced_here() -> None:
 def test_a_slot_of_two_keys_names_neither(house: House) -> None:
     ids = [house.make("twin-prod") for _ in range(2)]
     refused = house.run("keys", "revoke", "twin-prod")
-    refused.refused("twin-prod has 2 keys: ", "Name one by its id.", code=2)
-    house.run("keys", "revoke", ids[0]).done()
-    house.run("keys", "revoke", "twin-prod").done()
+    refused.refused("2 keys go by twin-prod: ", "Name one by its id.", code=2)
+    house.run("keys", "revoke", ids[0], "-y").done()
+    house.run("keys", "revoke", "twin-prod", "-y").done()
 
 
 @pytest.mark.parametrize(
@@ -423,8 +424,17 @@ def test_a_server_that_goes_silent_may_have_done_it_and_a_question_is_asked_agai
 # --- interrupted ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("typed", ["n\n", "\x03", "\x04"])
-def test_a_question_that_is_not_answered_with_yes_changes_nothing(typed: str, house: House) -> None:
+@pytest.mark.parametrize(
+    ("typed", "told", "ends"),
+    [
+        ("n\n", "Nothing was changed.", ending.FAULT),
+        ("\x03", "Interrupted.", ending.INTERRUPTED),
+        ("\x04", "Interrupted.", ending.INTERRUPTED),
+    ],
+)
+def test_a_question_that_is_not_answered_with_yes_changes_nothing(
+    typed: str, told: str, ends: int, house: House
+) -> None:
     key = house.make("asked-prod")
     with terminal(house.place, "keys", "revoke", key) as shown:
         shown.read("[y/N]")
@@ -432,8 +442,8 @@ def test_a_question_that_is_not_answered_with_yes_changes_nothing(typed: str, ho
             shown.type(typed)
             time.sleep(0.5)
         code, text = shown.end()
-    assert code == ending.INTERRUPTED, text
-    assert "Interrupted." in text
+    assert code == ends, text
+    assert told in text
     assert house.ask("GET", f"/v1/api-keys/{key}")["status"] == "active"
     with terminal(house.place, "keys", "revoke", key) as shown:
         shown.read("[y/N]")
@@ -456,3 +466,27 @@ def test_interrupted_in_the_middle_a_create_says_what_it_does_not_know(
         connection.close()
     ended.refused("it may be there, and nobody has its token", "keys revoke", code=130)
     assert sorted(path.name for path in tmp_path.glob(".*.draft")) == []
+
+
+def test_a_key_is_found_by_the_name_that_its_list_shows(house: House) -> None:
+    made = house.run("keys", "create", "Billing eu1", "-o", "eu1.token").done()
+    assert "in slot billing-eu1-default" in made.output
+    shown = house.run("keys", "show", "Billing eu1").done()
+    assert "billing-eu1-default" in shown.output
+
+
+def test_a_token_in_the_place_of_its_file_is_not_repeated(house: House) -> None:
+    token = (house.place.home / "operator.token").read_text().strip()
+    refused = house.run("keys", "list", KEYTURN_API_KEY_FILE=token, KEYTURN_API_KEY="")
+    refused.refused("A token was given where the name of its file belongs", code=2)
+
+
+def test_a_token_that_others_can_read_is_told_of(house: House) -> None:
+    readable = house.place.folder / "readable.token"
+    readable.write_bytes((house.place.home / "operator.token").read_bytes())
+    readable.chmod(0o644)
+    try:
+        told = house.run("self", "--api-key-file", str(readable)).done()
+        assert "Others can read the token" in told.errors
+    finally:
+        readable.unlink()

@@ -21,6 +21,7 @@ from typing import Self
 import click
 
 from keyturn.cli.ending import INTERRUPTED, CommandFailed
+from keyturn.cli.naming import short
 from keyturn.cli.output import Output, harmless
 from keyturn.domain.token import Token
 
@@ -161,7 +162,7 @@ def output_option(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _made(issued: Issued) -> str:
-    return f"Made {issued.what}, id {issued.id}"
+    return f"Made {issued.what}, id {short(issued.id)}"
 
 
 def _tell(output: Output, issued: Issued, path: Path) -> None:

@@ -97,7 +97,7 @@ def create(
         )
         issued = Issued(
             what=_named(made),
-            id=str(short(made.id)),
+            id=made.id,
             members={one: getattr(made, one) for one in made.__struct_fields__},
             token=made.token,
         )
