@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from keyturn.services.follow import ASKED, TAKEN_UP, answer, ask, follow, is_tak
 from keyturn.services.identify import identify, reference
 from keyturn.services.issue import KeyDraft, issue_key
 from keyturn.services.revoke import revoke_key, suspend_key
+from keyturn.services.verify import Question, verify
 from keyturn.services.wrap import (
     ADDED,
     BATCH,
@@ -364,6 +366,28 @@ def test_a_sound_row_whose_pepper_is_lacking_is_not_judged_and_a_damaged_one_is_
     own.held[2] = PEPPERS[2]
     assert verdict(stranded, sound) is verdict(stranded, house.token) is VerdictCode.VALID
     assert check_readiness(stranded).is_ready
+
+
+def test_a_key_out_of_reach_stays_unknown_where_its_pepper_is_lacking(
+    house: House, file: Peppers
+) -> None:
+    stranded = process(house, Peppers())
+    token = issue(stranded, house)
+    add_to(file)
+    rotate(process(house, file))
+    asked = reference(token)
+    found = house.store.credentials.read([asked]).found[asked.id]
+    judge = partial(
+        verify,
+        stranded.ring,
+        house.operator,
+        Question(token=token, request_id="request"),
+        found,
+        now=house.clock.now(),
+    )
+    with pytest.raises(StorageUnavailable, match="lacks pepper 2"):
+        judge(home=house.workspace_id)
+    assert judge(home=UUID(int=9)).verdict.code is VerdictCode.UNKNOWN
 
 
 def test_a_pepper_of_the_same_number_and_other_bytes_is_not_the_one(
