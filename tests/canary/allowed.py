@@ -7,7 +7,6 @@ the server for it.
 """
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 
