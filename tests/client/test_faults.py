@@ -269,7 +269,7 @@ async def test_a_call_that_is_cancelled_leaves_the_client_usable(
     upstream: Upstream, home: Workspace
 ) -> None:
     async with AsyncKeyturn(upstream.url, api_key=home.admin.token) as client:
-        for fault in (stall, refuse("25")):  # within sending, and within waiting
+        for fault in (stall, refuse("8")):  # within sending, and within waiting
             upstream.then(fault)
             before = len(upstream.received)
             with anyio.move_on_after(60) as scope:
