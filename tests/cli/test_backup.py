@@ -845,10 +845,13 @@ def test_a_killed_backup_leaves_no_file_of_its_name_and_can_be_repeated(made: Pl
         begun.kill()
         assert not (made.folder / FILE).exists()
         assert stat.S_IMODE(draft.stat().st_mode) == 0o600
+    draft.unlink()  # so that what grows is of the one that writes now
     begun = made.start("backup", FILE)
     await_that(partial(has_grown, draft, 1), begun)
+    begun.signal(signal.SIGSTOP)  # it goes on writing for as long as the other needs to begin
     made.run("backup", FILE).refused("Another process writes this file now")
     begun.signal(signal.SIGTERM)
+    begun.signal(signal.SIGCONT)
     assert begun.wait().code == 130
     assert not draft.exists()
     made.run("backup", FILE).done()
