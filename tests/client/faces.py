@@ -1,5 +1,6 @@
 """Both faces of the client, called alike, so that one test holds for both."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
@@ -10,28 +11,31 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 # The client itself is imported when it is needed: this is loaded before the tests are.
 
 
-class Face:
+class Face(ABC):
     """Makes clients of one face, and carries their calls out."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
 
+    @abstractmethod
     def client(self, url: str, api_key: str, **settings: Any) -> Any:
-        raise NotImplementedError
+        """A client of this face."""
 
+    @abstractmethod
     def do(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """What a method gives, at once or awaited."""
-        raise NotImplementedError
 
+    @abstractmethod
     def items(self, pages: Any) -> list[Any]:
         """All of a list."""
-        raise NotImplementedError
 
+    @abstractmethod
     def pages(self, pages: Any) -> list[Any]:
-        raise NotImplementedError
+        """The pages of a list."""
 
+    @abstractmethod
     def close(self, client: Any) -> None:
-        raise NotImplementedError
+        """Closes a client of this face."""
 
     def __enter__(self) -> Self:
         return self
