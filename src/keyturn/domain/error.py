@@ -153,6 +153,68 @@ class OperatorUnknown(NotFound):
     title = "There is no such operator"
 
 
+class RotationUnknown(NotFound):
+    code = "rotation.unknown"
+    title = "There is no such rotation"
+
+
+class FindingUnknown(NotFound):
+    code = "finding.unknown"
+    title = "There is no such finding"
+
+
+class RotationClosed(KeyturnError):
+    """The rotation has ended in a way that this step does not lead to."""
+
+    code = "rotation.closed"
+    title = "The rotation has ended"
+
+
+class RotationOpen(KeyturnError):
+    """The slot has an open rotation; there is never a second one."""
+
+    code = "rotation.open"
+    title = "The slot is being rotated"
+
+
+class RotationWider(KeyturnError):
+    """A new key may do no more than the one that it replaces."""
+
+    code = "rotation.wider"
+    title = "The new key would be wider than the old one"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blocker:
+    """What keeps a rotation from completing, and whom: None where it is no runtime."""
+
+    code: str
+    runtime: str | None
+    detail: str
+
+
+class EvidenceMissing(KeyturnError):
+    """The old key cannot be retired on what is known. Names each thing that is in the way."""
+
+    code = "rotation.evidence_missing"
+    title = "The evidence does not allow it"
+
+    def __init__(self, detail: str, blocked_by: tuple[Blocker, ...]) -> None:
+        super().__init__(detail)
+        self.blocked_by = blocked_by
+
+
+class RollbackUnsafe(KeyturnError):
+    """Somebody uses the new key only. Names the runtimes that a rollback would cut off."""
+
+    code = "rotation.rollback_unsafe"
+    title = "A rollback would cut somebody off"
+
+    def __init__(self, detail: str, runtimes: tuple[str, ...]) -> None:
+        super().__init__(detail)
+        self.runtimes = runtimes
+
+
 class KeyTerminal(KeyturnError):
     """The key is revoked or expired, which no change can undo."""
 

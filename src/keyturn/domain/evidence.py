@@ -1,0 +1,439 @@
+"""The evidence of a rotation: who used the old key, who is allowed on the new one, who is in the way.
+
+1. A runtime is *ours* if it used the old key in the look-back, or is registered on the slot, or a
+   person said so. It blocks until it has been allowed on the new key, from each environment that it
+   used the old one from, and has left the old one alone for `quiet_seconds`; or until it has left
+   the old one alone for longer than its declared interval (none declared: the look-back).
+2. A runtime first seen on the old key after the start, and not registered, is a *stranger*: it
+   blocks nothing. A runtime of ours seen at a place (`place.py`) where it never was is a *conflict*:
+   what it does there counts neither for nor against it, and blocks until a person decides.
+3. Everything is judged as of `Observation.until`, up to which all requests are known. A quiet must
+   have been seen by a process that ran all the while (`watched_since`); of a use that was not kept
+   when a process died it is known that one at most `KEPT_WITHIN` before it was.
+4. Time alone retires nothing: unless somebody has been allowed on the new key, or the old one was
+   left alone for a whole look-back, it ends by a person's word only (`Evidence.may_end_by_itself`).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from keyturn.domain.error import Blocker
+from keyturn.domain.instant import SECOND, format_instant
+from keyturn.domain.key import Key, KeyStatus
+from keyturn.domain.rotation import MOST_LIFTS, Rotation, Standing
+from keyturn.domain.slot import ExpectedRuntime
+
+# A use by a runtime whose last kept use is older than this is kept before it is answered.
+KEPT_WITHIN = 60 * SECOND
+# Evidence that lies further back than this tells nothing of the present.
+FRESH_WITHIN = 10 * SECOND
+# A runtime that was at so many places before the start cannot be told by its place.
+ROAMING = 16
+INFERRED = "ua:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """How a key was used by one runtime, in one environment, from one place; None is not known.
+
+    `first_seen_at` and `last_seen_at` are of allowed uses. `checked_in_at` is when it last asked
+    `/v1/self`, which is no use. `longest_gap` is between two allowed uses, in microseconds.
+    """
+
+    key_id: UUID
+    runtime: str
+    declared: bool
+    environment: str | None
+    place: str | None
+    first_seen_at: int | None
+    last_seen_at: int | None
+    last_denied_at: int | None
+    checked_in_at: int | None
+    longest_gap: int | None
+    allowed: int
+    denied: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What can be known: all requests up to `until` are, and quiet was watched since
+    `watched_since`. `complete_since` is when a gap in the records ended, None where there is none."""
+
+    until: int
+    watched_since: int
+    complete_since: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeEvidence:
+    """One runtime's way from the old key to the new one. Counts are over each key's life."""
+
+    runtime: str
+    declared: bool
+    registered: bool
+    standing: str
+    old_last_seen_at: int | None
+    old_allowed: int
+    new_last_seen_at: int | None
+    new_allowed: int
+    new_denied: int
+    checked_in_at: int | None
+    moved: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """All that is known of a rotation. `met` are those of ours that the brown-out has hit."""
+
+    until: int
+    runtimes: tuple[RuntimeEvidence, ...]
+    blocked_by: tuple[Blocker, ...]
+    strangers: tuple[str, ...]
+    conflicts: tuple[str, ...]
+    only_on_new: tuple[str, ...]
+    met: tuple[str, ...]
+    is_new_seen: bool
+    is_old_long_silent: bool
+
+    @property
+    def may_end_by_itself(self) -> bool:
+        return not self.blocked_by and (self.is_new_seen or self.is_old_long_silent)
+
+    @property
+    def allows_person(self) -> bool:
+        """Whether a person's word completes it: only the lifted brown-outs wait for just that."""
+        return all(one.code == LIFTED for one in self.blocked_by)
+
+
+NOT_MOVED = "runtime.not_moved"
+STILL_ON_OLD = "runtime.still_on_old"
+CONFLICT = "identity.conflict"
+HISTORY = "history.incomplete"
+UNUSABLE = "new_key.unusable"
+BEHIND = "evidence.behind"
+LIFTED = "brownout.lifted"
+
+BLOCKERS = (NOT_MOVED, STILL_ON_OLD, CONFLICT, HISTORY, UNUSABLE, BEHIND, LIFTED)
+
+Identity = tuple[str, bool]
+
+
+def is_registered(identity: Identity, expected: Mapping[str, object]) -> bool:
+    """Whether the slot names this runtime. An inferred name that somebody declares is another's."""
+    name, declared = identity
+    return name in expected and declared is not name.startswith(INFERRED)
+
+
+def judge_rotation(
+    rotation: Rotation,
+    old: Key,
+    new: Key,
+    uses: Iterable[Use],
+    expected: Sequence[ExpectedRuntime],
+    observation: Observation,
+    *,
+    now: int,
+) -> Evidence:
+    """Everything that can be said of an open rotation. `uses` are those of both its keys."""
+    case = _Case(rotation, old, new, tuple(uses), expected, observation)
+    found = [_Runtime(case, identity) for identity in case.identities()]
+    found.sort(key=lambda one: (not one.is_ours, one.name, one.declared))
+    blocked = [blocker for one in found for blocker in one.blockers()]
+    blocked += _general(case, now)
+    return Evidence(
+        until=observation.until,
+        runtimes=tuple(one.told() for one in found),
+        blocked_by=tuple(blocked),
+        strangers=tuple(one.name for one in found if one.is_stranger),
+        conflicts=tuple(one.name for one in found if one.conflicts),
+        only_on_new=tuple(one.name for one in found if one.is_only_on_new),
+        met=tuple(one.name for one in found if one.has_met),
+        is_new_seen=any(one.new_last is not None for one in found),
+        is_old_long_silent=case.is_old_long_silent,
+    )
+
+
+class _Case:
+    """What one judgement is about, sorted."""
+
+    def __init__(
+        self,
+        rotation: Rotation,
+        old: Key,
+        new: Key,
+        uses: tuple[Use, ...],
+        expected: Sequence[ExpectedRuntime],
+        observation: Observation,
+    ) -> None:
+        self.rotation, self.old, self.new = rotation, old, new
+        self.expected = {one.name: one.max_call_interval_seconds for one in expected}
+        self.observation = observation
+        self.lookback = rotation.terms.lookback_seconds * SECOND
+        self.quiet = rotation.terms.quiet_seconds * SECOND
+        self.uses: dict[Identity, list[Use]] = {}
+        for use in uses:
+            self.uses.setdefault((use.runtime, use.declared), []).append(use)
+
+    def identities(self) -> set[Identity]:
+        named = {
+            (name, not name.startswith(INFERRED))
+            for name, seconds in self.expected.items()
+            if seconds is not None
+        }
+        return named | set(self.uses)
+
+    @property
+    def is_old_long_silent(self) -> bool:
+        last = max(
+            (use.last_seen_at or 0 for rows in self.uses.values() for use in rows if self.of_old(use)),
+            default=0,
+        )
+        return self.silence(last or None) > self.lookback
+
+    def of_old(self, use: Use) -> bool:
+        return use.key_id == self.old.id
+
+    def silence(self, last: int | None) -> int:
+        """For how long at least nothing was heard since `last`, or since the old key was made."""
+        since = self.old.created_at
+        if last is not None:
+            since = max(last, min(last + KEPT_WITHIN, self.observation.watched_since))
+        return self.observation.until - max(since, self.rotation.lifted_at or 0)
+
+    def watched_silence(self, last: int | None) -> int:
+        """As `silence`, but only while this process looked on."""
+        since = max(last or 0, self.observation.watched_since, self.rotation.lifted_at or 0)
+        return self.observation.until - since
+
+
+class _Runtime:
+    """One runtime in one case."""
+
+    def __init__(self, case: _Case, identity: Identity) -> None:
+        self._case = case
+        self.name, self.declared = identity
+        self.registered = is_registered(identity, case.expected)
+        rows = case.uses.get(identity, [])
+        self._standings = self._decisions()
+        self._known = self._known_places(rows)
+        strange = [one for one in rows if self._is_elsewhere(one)]
+        self._counted = [one for one in rows if one not in strange]
+        self._old = [one for one in self._counted if case.of_old(one)]
+        self._new = [one for one in self._counted if not case.of_old(one)]
+        self._all_new = [one for one in rows if not case.of_old(one)]
+        self.is_ours = self._judge_ours(rows)
+        self.conflicts = tuple(
+            sorted({str(one.place) for one in strange if self._is_undecided(one)})
+            if self.is_ours
+            else ()
+        )
+        self.old_last = _last(self._old)
+        self.new_last = _last(self._new, since=case.rotation.started_at)
+
+    @property
+    def is_waived(self) -> bool:
+        return Standing.WAIVED in self._standings.values()
+
+    @property
+    def is_stranger(self) -> bool:
+        is_intruder = Standing.INTRUDER in self._standings.values()
+        return bool(self._old) and not (self.is_ours or self.is_waived or is_intruder)
+
+    @property
+    def is_only_on_new(self) -> bool:
+        """Whether a rollback would cut it off: it has used the new key and not gone back since."""
+        new_last = _last(self._all_new, since=self._case.rotation.started_at)
+        if new_last is None:
+            return False
+        has_returned = (
+            self.old_last is not None
+            and self.old_last > new_last
+            and self._case.observation.until - new_last >= self._case.quiet
+        )
+        return not has_returned
+
+    @property
+    def has_met(self) -> bool:
+        """Whether the brown-out has hit it: it was refused the old key since that began."""
+        brownout = self._case.rotation.brownout
+        if brownout is None or not self.is_ours or self.is_waived:
+            return False
+        return any((one.last_denied_at or 0) >= brownout.began_at for one in self._old)
+
+    @property
+    def checked_in_at(self) -> int | None:
+        started = self._case.rotation.started_at
+        times = [one.checked_in_at for one in self._new if (one.checked_in_at or 0) >= started]
+        return max((at for at in times if at is not None), default=None)
+
+    @property
+    def is_seen_on_new(self) -> bool:
+        """Whether it was allowed on the new key, from each environment it had the old one in."""
+        if Standing.CHECKED_IN in self._standings.values() and self.checked_in_at is not None:
+            return True
+        if self.new_last is None:
+            return False
+        started = self._case.rotation.started_at
+        since = started - self._case.lookback
+        there = {one.environment for one in self._new if (one.last_seen_at or 0) >= started}
+        return all(
+            one.environment is None or one.environment in there
+            for one in self._old
+            if (one.last_seen_at or 0) >= since
+        )
+
+    @property
+    def is_quiet(self) -> bool:
+        return self._case.watched_silence(self.old_last) >= self._case.quiet
+
+    @property
+    def is_long_silent(self) -> bool:
+        return self._case.silence(self.old_last) > self._interval
+
+    @property
+    def moved(self) -> bool:
+        return self.is_seen_on_new and self.is_quiet
+
+    def blockers(self) -> Iterable[Blocker]:
+        if not self.is_ours or self.is_waived:
+            return
+        if self.conflicts:
+            places = ", ".join(self.conflicts)
+            yield Blocker(
+                code=CONFLICT,
+                runtime=self.name,
+                detail=f"It was seen from {places}, where it never was before. Say whether that is "
+                "yours or an intruder.",
+            )
+        if self.moved or self.is_long_silent:
+            return
+        if self.is_seen_on_new:
+            yield Blocker(
+                code=STILL_ON_OLD,
+                runtime=self.name,
+                detail=f"It uses the new key, and used the old one {self._told_last()}; that must "
+                f"rest for {self._case.rotation.terms.quiet_seconds} s.",
+            )
+            return
+        detail = f"It used the old key {self._told_last()}, and was not allowed on the new one yet."
+        if self.checked_in_at is not None:
+            detail += " It has checked in with the new key: you may take that for its run."
+        yield Blocker(code=NOT_MOVED, runtime=self.name, detail=detail)
+
+    def told(self) -> RuntimeEvidence:
+        return RuntimeEvidence(
+            runtime=self.name,
+            declared=self.declared,
+            registered=self.registered,
+            standing=self._told_standing(),
+            old_last_seen_at=self.old_last,
+            old_allowed=sum(one.allowed for one in self._old),
+            new_last_seen_at=self.new_last,
+            new_allowed=sum(one.allowed for one in self._new),
+            new_denied=sum(one.denied for one in self._new),
+            checked_in_at=self.checked_in_at,
+            moved=self.moved,
+        )
+
+    def _told_standing(self) -> str:
+        if self.is_waived:
+            return "waived"
+        if self.conflicts:
+            return "conflict"
+        if self.is_ours:
+            return "ours"
+        return "stranger" if self.is_stranger else "new"
+
+    def _told_last(self) -> str:
+        return "never" if self.old_last is None else f"last at {format_instant(self.old_last)}"
+
+    @property
+    def _interval(self) -> int:
+        seconds = self._case.expected.get(self.name) if self.registered else None
+        return self._case.lookback if seconds is None else seconds * SECOND
+
+    def _decisions(self) -> dict[str | None, Standing]:
+        return {
+            one.place: one.standing
+            for one in self._case.rotation.decisions
+            if one.runtime == self.name
+        }
+
+    def _known_places(self, rows: Sequence[Use]) -> frozenset[str]:
+        """Where it was before the start, as far as that is known, and where a person says it is."""
+        started = self._case.rotation.started_at
+        before = {
+            one.place
+            for one in rows
+            if self._case.of_old(one) and one.place is not None and _was_seen_before(one, started)
+        }
+        said = {place for place, word in self._standings.items() if word is Standing.OURS}
+        return frozenset(before | {place for place in said if place is not None})
+
+    def _is_elsewhere(self, use: Use) -> bool:
+        """Whether this is at a place where the runtime never was before the start."""
+        word = self._standings.get(None)
+        if use.place is None or use.place in self._known or word is Standing.OURS:
+            return False
+        if self._standings.get(use.place) is Standing.INTRUDER:
+            return True
+        return 0 < len(self._known) < ROAMING
+
+    def _is_undecided(self, use: Use) -> bool:
+        words = (self._standings.get(use.place), self._standings.get(None))
+        started = self._case.rotation.started_at
+        is_active = max(use.last_seen_at or 0, use.last_denied_at or 0) >= started
+        return Standing.INTRUDER not in words and is_active
+
+    def _judge_ours(self, rows: Sequence[Use]) -> bool:
+        if self.registered or Standing.OURS in self._standings.values():
+            return bool(rows) or self._case.expected.get(self.name) is not None
+        started = self._case.rotation.started_at
+        mine = [one for one in rows if self._case.of_old(one)]
+        was_known = any(_was_seen_before(one, started) for one in mine)
+        return was_known and any(
+            (one.last_seen_at or 0) >= started - self._case.lookback for one in mine
+        )
+
+
+def _was_seen_before(use: Use, moment: int) -> bool:
+    return use.first_seen_at is not None and use.first_seen_at <= moment
+
+
+def _last(uses: Iterable[Use], since: int = 0) -> int | None:
+    times = (one.last_seen_at for one in uses)
+    return max((at for at in times if at is not None and at >= since), default=None)
+
+
+def _general(case: _Case, now: int) -> Iterable[Blocker]:
+    """What stands in the way and is no runtime's."""
+    observation, rotation = case.observation, case.rotation
+    since = rotation.started_at - case.lookback
+    gap = observation.complete_since
+    if gap is not None and gap > max(since, case.old.created_at):
+        yield Blocker(
+            code=HISTORY,
+            runtime=None,
+            detail=f"Requests from before {format_instant(gap)} are missing, so who used the old "
+            "key then is not known. A shorter look-back, or your word, goes past that.",
+        )
+    if case.new.status(now) is not KeyStatus.ACTIVE:
+        yield Blocker(
+            code=UNUSABLE,
+            runtime=None,
+            detail=f"The new key is {case.new.status(now)}; nobody could use it.",
+        )
+    if now - observation.until > FRESH_WITHIN:
+        yield Blocker(
+            code=BEHIND,
+            runtime=None,
+            detail=f"Requests are known only up to {format_instant(observation.until)}.",
+        )
+    if rotation.lifts >= MOST_LIFTS:
+        yield Blocker(
+            code=LIFTED,
+            runtime=None,
+            detail=f"The brown-out hit {', '.join(rotation.met)} and was lifted {rotation.lifts} "
+            "times; complete it yourself once that is mended.",
+        )

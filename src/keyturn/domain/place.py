@@ -1,0 +1,45 @@
+"""The place of a call: where it came from, coarse enough that one more pod is no new place.
+
+The name of the network where the workspace has named it. Else, of an address that means something
+only inside somebody's network, the block that it is of: pods come and go within it. Of a public
+address the block that is commonly one provider's region (a /16, or a /32 of IPv6). A place does not
+prove who calls; it shows that somebody calls from where a runtime never did.
+"""
+
+from functools import lru_cache
+from ipaddress import IPv4Address, ip_network
+
+from keyturn.domain.network import Address, Network, holds_address
+from keyturn.domain.runtime import NamedNetwork
+
+_PRIVATE: tuple[Network, ...] = tuple(
+    map(
+        ip_network,
+        (
+            "10.0.0.0/8",
+            "172.16.0.0/12",
+            "192.168.0.0/16",
+            "100.64.0.0/10",
+            "127.0.0.0/8",
+            "169.254.0.0/16",
+            "::1/128",
+            "fc00::/7",
+            "fe80::/10",
+        ),
+    )
+)
+
+
+@lru_cache(maxsize=65_536)
+def place_of(address: Address | None, networks: tuple[NamedNetwork, ...] = ()) -> str | None:
+    """The place of a call from `address`, None where that is not known."""
+    if address is None:
+        return None
+    for named in networks:
+        if holds_address(named.cidrs, address):
+            return named.name
+    for block in _PRIVATE:
+        if address.version == block.version and address in block:
+            return str(block)
+    width = 16 if isinstance(address, IPv4Address) else 32
+    return str(ip_network((int(address), address.max_prefixlen)).supernet(new_prefix=width))
