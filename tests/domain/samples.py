@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from keyturn.domain.identity import make_id
 from keyturn.domain.key import Key, KeyState
+from keyturn.domain.policy import WEEK, MaintenanceWindow, RotationPolicy
 from keyturn.domain.slot import SlotName
 from keyturn.domain.token import Token, make_token
 from keyturn.domain.workspace import Workspace, WorkspaceStatus
@@ -25,6 +26,21 @@ tokens = st.builds(make_token, brand=brands, environment=environments, id=ids, s
 
 random_tokens = st.builds(
     make_token, brand=brands, environment=environments, id=ids, secret=random_secrets
+)
+
+windows = st.builds(
+    MaintenanceWindow,
+    days=st.sets(st.sampled_from(WEEK), min_size=1).map(
+        lambda days: tuple(day for day in WEEK if day in days)
+    ),
+    starts_minute=st.integers(0, 1_439),
+    minutes=st.integers(15, 1_440),
+)
+policies = st.builds(
+    RotationPolicy,
+    rotation_period_days=st.none() | st.integers(1, 400),
+    most_at_once=st.integers(1, 5),
+    windows=st.lists(windows, max_size=4).map(tuple),
 )
 
 
