@@ -35,7 +35,7 @@ TENANTS, KEYS, REQUESTS, ENTRIES = 40, 6_000, 12_000, 12_000
 TABLES = {
     "workspaces": (
         4_000,
-        (f"{ID}, 'acme', 'active', '[]', {SOME_TIME}, {SOME_TIME}, 1, CAST('' AS BYTES)"),
+        (f"{ID}, 'acme', 'active', '[]', {SOME_TIME}, {SOME_TIME}, 1, CAST('' AS BYTES), NULL"),
     ),
     "operators": (
         4_000,
@@ -60,7 +60,27 @@ TABLES = {
         ),
     ),
     "key_usage": (KEYS, f"{ID}, i, 1, 1"),
-    "runtimes": (KEYS, f"{ID}, 'worker', 1, i, i, 1, 1"),
+    "uses": (KEYS, f"{ID}, 'worker', 1, 'prod', 'eu', i, i, NULL, NULL, NULL, 1, 1"),
+    # Every eighth is open, and every hundredth of the findings.
+    "rotations": (
+        KEYS,
+        (
+            f"{ID}, '01900000-0000-7000-8000-' || TENANT, 'service' || @, 'prod', {ID},"
+            " '01900000-0000-7000-8000-' || (200000000000 + i),"
+            " CASE WHEN i % 8 = 7 THEN 'overlapping' ELSE 'completed' END, 1, 1, 1, 1, i, 'op', i,"
+            " NULL, 0, NULL, '[]', '[]', CASE WHEN i % 8 = 7 THEN NULL ELSE i END, NULL, NULL, 0,"
+            " NULL, NULL, i, 1, CAST('' AS BYTES)"
+        ),
+    ),
+    "findings": (
+        KEYS,
+        (
+            f"{ID}, '01900000-0000-7000-8000-' || TENANT, 'slot.unowned', 'slot', 's' || @,"
+            " 'service' || @, 'prod', '', 'info',"
+            " CASE WHEN i % 100 = 7 THEN 'open' ELSE 'resolved' END, i, '{}', NULL, NULL, NULL,"
+            " CASE WHEN i % 100 = 7 THEN NULL ELSE i END, i, 1, CAST('' AS BYTES)"
+        ),
+    ),
     "changes": (
         ENTRIES,
         f"i, 'key', {ID}, 1, '01900000-0000-7000-8000-' || TENANT, i, CAST('' AS BYTES)",

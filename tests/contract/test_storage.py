@@ -1,5 +1,6 @@
 """Both engines keep the storage contract, and both have the tables that the code speaks of."""
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -63,6 +64,13 @@ BOUNDS = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_time
 # --- the tables -----------------------------------------------------------------------------------
 
 
+def _parts(spelled: str) -> list[str]:
+    """The columns and constraints of a table as SQLite keeps them. Their order says nothing, and a
+    column that was added later stands behind the constraints on the last line."""
+    body = spelled.removesuffix(")")
+    return sorted(map(str.strip, re.split(r",\s+(?=[a-z_]+ [A-Z]|CONSTRAINT )", body)))
+
+
 def everything(ground: Ground) -> list[tuple[object, ...]]:
     """What the database has, its CHECKs and collations among it."""
     if ground.engine == "sqlite":
@@ -71,11 +79,7 @@ def everything(ground: Ground) -> list[tuple[object, ...]]:
             " WHERE name NOT LIKE '%alembic_version%' ORDER BY 1, 2"
         )
         with ground.raw() as raw:
-            # The order of CHECKs within a table says nothing.
-            return [
-                (*row[:3], *sorted((row[3] or "").removesuffix("\n)").split(", \n")))
-                for row in raw.run(query)
-            ]
+            return [(*row[:3], *_parts(row[3] or "")) for row in raw.run(query)]
     columns = (
         "SELECT table_name, column_name, data_type, is_nullable, collation_name, column_default"
         " FROM information_schema.columns WHERE table_schema = 'public'"

@@ -13,6 +13,7 @@ LONGEST_PATH = 2_000
 LONGEST_USER_AGENT = 500
 LONGEST_METHOD = 32
 LONGEST_ENVIRONMENT = 64
+LONGEST_PLACE = 128
 MOST_SCOPES = 100
 
 
@@ -21,7 +22,8 @@ class Request:
     """One request, to be recorded. `key_id` is None unless the secret was right.
 
     `workspace_id` is None where the token named nothing that exists and the caller is of no
-    workspace. Texts are as they came; `recordable` makes them fit to be kept.
+    workspace. Texts are as they came; `recordable` makes them fit to be kept. `place` is where it
+    came from (`place.py`), and a check-in is a look at `/v1/self`, which is no use of the key.
     """
 
     at: int
@@ -36,6 +38,8 @@ class Request:
     path: str | None
     scopes: tuple[str, ...]
     environment: str | None
+    place: str | None = None
+    is_check_in: bool = False
 
     @property
     def is_valid(self) -> bool:

@@ -14,7 +14,8 @@ class WorkspaceStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
-    """The record of a tenant. While it is suspended, every key in it is."""
+    """The record of a tenant. While it is suspended, every key in it is. `policy` is JSON
+    text, None where it has none of its own."""
 
     id: UUID
     name: str
@@ -23,6 +24,7 @@ class Workspace:
     created_at: int
     updated_at: int
     version: int
+    policy: str | None = None
 
     @property
     def is_suspended(self) -> bool:

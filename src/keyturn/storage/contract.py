@@ -28,12 +28,22 @@ OnDamage = Callable[[Damage], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Deprecation:
+    """That a key is being replaced: by which rotation, since when, and until when at the latest."""
+
+    rotation_id: UUID
+    since: int
+    sunset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeyCredential:
-    """A key as a verdict needs it."""
+    """A key as a verdict needs it. `deprecation` is there while an open rotation replaces it."""
 
     key: Key
     workspace: Workspace
     owner: str | None
+    deprecation: Deprecation | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

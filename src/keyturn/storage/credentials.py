@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, and_, bindparam, select
+from sqlalchemy import Select, and_, bindparam, select, text
 from sqlalchemy.engine import Dialect
 
 from keyturn.domain.seal import Cell, Sealer
 from keyturn.storage.contract import (
     Credential,
+    Deprecation,
     KeyCredential,
     OnDamage,
     OperatorCredential,
@@ -25,35 +26,55 @@ from keyturn.storage.memory import Memory, Seen
 from keyturn.storage.records import (
     KEYS,
     OPERATORS,
+    ROTATIONS,
     SLOTS,
     WORKSPACES,
     key_of,
     operator_of,
+    rotation_of,
     slot_of,
     slot_ref,
     workspace_of,
 )
-from keyturn.storage.schema import keys, operators, slots, workspaces
+from keyturn.storage.schema import IS_OPEN, keys, operators, rotations, slots, workspaces
 from keyturn.storage.sealed import Damage
 
 REMEMBERED = 10_000
 
 _WORKSPACE_AT = KEYS.width
-_SLOT_AT = KEYS.width + WORKSPACES.width
+_SLOT_AT = _WORKSPACE_AT + WORKSPACES.width
+_ROTATION_AT = _SLOT_AT + SLOTS.width
 
 
 def key_statement(dialect: Dialect) -> str:
-    """The statement that reads a key by its id, with its workspace and its slot."""
+    """The statement that reads a key by its id, with its workspace, its slot, and the open
+    rotation that replaces it. Of its slot at most one is open, so there is one row."""
     query = (
-        select(*KEYS.selection(), *WORKSPACES.selection(), *SLOTS.selection())
+        select(
+            *KEYS.selection(),
+            *WORKSPACES.selection(),
+            *SLOTS.selection(),
+            *ROTATIONS.selection(),
+        )
         .select_from(
             # Outer joins: a key that was moved to a workspace that is none is seen and reported.
-            keys.outerjoin(workspaces, workspaces.c.id == keys.c.workspace_id).outerjoin(
+            keys.outerjoin(workspaces, workspaces.c.id == keys.c.workspace_id)
+            .outerjoin(
                 slots,
                 and_(
                     slots.c.workspace_id == keys.c.workspace_id,
                     slots.c.service == keys.c.service,
                     slots.c.environment == keys.c.environment,
+                ),
+            )
+            .outerjoin(
+                rotations,
+                and_(
+                    rotations.c.workspace_id == keys.c.workspace_id,
+                    rotations.c.service == keys.c.service,
+                    rotations.c.environment == keys.c.environment,
+                    rotations.c.old_key_id == keys.c.id,
+                    text(f"rotations.{IS_OPEN}"),
                 ),
             )
         )
@@ -145,17 +166,35 @@ class CredentialDecoder:
             return None
         owner = None
         if cells[_SLOT_AT] is not None:
-            slot = SLOTS.open(self._sealer, cells[_SLOT_AT:])
+            slot = SLOTS.open(self._sealer, cells[_SLOT_AT:_ROTATION_AT])
             if slot is None:
                 # A slot decides nothing; what it says is left out, and the key works.
                 self._on_damage(Damage(SLOTS.kind, slot_ref(key.workspace_id, key.slot)))
             else:
                 owner = slot_of(slot).notes.owner
-        return KeyCredential(key=key, workspace=workspace_of(tenant), owner=owner)
+        return KeyCredential(
+            key=key,
+            workspace=workspace_of(tenant),
+            owner=owner,
+            deprecation=self._decode_deprecation(cells[_ROTATION_AT:]),
+        )
+
+    def _decode_deprecation(self, cells: Sequence[Cell]) -> Deprecation | None:
+        if cells[0] is None:
+            return None
+        row = ROTATIONS.open(self._sealer, cells)
+        if row is None:
+            # It decides nothing: the key works as long as its own record says.
+            self._on_damage(Damage(ROTATIONS.kind, str(cells[0])))
+            return None
+        rotation = rotation_of(row)
+        return Deprecation(
+            rotation_id=rotation.id, since=rotation.started_at, sunset=rotation.deadline
+        )
 
 
 def _seen(credential: Credential) -> tuple[Seen, ...]:
-    """The versions that a verdict rests on. A slot decides nothing."""
+    """The versions that a verdict rests on. A slot decides nothing, nor does a rotation."""
     match credential:
         case KeyCredential(key=key, workspace=workspace):
             return (

@@ -7,9 +7,19 @@ from uuid import UUID
 
 from sqlalchemy import literal_column
 
+from keyturn.domain.finding import Finding, FindingKind, FindingState, Severity, SubjectType
 from keyturn.domain.identity import parse_id
 from keyturn.domain.key import Key, KeyState, RevocationReason
 from keyturn.domain.operator import Operator, OperatorKind
+from keyturn.domain.rotation import (
+    Brownout,
+    Decision,
+    Ending,
+    Rotation,
+    RotationState,
+    RotationTerms,
+    Standing,
+)
 from keyturn.domain.runtime import NamedNetwork
 from keyturn.domain.seal import Cell
 from keyturn.domain.slot import ExpectedRuntime, Slot, SlotName, SlotNotes
@@ -41,6 +51,7 @@ WORKSPACES = SealedTable(
     schema.workspaces.c.id,
     spell_ref=_spelled_id,
     remedy="all its keys are denied, and it cannot be changed. Restore the database from a backup.",
+    late=("policy",),
 )
 OPERATORS = SealedTable(
     schema.operators,
@@ -61,9 +72,24 @@ SLOTS = SealedTable(
     remedy="what it says is left out and its keys work on. Say what it is to say anew: `PUT` puts "
     "a good record in its place.",
 )
+ROTATIONS = SealedTable(
+    schema.rotations,
+    "rotation",
+    schema.rotations.c.id,
+    spell_ref=_spelled_id,
+    remedy="it decides nothing, and its keys work on as they are. Start another rotation of the "
+    "slot: it takes the place of this one. And see the activity log.",
+)
+FINDINGS = SealedTable(
+    schema.findings,
+    "finding",
+    schema.findings.c.id,
+    spell_ref=_spelled_id,
+    remedy="it is left out. See the activity log.",
+)
 
 
-SEALED = {one.kind: one for one in (KEYS, WORKSPACES, OPERATORS, SLOTS)}
+SEALED = {one.kind: one for one in (KEYS, WORKSPACES, OPERATORS, SLOTS, ROTATIONS, FINDINGS)}
 
 
 def part_slot_ref(ref: str) -> tuple[str, str, str] | None:
@@ -160,6 +186,7 @@ def workspace_row(workspace: Workspace) -> dict[str, Cell]:
         "created_at": workspace.created_at,
         "updated_at": workspace.updated_at,
         "version": workspace.version,
+        "policy": workspace.policy,
     }
 
 
@@ -175,6 +202,7 @@ def workspace_of(row: Mapping[str, Any]) -> Workspace:
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         version=row["version"],
+        policy=row["policy"],
     )
 
 
@@ -246,6 +274,149 @@ def slot_of(row: Mapping[str, Any]) -> Slot:
             ),
         ),
         created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        version=row["version"],
+    )
+
+
+def rotation_row(rotation: Rotation) -> dict[str, Cell]:
+    terms, brownout, ending = rotation.terms, rotation.brownout, rotation.ending
+    return {
+        "id": str(rotation.id),
+        "workspace_id": str(rotation.workspace_id),
+        "service": rotation.slot.service,
+        "environment": rotation.slot.environment,
+        "old_key_id": str(rotation.old_key_id),
+        "new_key_id": str(rotation.new_key_id),
+        "state": rotation.state.value,
+        "quiet_seconds": terms.quiet_seconds,
+        "brownout_seconds": terms.brownout_seconds,
+        "lookback_seconds": terms.lookback_seconds,
+        "auto_complete": int(terms.auto_complete),
+        "started_at": rotation.started_at,
+        "started_by": rotation.started_by,
+        "deadline": rotation.deadline,
+        "brownout": None
+        if brownout is None
+        else _json([brownout.began_at, brownout.seconds, brownout.is_trial, brownout.is_ours]),
+        "lifts": rotation.lifts,
+        "lifted_at": rotation.lifted_at,
+        "met": _json(rotation.met),
+        "decisions": _json(
+            [
+                [one.runtime, one.standing.value, one.place, one.reason, one.by, one.at]
+                for one in rotation.decisions
+            ]
+        ),
+        "ended_at": None if ending is None else ending.at,
+        "ended_by": None if ending is None else ending.by,
+        "end_reason": None if ending is None else ending.reason,
+        "forced": int(ending is not None and ending.is_forced),
+        "evidence": None if ending is None else ending.evidence,
+        "evidence_until": None if ending is None else ending.evidence_until,
+        "updated_at": rotation.updated_at,
+        "version": rotation.version,
+    }
+
+
+def rotation_of(row: Mapping[str, Any]) -> Rotation:
+    return Rotation(
+        id=UUID(row["id"]),
+        workspace_id=UUID(row["workspace_id"]),
+        slot=SlotName(service=row["service"], environment=row["environment"]),
+        old_key_id=UUID(row["old_key_id"]),
+        new_key_id=UUID(row["new_key_id"]),
+        state=RotationState(row["state"]),
+        terms=RotationTerms(
+            quiet_seconds=row["quiet_seconds"],
+            brownout_seconds=row["brownout_seconds"],
+            lookback_seconds=row["lookback_seconds"],
+            auto_complete=bool(row["auto_complete"]),
+        ),
+        started_at=row["started_at"],
+        started_by=row["started_by"],
+        deadline=row["deadline"],
+        brownout=_brownout(row["brownout"]),
+        lifts=row["lifts"],
+        lifted_at=row["lifted_at"],
+        met=_texts(row["met"]),
+        decisions=tuple(
+            Decision(
+                runtime=runtime,
+                standing=Standing(standing),
+                place=place,
+                reason=reason,
+                by=by,
+                at=at,
+            )
+            for runtime, standing, place, reason, by, at in json.loads(row["decisions"])
+        ),
+        ending=_ending(row),
+        updated_at=row["updated_at"],
+        version=row["version"],
+    )
+
+
+def _brownout(cell: str | None) -> Brownout | None:
+    if cell is None:
+        return None
+    began_at, seconds, is_trial, is_ours = json.loads(cell)
+    return Brownout(began_at=began_at, seconds=seconds, is_trial=is_trial, is_ours=is_ours)
+
+
+def _ending(row: Mapping[str, Any]) -> Ending | None:
+    if row["ended_at"] is None:
+        return None
+    return Ending(
+        at=row["ended_at"],
+        by=row["ended_by"],
+        reason=row["end_reason"],
+        is_forced=bool(row["forced"]),
+        evidence=row["evidence"],
+        evidence_until=row["evidence_until"],
+    )
+
+
+def finding_row(finding: Finding) -> dict[str, Cell]:
+    return {
+        "id": str(finding.id),
+        "workspace_id": str(finding.workspace_id),
+        "kind": finding.kind.value,
+        "subject_type": finding.subject_type.value,
+        "subject_id": finding.subject_id,
+        "service": finding.slot.service,
+        "environment": finding.slot.environment,
+        "mark": finding.mark,
+        "severity": finding.severity.value,
+        "state": finding.state.value,
+        "since": finding.since,
+        "evidence": finding.evidence,
+        "acknowledged_at": finding.acknowledged_at,
+        "acknowledged_by": finding.acknowledged_by,
+        "acknowledge_reason": finding.acknowledge_reason,
+        "resolved_at": finding.resolved_at,
+        "updated_at": finding.updated_at,
+        "version": finding.version,
+    }
+
+
+def finding_of(row: Mapping[str, Any]) -> Finding:
+    return Finding(
+        id=UUID(row["id"]),
+        workspace_id=UUID(row["workspace_id"]),
+        kind=FindingKind(row["kind"]),
+        subject_type=SubjectType(row["subject_type"]),
+        subject_id=row["subject_id"],
+        slot=SlotName(service=row["service"], environment=row["environment"]),
+        mark=row["mark"],
+        severity=Severity(row["severity"]),
+        state=FindingState(row["state"]),
+        since=row["since"],
+        evidence=row["evidence"],
+        acknowledged_at=row["acknowledged_at"],
+        acknowledged_by=row["acknowledged_by"],
+        acknowledge_reason=row["acknowledge_reason"],
+        resolved_at=row["resolved_at"],
         updated_at=row["updated_at"],
         version=row["version"],
     )

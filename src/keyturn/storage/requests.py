@@ -1,14 +1,13 @@
-"""Keeping requests, and the counts that follow from them: last use, and the table of runtimes."""
+"""Keeping requests. The counts that follow from them stand in `uses.py`."""
 
 import json
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, and_, delete, func, select, text, true, tuple_
+from sqlalchemy import ColumnElement, Row, and_, delete, func, select, true, tuple_
 
 from keyturn.domain.instant import is_instant
 from keyturn.domain.network import Network, sort_key, sort_range
@@ -20,12 +19,12 @@ from keyturn.domain.request import (
     recordable,
     recordable_path,
 )
-from keyturn.domain.runtime import MOST_RUNTIMES_OF_A_KEY, OTHER
 from keyturn.domain.seal import Cell
 from keyturn.storage.keys import in_slots
-from keyturn.storage.schema import keys, requests, runtimes
+from keyturn.storage.schema import keys, requests
 from keyturn.storage.sealed import Damage
 from keyturn.storage.session import Session
+from keyturn.storage.uses import Uses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,69 +63,7 @@ class RequestFilter:
     until: int | None = None
 
 
-@dataclass(slots=True)
-class _Count:
-    first: int | None = None
-    last: int | None = None
-    allowed: int = 0
-    denied: int = 0
-
-    def add(self, request: Request) -> None:
-        if not request.is_valid:
-            self.denied += 1
-            return
-        self.allowed += 1
-        self.first = request.at if self.first is None else min(self.first, request.at)
-        self.last = request.at if self.last is None else max(self.last, request.at)
-
-    def merge(self, other: "_Count") -> None:
-        self.allowed += other.allowed
-        self.denied += other.denied
-        if other.first is not None and other.last is not None:
-            self.first = other.first if self.first is None else min(self.first, other.first)
-            self.last = other.last if self.last is None else max(self.last, other.last)
-
-    def cells(self) -> dict[str, Cell]:
-        return {
-            "first": self.first,
-            "last": self.last,
-            "allowed": self.allowed,
-            "denied": self.denied,
-        }
-
-
-@dataclass(slots=True)
-class _Tally:
-    keys: dict[str, _Count] = field(default_factory=lambda: defaultdict(_Count))
-    runtimes: dict[tuple[str, str, int], _Count] = field(
-        default_factory=lambda: defaultdict(_Count)
-    )
-
-
 _INSERT = f"INSERT INTO requests ({', '.join(column.name for column in requests.columns)}) VALUES"
-_COUNT_KEY = text(
-    "INSERT INTO key_usage (key_id, last_used_at, allowed, denied)"
-    " VALUES (:key_id, :last, :allowed, :denied)"
-    " ON CONFLICT (key_id) DO UPDATE SET"
-    " last_used_at = CASE WHEN excluded.last_used_at > coalesce(key_usage.last_used_at, 0)"
-    " THEN excluded.last_used_at ELSE key_usage.last_used_at END,"
-    " allowed = key_usage.allowed + excluded.allowed,"
-    " denied = key_usage.denied + excluded.denied"
-)
-_COUNT_RUNTIME = text(
-    "INSERT INTO runtimes"
-    " (key_id, runtime, declared, first_seen_at, last_seen_at, allowed, denied)"
-    " VALUES (:key_id, :runtime, :declared, :first, :last, :allowed, :denied)"
-    " ON CONFLICT (key_id, runtime, declared) DO UPDATE SET"
-    " first_seen_at = CASE WHEN runtimes.first_seen_at IS NULL"
-    " OR excluded.first_seen_at < runtimes.first_seen_at"
-    " THEN coalesce(excluded.first_seen_at, runtimes.first_seen_at)"
-    " ELSE runtimes.first_seen_at END,"
-    " last_seen_at = CASE WHEN excluded.last_seen_at > coalesce(runtimes.last_seen_at, 0)"
-    " THEN excluded.last_seen_at ELSE runtimes.last_seen_at END,"
-    " allowed = runtimes.allowed + excluded.allowed,"
-    " denied = runtimes.denied + excluded.denied"
-)
 
 
 class Requests:
@@ -148,52 +85,7 @@ class Requests:
         mark = "?" if connection.dialect.name == "sqlite" else "%s"
         statement = f"{_INSERT} ({', '.join([mark] * len(requests.columns))})"
         connection.exec_driver_sql(statement, [_cells(id_, request) for id_, request in batch])
-        tally = _Tally()
-        for _, request in batch:
-            if request.key_id is not None:
-                key_id = str(request.key_id)
-                tally.keys[key_id].add(request)
-                runtime = (key_id, request.runtime.name, int(request.runtime.declared))
-                tally.runtimes[runtime].add(request)
-        # In one order always, so that two nodes counting at once cannot wait for each other.
-        if tally.keys:
-            connection.execute(
-                _COUNT_KEY,
-                [
-                    {"key_id": key_id, **count.cells()}
-                    for key_id, count in sorted(tally.keys.items())
-                ],
-            )
-            self._count_runtimes(tally.runtimes)
-
-    def _count_runtimes(self, counts: dict[tuple[str, str, int], _Count]) -> None:
-        known = self._known_runtimes({key for key, _, _ in counts})
-        merged: dict[tuple[str, str, int], _Count] = defaultdict(_Count)
-        for (key_id, name, declared), count in sorted(counts.items()):
-            mine = known[key_id]
-            if (name, declared) not in mine and len(mine) >= MOST_RUNTIMES_OF_A_KEY:
-                merged[key_id, OTHER, 0].merge(count)
-            else:
-                mine.add((name, declared))
-                merged[key_id, name, declared].merge(count)
-        self._session.connection.execute(
-            _COUNT_RUNTIME,
-            [
-                {"key_id": key_id, "runtime": name, "declared": declared, **count.cells()}
-                for (key_id, name, declared), count in sorted(merged.items())
-            ],
-        )
-
-    def _known_runtimes(self, key_ids: set[str]) -> dict[str, set[tuple[str, int]]]:
-        known: dict[str, set[tuple[str, int]]] = {key_id: set() for key_id in key_ids}
-        found = self._session.connection.execute(
-            select(runtimes.c.key_id, runtimes.c.runtime, runtimes.c.declared).where(
-                runtimes.c.key_id.in_(sorted(key_ids)), runtimes.c.runtime != OTHER
-            )
-        )
-        for key_id, name, declared in found:
-            known[key_id].add((name, declared))
-        return known
+        Uses(self._session).count([request for _, request in batch])
 
     def newest_at(self) -> int | None:
         """When the newest request was made."""

@@ -24,8 +24,11 @@ from sqlalchemy import (
     text,
 )
 
+from keyturn.domain.finding import FindingState, Severity, SubjectType
 from keyturn.domain.key import KeyState, RevocationReason
 from keyturn.domain.operator import OperatorKind
+from keyturn.domain.rotation import OPEN_STATES, RotationState
+from keyturn.domain.runtime import OTHER
 from keyturn.domain.workspace import WorkspaceStatus
 
 
@@ -65,6 +68,19 @@ def _text(name: str, *, optional: bool = False) -> Column[str]:
 
 def _number(name: str, *, optional: bool = False) -> Column[int]:
     return Column(name, BigInteger, nullable=optional)
+
+
+def _partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    """An index of those rows alone that `where` is true of. A query that is to go by it has to say
+    `where` in the same words."""
+    return Index(
+        name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where)
+    )
+
+
+IS_OPEN = _one_of("state", sorted(OPEN_STATES, reverse=True))
+IS_UNRESOLVED = f"state <> '{FindingState.RESOLVED}'"
+IS_OVERFLOW = f"runtime = '{OTHER}'"
 
 
 installation = Table(
@@ -116,6 +132,7 @@ workspaces = Table(
     _number("updated_at"),
     _number("version"),
     Column("mac", Blob, nullable=False),
+    _text("policy", optional=True),
     CheckConstraint(_one_of("status", WorkspaceStatus), name="status"),
 )
 
@@ -201,18 +218,112 @@ key_usage = Table(
     postgresql_with={"fillfactor": 70},
 )
 
-runtimes = Table(
-    "runtimes",
+uses = Table(
+    "uses",
     metadata,
     _text("key_id"),
     _text("runtime"),
     Column("declared", Integer, nullable=False),
+    _text("environment"),
+    _text("place"),
     _number("first_seen_at", optional=True),
     _number("last_seen_at", optional=True),
+    _number("last_denied_at", optional=True),
+    _number("checked_in_at", optional=True),
+    _number("longest_gap", optional=True),
     _number("allowed"),
     _number("denied"),
-    PrimaryKeyConstraint("key_id", "runtime", "declared"),
+    PrimaryKeyConstraint("key_id", "runtime", "declared", "environment", "place"),
+    _partial("ix_uses_overflowing", "key_id", where=IS_OVERFLOW),
     postgresql_with={"fillfactor": 70},
+)
+
+rotations = Table(
+    "rotations",
+    metadata,
+    Column("id", TEXT, primary_key=True),
+    _text("workspace_id"),
+    _text("service"),
+    _text("environment"),
+    _text("old_key_id"),
+    _text("new_key_id"),
+    _text("state"),
+    _number("quiet_seconds"),
+    _number("brownout_seconds"),
+    _number("lookback_seconds"),
+    Column("auto_complete", Integer, nullable=False),
+    _number("started_at"),
+    _text("started_by"),
+    _number("deadline"),
+    _text("brownout", optional=True),
+    _number("lifts"),
+    _number("lifted_at", optional=True),
+    _text("met"),
+    _text("decisions"),
+    _number("ended_at", optional=True),
+    _text("ended_by", optional=True),
+    _text("end_reason", optional=True),
+    Column("forced", Integer, nullable=False),
+    _text("evidence", optional=True),
+    _number("evidence_until", optional=True),
+    _number("updated_at"),
+    _number("version"),
+    Column("mac", Blob, nullable=False),
+    CheckConstraint(_one_of("state", RotationState), name="state"),
+    CheckConstraint(f"({IS_OPEN}) = (ended_at IS NULL)", name="ended_at"),
+    Index("ix_rotations_workspace_id_id", "workspace_id", "id"),
+    # At most one rotation of a slot is open.
+    _partial(
+        "uq_rotations_open_slot",
+        "workspace_id",
+        "service",
+        "environment",
+        where=IS_OPEN,
+        unique=True,
+    ),
+    _partial("ix_rotations_open_id", "id", where=IS_OPEN),
+    _partial("ix_rotations_open_old_key_id", "old_key_id", where=IS_OPEN),
+    _partial("ix_rotations_open_new_key_id", "new_key_id", where=IS_OPEN),
+)
+
+findings = Table(
+    "findings",
+    metadata,
+    Column("id", TEXT, primary_key=True),
+    _text("workspace_id"),
+    _text("kind"),
+    _text("subject_type"),
+    _text("subject_id"),
+    _text("service"),
+    _text("environment"),
+    _text("mark"),
+    _text("severity"),
+    _text("state"),
+    _number("since"),
+    _text("evidence"),
+    _number("acknowledged_at", optional=True),
+    _text("acknowledged_by", optional=True),
+    _text("acknowledge_reason", optional=True),
+    _number("resolved_at", optional=True),
+    _number("updated_at"),
+    _number("version"),
+    Column("mac", Blob, nullable=False),
+    CheckConstraint(_one_of("subject_type", SubjectType), name="subject_type"),
+    CheckConstraint(_one_of("severity", Severity), name="severity"),
+    CheckConstraint(_one_of("state", FindingState), name="state"),
+    CheckConstraint("(state = 'resolved') = (resolved_at IS NOT NULL)", name="resolved_at"),
+    Index("ix_findings_workspace_id_id", "workspace_id", "id"),
+    Index("ix_findings_identity", "workspace_id", "kind", "subject_id", "mark"),
+    # Of findings that are the same at most one is not resolved.
+    _partial(
+        "uq_findings_unresolved",
+        "workspace_id",
+        "kind",
+        "subject_id",
+        "mark",
+        where=IS_UNRESOLVED,
+        unique=True,
+    ),
 )
 
 requests = Table(
@@ -268,12 +379,7 @@ activity = Table(
     Index("ix_activity_resource", "workspace_id", "resource_type", "resource_id", "number"),
     Index("ix_activity_workspace_id_request_id", "workspace_id", "request_id"),
     # Of the entries that still have a content, which alone are looked for by their end.
-    Index(
-        "ix_activity_expires_at",
-        "expires_at",
-        sqlite_where=text("action IS NOT NULL"),
-        postgresql_where=text("action IS NOT NULL"),
-    ),
+    _partial("ix_activity_expires_at", "expires_at", where="action IS NOT NULL"),
 )
 
 idempotency = Table(

@@ -66,7 +66,14 @@ class Damage:
 
 
 class SealedTable:
-    """What one sealed table needs to be read and written safely."""
+    """What one sealed table needs to be read and written safely.
+
+    `late` are nullable columns that the table was given after there were rows in it. While such a
+    column is NULL it is left out of the seal, so the seals of the rows from before still fit. That
+    lets no edit through: a seal spells the name of each column that it is over, so that of a row
+    with the column is none of a row without it, nor the other way round, and of one row NULL and
+    left out mean the same. A column that was there from the beginning must never become late.
+    """
 
     def __init__(
         self,
@@ -76,12 +83,14 @@ class SealedTable:
         *,
         spell_ref: Callable[[Mapping[str, Cell]], str],
         remedy: str,
+        late: Sequence[str] = (),
     ) -> None:
         self.table = table
         self.kind = kind
         self.ref = ref
         self.spell_ref = spell_ref
         self.remedy = remedy
+        self.late = frozenset(late)
         self.columns = tuple(c.name for c in table.columns if c.name != MAC)
         self.identity = tuple(c.name for c in table.primary_key.columns)
         self._selection = (
@@ -133,7 +142,7 @@ class SealedTable:
     def open(self, sealer: Sealer, cells: Sequence[Cell]) -> dict[str, Cell] | None:
         """The row by column name, or None where it is damaged. `cells` are those of `selection`."""
         row = dict(zip(self.columns, cells, strict=False))
-        if not sealer.holds(self.table.name, row, cells[-2]):
+        if not sealer.holds(self.table.name, self._under_seal(row), cells[-2]):
             return None
         last = _change(self.kind, self.spell_ref(row), cells[-1])
         if last is None or last["version"] != row["version"]:
@@ -169,7 +178,15 @@ class SealedTable:
         self.insert(connection, sealer, row)
 
     def _sealed(self, sealer: Sealer, row: Mapping[str, Cell]) -> dict[str, Cell]:
-        return {**row, MAC: sealer.seal(self.table.name, row)}
+        return {**row, MAC: sealer.seal(self.table.name, self._under_seal(row))}
+
+    def _under_seal(self, row: Mapping[str, Cell]) -> Mapping[str, Cell]:
+        """What of a row is under its seal."""
+        if not self.late:
+            return row
+        return {
+            name: cell for name, cell in row.items() if cell is not None or name not in self.late
+        }
 
 
 def _change(kind: str, ref: str, packed: Cell) -> dict[str, Cell] | None:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import select, tuple_
 
 from keyturn.storage.activity import Activity
+from keyturn.storage.findings import Findings
 from keyturn.storage.idempotency import Idempotency
 from keyturn.storage.installation import InstallationRow
 from keyturn.storage.keys import Keys
@@ -13,9 +14,11 @@ from keyturn.storage.operators import Operators
 from keyturn.storage.peppers import PepperedRows
 from keyturn.storage.records import SEALED, part_slot_ref
 from keyturn.storage.requests import Requests
+from keyturn.storage.rotations import Rotations
 from keyturn.storage.session import Session
 from keyturn.storage.slots import Slots
 from keyturn.storage.usage import Usage
+from keyturn.storage.uses import Uses
 from keyturn.storage.workspaces import Workspaces
 
 
@@ -33,6 +36,9 @@ class Reading:
         self.activity = Activity(session)
         self.requests = Requests(session)
         self.usage = Usage(session)
+        self.uses = Uses(session)
+        self.rotations = Rotations(session)
+        self.findings = Findings(session)
         self.idempotency = Idempotency(session)
 
     def head(self) -> Head:

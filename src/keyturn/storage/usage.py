@@ -8,7 +8,7 @@ from sqlalchemy import Integer, cast, func, select
 
 from keyturn.domain.instant import is_instant
 from keyturn.domain.runtime import OTHER
-from keyturn.storage.schema import requests, runtimes
+from keyturn.storage.schema import requests, uses
 from keyturn.storage.session import Session
 
 
@@ -86,18 +86,18 @@ class Usage:
         return sorted(uses, key=lambda use: (-use.allowed - use.denied, use.runtime))
 
     def _life(self, key_id: UUID) -> dict[tuple[str, int], tuple[int | None, int | None]]:
+        """When each runtime was first and last seen, wherever it was."""
         rows = self._session.connection.execute(
             select(
-                runtimes.c.runtime,
-                runtimes.c.declared,
-                runtimes.c.first_seen_at,
-                runtimes.c.last_seen_at,
-            ).where(runtimes.c.key_id == str(key_id))
+                uses.c.runtime, uses.c.declared, uses.c.first_seen_at, uses.c.last_seen_at
+            ).where(uses.c.key_id == str(key_id))
         )
+        seen: dict[tuple[str, int], tuple[list[int], list[int]]] = {}
+        for name, declared, first, last in rows:
+            firsts, lasts = seen.setdefault((name, declared), ([], []))
+            firsts += [first] if is_instant(first) else []
+            lasts += [last] if is_instant(last) else []
         return {
-            (name, declared): (
-                first if is_instant(first) else None,
-                last if is_instant(last) else None,
-            )
-            for name, declared, first, last in rows
+            identity: (min(firsts, default=None), max(lasts, default=None))
+            for identity, (firsts, lasts) in seen.items()
         }

@@ -15,7 +15,7 @@ from keyturn.storage.contract import Store
 from keyturn.storage.idempotency import IdempotencyScope, StoredAnswer
 from keyturn.storage.installation import Installation
 from keyturn.storage.requests import RequestFilter
-from keyturn.storage.schema import runtimes
+from keyturn.storage.schema import uses
 from keyturn.storage.usage import Bucket
 from keyturn.testing.ambience import SOME_TIME
 from keyturn.testing.storage import making
@@ -242,9 +242,9 @@ class RecordContract(StorageBase):
         """The table of a key's runtimes as it stands."""
         with store.read() as reading:
             rows = reading.session.connection.execute(
-                select(
-                    runtimes.c.runtime, runtimes.c.declared, runtimes.c.allowed, runtimes.c.denied
-                ).where(runtimes.c.key_id == str(key_id))
+                select(uses.c.runtime, uses.c.declared, uses.c.allowed, uses.c.denied).where(
+                    uses.c.key_id == str(key_id)
+                )
             )
             return {(name, bool(said)): (allowed, denied) for name, said, allowed, denied in rows}
 

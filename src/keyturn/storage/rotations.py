@@ -1,0 +1,193 @@
+"""Keeping rotations. Of a slot at most one is open, which the database holds as well.
+
+A damaged rotation decides nothing: it is left out of lists, and where one is asked for by name or
+for a slot, that is refused until it is buried.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, and_, delete, false, func, or_, select, text, true
+
+from keyturn.domain.rotation import Ending, Rotation, RotationState, RotationTerms
+from keyturn.domain.slot import SlotName
+from keyturn.storage.activity import Activity
+from keyturn.storage.records import ROTATIONS, id_of, rotation_of, rotation_row
+from keyturn.storage.schema import IS_OPEN, rotations
+from keyturn.storage.session import Session
+from keyturn.storage.slots import name_matches
+
+_NOBODY = UUID(int=0)
+_is_open = text(IS_OPEN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotationFilter:
+    """Which rotations to list; None asks for any. `slots` are patterns, `("*",)` for all; `key_id`
+    is of the old key or the new one."""
+
+    states: tuple[RotationState, ...] | None = None
+    slots: tuple[str, ...] = ("*",)
+    slot: SlotName | None = None
+    key_id: UUID | None = None
+
+
+class Rotations:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add(self, rotation: Rotation) -> None:
+        """Raises `StorageUnavailable` where another of the slot is open: ask `open_of_slot`."""
+        ROTATIONS.insert(self._session.connection, self._session.sealer, rotation_row(rotation))
+
+    def replace(self, rotation: Rotation, expected: int) -> None:
+        """Writes over version `expected`. Raises `VersionMoved` where another stands."""
+        ROTATIONS.replace(
+            self._session.connection, self._session.sealer, rotation_row(rotation), expected
+        )
+
+    def find(self, workspace_id: UUID, id: UUID) -> Rotation | None:  # noqa: A002
+        """The rotation, or None. Raises `IntegrityFailed` where its row is damaged."""
+        return self._first(_selected(workspace_id).where(rotations.c.id == str(id)))
+
+    def open_of_slot(self, workspace_id: UUID, slot: SlotName) -> Rotation | None:
+        """The open rotation of a slot, or None. Raises `IntegrityFailed` where it is damaged."""
+        return self._first(_selected(workspace_id).where(_of_slot(slot), _is_open))
+
+    def open_of_key(self, workspace_id: UUID, key_id: UUID) -> Rotation | None:
+        """The open rotation that a key is the old or the new one of, or None. Raises
+        `IntegrityFailed` where it is damaged."""
+        for column in (rotations.c.old_key_id, rotations.c.new_key_id):
+            found = self._first(_selected(workspace_id).where(column == str(key_id), _is_open))
+            if found is not None:
+                return found
+        return None
+
+    def workspace_of(self, id: UUID) -> UUID | None:  # noqa: A002
+        """The workspace that a rotation says it is in, for an operator who names it alone."""
+        found = self._session.connection.execute(
+            select(rotations.c.workspace_id).where(rotations.c.id == str(id))
+        ).scalar()
+        return id_of(found)
+
+    def open(self, *, after: UUID | None, limit: int) -> Sequence[Rotation]:
+        """The next `limit` open rotations of any workspace, by id. Damaged rows are left out."""
+        query = select(*ROTATIONS.selection()).where(_is_open).order_by(rotations.c.id)
+        if after is not None:
+            query = query.where(rotations.c.id > str(after))
+        return self._session.gather(query, limit, self._opened)
+
+    def list(
+        self, workspace_id: UUID, wanted: RotationFilter, *, limit: int, before: UUID | None
+    ) -> Sequence[Rotation]:
+        """At most `limit` rotations, newest first, from `before` on. Damaged rows are left out."""
+        query = _selected(workspace_id).where(_wanted(wanted)).order_by(rotations.c.id.desc())
+        if before is not None:
+            query = query.where(rotations.c.id < str(before))
+        return self._session.gather(query, limit, self._opened)
+
+    def count(self, workspace_id: UUID, wanted: RotationFilter) -> int:
+        query = (
+            select(func.count())
+            .select_from(rotations)
+            .where(rotations.c.workspace_id == str(workspace_id), _wanted(wanted))
+        )
+        return int(self._session.connection.execute(query).scalar_one())
+
+    def bury_open(
+        self, workspace_id: UUID, slot: SlotName, now: int, by: str
+    ) -> Sequence[Rotation]:
+        """Puts a cancelled record in the place of each damaged row that holds the slot open, and
+        gives these records; each is to be told of in the log with its version.
+
+        A row whose id is none of ours cannot have been one of ours, and is taken away.
+        """
+        buried = []
+        query = _selected(workspace_id).where(_of_slot(slot), _is_open)
+        for row in self._session.connection.execute(query).all():
+            if self._opened(row) is not None:
+                continue
+            id_ = id_of(row[0])
+            if id_ is None or str(id_) != row[0]:
+                self._session.connection.execute(delete(rotations).where(rotations.c.id == row[0]))
+                continue
+            version = Activity(self._session).next_version(ROTATIONS.kind, str(id_))
+            tombstone = _tombstone(id_, workspace_id, slot, version, now, by)
+            ROTATIONS.overwrite(
+                self._session.connection, self._session.sealer, rotation_row(tombstone)
+            )
+            buried.append(tombstone)
+        return buried
+
+    def _first(self, query: Select[*tuple[Any, ...]]) -> Rotation | None:
+        row = self._session.connection.execute(query).first()
+        if row is None:
+            return None
+        return self._session.require(ROTATIONS, tuple(row), rotation_of, str(row[0]))
+
+    def _opened(self, row: Sequence[Any]) -> Rotation | None:
+        return self._session.open(ROTATIONS, tuple(row), rotation_of, str(row[0]))
+
+
+def _tombstone(
+    id_: UUID, workspace_id: UUID, slot: SlotName, version: int, now: int, by: str
+) -> Rotation:
+    """The record of a rotation of which nothing is known but its slot, and that it is no more."""
+    return Rotation(
+        id=id_,
+        workspace_id=workspace_id,
+        slot=slot,
+        old_key_id=_NOBODY,
+        new_key_id=_NOBODY,
+        state=RotationState.CANCELLED,
+        terms=RotationTerms(
+            quiet_seconds=0, brownout_seconds=0, lookback_seconds=0, auto_complete=False
+        ),
+        started_at=now,
+        started_by=by,
+        deadline=now,
+        brownout=None,
+        lifts=0,
+        lifted_at=None,
+        met=(),
+        decisions=(),
+        ending=Ending(
+            at=now,
+            by=by,
+            reason="Its record was changed from outside.",
+            is_forced=True,
+            evidence=None,
+            evidence_until=None,
+        ),
+        updated_at=now,
+        version=version,
+    )
+
+
+def _selected(workspace_id: UUID) -> Select[*tuple[Any, ...]]:
+    return select(*ROTATIONS.selection()).where(rotations.c.workspace_id == str(workspace_id))
+
+
+def _of_slot(slot: SlotName) -> ColumnElement[bool]:
+    return and_(rotations.c.service == slot.service, rotations.c.environment == slot.environment)
+
+
+def _wanted(wanted: RotationFilter) -> ColumnElement[bool]:
+    terms: list[ColumnElement[bool]] = [_in_slots(wanted.slots)]
+    if wanted.states is not None:
+        terms.append(rotations.c.state.in_([one.value for one in wanted.states]))
+    if wanted.slot is not None:
+        terms.append(_of_slot(wanted.slot))
+    if wanted.key_id is not None:
+        key_id = str(wanted.key_id)
+        terms.append(or_(rotations.c.old_key_id == key_id, rotations.c.new_key_id == key_id))
+    return and_(*terms)
+
+
+def _in_slots(patterns: tuple[str, ...]) -> ColumnElement[bool]:
+    if "*" in patterns:
+        return true()
+    names = (rotations.c.service, rotations.c.environment)
+    return or_(false(), *(name_matches(*names, one) for one in patterns))
