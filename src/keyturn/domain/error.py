@@ -177,6 +177,13 @@ class RotationOpen(KeyturnError):
     title = "The slot is being rotated"
 
 
+class CheckInMissing(KeyturnError):
+    """A check-in is to be taken for a run, and there was none."""
+
+    code = "rotation.not_checked_in"
+    title = "The runtime has not checked in"
+
+
 class RotationWider(KeyturnError):
     """A new key may do no more than the one that it replaces."""
 

@@ -9,7 +9,8 @@
    what it does there counts neither for nor against it, and blocks until a person decides.
 3. Everything is judged as of `Observation.until`, up to which all requests are known. A quiet must
    have been seen by a process that ran all the while (`watched_since`); of a use that was not kept
-   when a process died it is known that one at most `KEPT_WITHIN` before it was.
+   when a process died it is known that one at most `KEPT_WITHIN` before it was. A long silence is
+   measured by what is `borne_out`, so that no clock that was set makes it.
 4. Time alone retires nothing: unless somebody has been allowed on the new key, or the old one was
    left alone for a whole look-back, it ends by a person's word only (`Evidence.may_end_by_itself`).
 """
@@ -58,9 +59,11 @@ class Use:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """What can be known: all requests up to `until` are, and quiet was watched since
-    `watched_since`. `complete_since` is when a gap in the records ended, None where there is none."""
+    `watched_since`. `borne_out` is `until` as far as no clock alone says so. `complete_since` is
+    when a gap in the records ended, None where there is none."""
 
     until: int
+    borne_out: int
     watched_since: int
     complete_since: int | None = None
 
@@ -199,7 +202,11 @@ class _Case:
         since = self.old.created_at
         if last is not None:
             since = max(last, min(last + KEPT_WITHIN, self.observation.watched_since))
-        return self.observation.until - max(since, self.rotation.lifted_at or 0)
+        return self.observation.borne_out - max(since, self.rotation.lifted_at or 0)
+
+    @property
+    def looks_back_to(self) -> int:
+        return min(self.rotation.started_at, self.observation.borne_out) - self.lookback
 
     def watched_silence(self, last: int | None) -> int:
         """As `silence`, but only while this process looked on."""
@@ -274,8 +281,7 @@ class _Runtime:
             return True
         if self.new_last is None:
             return False
-        started = self._case.rotation.started_at
-        since = started - self._case.lookback
+        started, since = self._case.rotation.started_at, self._case.looks_back_to
         there = {one.environment for one in self._new if (one.last_seen_at or 0) >= started}
         return all(
             one.environment is None or one.environment in there
@@ -393,7 +399,7 @@ class _Runtime:
         mine = [one for one in rows if self._case.of_old(one)]
         was_known = any(_was_seen_before(one, started) for one in mine)
         return was_known and any(
-            (one.last_seen_at or 0) >= started - self._case.lookback for one in mine
+            (one.last_seen_at or 0) >= self._case.looks_back_to for one in mine
         )
 
 
@@ -409,9 +415,8 @@ def _last(uses: Iterable[Use], since: int = 0) -> int | None:
 def _general(case: _Case, now: int) -> Iterable[Blocker]:
     """What stands in the way and is no runtime's."""
     observation, rotation = case.observation, case.rotation
-    since = rotation.started_at - case.lookback
     gap = observation.complete_since
-    if gap is not None and gap > max(since, case.old.created_at):
+    if gap is not None and gap > max(case.looks_back_to, case.old.created_at):
         yield Blocker(
             code=HISTORY,
             runtime=None,

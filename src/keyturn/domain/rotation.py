@@ -101,13 +101,18 @@ class RotationTerms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Brownout:
-    """The old key suspended as a test. `is_ours` is False where a person had suspended it before,
-    so that no end of the test lets it work again."""
+    """The old key suspended as a test. One that `is_trial` was asked for by a person, for itself;
+    else it is the last step before the end. `is_ours` is False where a person had suspended the key
+    before, or says so meanwhile: then no end of the test lets it work again."""
 
     began_at: int
-    until: int
-    by_hand: bool
+    seconds: int
+    is_trial: bool
     is_ours: bool
+
+    @property
+    def until(self) -> int:
+        return self.began_at + self.seconds * SECOND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,9 +186,9 @@ class Rotation:
         return self._changed(now, state=self.after(RotationAct.BROWN_OUT), brownout=brownout)
 
     def lifted(self, met: tuple[str, ...], now: int) -> "Rotation":
-        """Out of the brown-out. `met` are the runtimes of ours that it hit; a test that a person
-        asked for, or that hit nobody, is not counted."""
-        counts = bool(met) and self.brownout is not None and not self.brownout.by_hand
+        """Out of the brown-out. `met` are the runtimes of ours that it hit; a trial, or one that
+        hit nobody, is not counted."""
+        counts = bool(met) and self.brownout is not None and not self.brownout.is_trial
         return self._changed(
             now,
             state=self.after(RotationAct.LIFT),
@@ -192,6 +197,13 @@ class Rotation:
             lifted_at=now if met else self.lifted_at,
             met=tuple(sorted({*self.met, *met})),
         )
+
+    def disowned(self, now: int) -> "Rotation":
+        """The same brown-out of a key that a person wants suspended whatever comes of it."""
+        self.after(RotationAct.AMEND)
+        if self.brownout is None or not self.brownout.is_ours:
+            return self
+        return self._changed(now, brownout=replace(self.brownout, is_ours=False))
 
     def ended(self, act: RotationAct, ending: Ending) -> "Rotation":
         """At its end; once more, it stays as it is."""

@@ -38,9 +38,9 @@ class KeyDraft:
     expires_at: int | None = None
     notes: SlotNotes = NOTHING_NOTED
 
-    def checked(self) -> "KeyDraft":
+    def checked(self, *, needs_name: bool = True) -> "KeyDraft":
         """This draft in its one spelling. Raises `RequestInvalid` for all that needs no clock."""
-        if self.name is None and self.slot is None:
+        if needs_name and self.name is None and self.slot is None:
             raise RequestInvalid.at("/name", "Give `name`, or `service` and `environment`.")
         check_lifetime(self.not_before, self.expires_at, None)
         return replace(

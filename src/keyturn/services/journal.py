@@ -22,6 +22,23 @@ class Act:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Author:
+    """Who does something in the end: somebody who calls, or Keyturn itself, with no request id."""
+
+    actor: Actor
+    request_id: str | None
+
+    @classmethod
+    def of(cls, act: Act) -> "Author":
+        return cls(actor=act.caller.actor, request_id=act.request_id)
+
+
+WORKER = Author(
+    actor=Actor(type=ActorType.WORKER, id=None, label="keyturn rotations"), request_id=None
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
     """What an action was done to, as bodies spell it, and the change that it made, if any."""
 

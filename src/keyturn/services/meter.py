@@ -4,17 +4,40 @@
    asks it first and refuses to answer rather than answer unrecorded.
 2. `flush` keeps everything noted so far, in order; what it could not keep stays for the next time.
 3. A batch carries its ids from its first attempt on, so that a repeated one is not counted twice.
+4. A use begins with `arrive`, which gives its time, and ends with `depart`, once it is noted. So it
+   is known up to which time every use is kept (`settle`): no later use is of an earlier time.
+5. A use by a runtime whose last kept use is older than a minute is kept before it is answered
+   (`must_keep`, `when_kept`): whoever was let in with a key is never unknown after a crash.
 """
 
 import threading
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
 
 from keyturn.domain.error import StorageUnavailable
+from keyturn.domain.evidence import KEPT_WITHIN
 from keyturn.domain.request import Request
+from keyturn.domain.runtime import Runtime
 from keyturn.services.context import Context
+from keyturn.storage.uses import CallerUse
 
 BATCH = 1_000
 ROOM = 100_000
+MOST_KNOWN = 200_000
+
+# A key, a runtime and whether it said so itself, an environment, a place.
+User = tuple[UUID, str, bool, str | None, str | None]
+
+
+@dataclass(slots=True)
+class _Calls:
+    """Calls by one user that are counted and not listed: those that verify others."""
+
+    first: int
+    last: int
+    count: int
 
 
 class Meter:
@@ -24,10 +47,52 @@ class Meter:
         self._context = context
         self._noted: deque[Request] = deque()
         self._failed: list[tuple[str, Request]] = []
+        self._calls: dict[User, _Calls] = {}
+        self._kept_at: dict[User, int] = {}
+        self._waiters: list[Callable[[], None]] = []
+        self._present: Counter[int] = Counter()
+        self._lock = threading.Lock()
         self._turn = threading.Lock()
+        self._is_failing = False
+        self.hurry: Callable[[], None] = lambda: None
+
+    def arrive(self) -> int:
+        """The time of a use that is noted before `depart` is told the same time."""
+        with self._lock:
+            now = self._context.clock.now()
+            self._present[now] += 1
+            return now
+
+    def depart(self, arrived: int) -> None:
+        with self._lock:
+            self._present[arrived] -= 1
+            if self._present[arrived] <= 0:
+                del self._present[arrived]
 
     def note(self, request: Request) -> None:
         self._noted.append(request)
+
+    def note_call(self, user: User, at: int) -> None:
+        """Counts a call by a key that is recorded as no request of its own."""
+        with self._lock:
+            calls = self._calls.get(user)
+            if calls is None:
+                self._calls[user] = _Calls(at, at, 1)
+            else:
+                calls.last = max(calls.last, at)
+                calls.count += 1
+
+    def must_keep(self, user: User, at: int) -> bool:
+        """Whether a use must be kept before it is answered. While nothing can be kept, none must:
+        answers do not wait for a database that takes nothing."""
+        kept_at = self._kept_at.get(user)
+        return (kept_at is None or at - kept_at > KEPT_WITHIN) and not self._is_failing
+
+    def when_kept(self, tell: Callable[[], None]) -> None:
+        """Has `tell` called, from any thread, once everything noted so far is kept or cannot be."""
+        with self._lock:
+            self._waiters.append(tell)
+        self.hurry()
 
     @property
     def waiting(self) -> int:
@@ -38,18 +103,50 @@ class Meter:
     def has_room(self) -> bool:
         return self.waiting < ROOM
 
+    def settle(self) -> int:
+        """Keeps what was noted, and gives the time up to which every use is kept. Raises
+        `StorageUnavailable`."""
+        with self._lock:
+            mark = min(self._present, default=self._context.clock.now() + 1) - 1
+        self.flush()
+        return mark
+
     def flush(self) -> int:
         """Keeps what was noted and says how many requests that were. Raises `StorageUnavailable`
         where the database did not take a batch; that batch is tried again the next time."""
-        kept = 0
         with self._turn:
-            while batch := self._failed or self._take():
-                self._failed = batch
+            waiters = self._take_waiters()
+            try:
+                return self._flush()
+            finally:
+                for tell in waiters:
+                    tell()
+
+    def _take_waiters(self) -> list[Callable[[], None]]:
+        with self._lock:
+            waiters, self._waiters = self._waiters, []
+            return waiters
+
+    def _flush(self) -> int:
+        kept = 0
+        while True:
+            batch = self._failed or self._take()
+            calls = self._take_calls()
+            if not batch and not calls:
+                return kept
+            self._failed = batch
+            try:
                 with self._context.store.record() as transaction:
                     transaction.requests.record(batch)
-                self._failed = []
-                kept += len(batch)
-        return kept
+                    transaction.uses.note([_caller_use(*one) for one in calls.items()])
+            except BaseException:
+                self._is_failing = True
+                self._put_back(calls)
+                raise
+            self._is_failing = False
+            self._failed = []
+            self._remember(batch, calls)
+            kept += len(batch)
 
     def flush_finally(self, attempts: int) -> int:
         """Flushes before the end, several times if need be; says how many requests were lost."""
@@ -67,3 +164,47 @@ class Meter:
             request = self._noted.popleft()
             batch.append((str(self._context.new_id(request.at)), request))
         return batch
+
+    def _take_calls(self) -> dict[User, _Calls]:
+        with self._lock:
+            calls, self._calls = self._calls, {}
+            return calls
+
+    def _put_back(self, calls: dict[User, _Calls]) -> None:
+        with self._lock:
+            for user, one in calls.items():
+                later = self._calls.get(user)
+                if later is not None:
+                    one.last, one.count = max(one.last, later.last), one.count + later.count
+                self._calls[user] = one
+
+    def _remember(self, batch: list[tuple[str, Request]], calls: dict[User, _Calls]) -> None:
+        if len(self._kept_at) > MOST_KNOWN:
+            self._kept_at = {}
+        for _, request in batch:
+            user = user_of(request)
+            if user is not None and request.is_valid:
+                self._kept_at[user] = max(request.at, self._kept_at.get(user, 0))
+        for user, one in calls.items():
+            self._kept_at[user] = max(one.last, self._kept_at.get(user, 0))
+
+
+def user_of(request: Request) -> User | None:
+    """Who made a request, None where its secret was wrong."""
+    if request.key_id is None:
+        return None
+    runtime = request.runtime
+    return (request.key_id, runtime.name, runtime.declared, request.environment, request.place)
+
+
+def _caller_use(user: User, calls: _Calls) -> CallerUse:
+    key_id, name, declared, environment, place = user
+    return CallerUse(
+        key_id=key_id,
+        runtime=Runtime(name, declared=declared),
+        environment=environment,
+        place=place,
+        first_at=calls.first,
+        last_at=calls.last,
+        allowed=calls.count,
+    )

@@ -1,0 +1,256 @@
+"""Rotating: a second key beside the first, to take its place once everybody has moved.
+
+What happens then is in `steer.py` (a person's calls) and `advance.py` (by itself).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from keyturn.domain.activity import Category
+from keyturn.domain.authority import Rights
+from keyturn.domain.error import (
+    IntegrityFailed,
+    KeyUnknown,
+    RequestInvalid,
+    RotationOpen,
+)
+from keyturn.domain.instant import SECOND
+from keyturn.domain.key import Key, KeyAct
+from keyturn.domain.network import check_networks
+from keyturn.domain.permission import Permission
+from keyturn.domain.rotation import (
+    Rotation,
+    RotationState,
+    RotationTerms,
+    lifetime_from,
+    require_no_wider,
+    settle_terms,
+)
+from keyturn.domain.scope import check_scopes
+from keyturn.domain.slot import NOTHING_NOTED
+from keyturn.services.conclude import keep_rotation, rotation_subject
+from keyturn.services.context import Context
+from keyturn.services.identify import reaffirm
+from keyturn.services.issue import (
+    IssuedKey,
+    KeyDraft,
+    add_key,
+    check_lifetime,
+    make_key,
+)
+from keyturn.services.journal import Act, Author, note
+from keyturn.storage.transaction import Writing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotationDraft:
+    """What is asked for; None is for what is sensible, or as the old key has it."""
+
+    overlap_seconds: int | None = None
+    quiet_seconds: int | None = None
+    brownout_seconds: int | None = None
+    lookback_seconds: int | None = None
+    auto_complete: bool | None = None
+    scopes: tuple[str, ...] | None = None
+    allowed_cidrs: tuple[str, ...] | None = None
+
+    def settled(self) -> tuple[int, RotationTerms]:
+        """The overlap and the terms. Raises `RequestInvalid`."""
+        return settle_terms(
+            overlap_seconds=self.overlap_seconds,
+            quiet_seconds=self.quiet_seconds,
+            brownout_seconds=self.brownout_seconds,
+            lookback_seconds=self.lookback_seconds,
+            auto_complete=self.auto_complete,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartedRotation:
+    """A rotation, with its new key and token; `issued` is None where it was open already."""
+
+    rotation: Rotation
+    issued: IssuedKey | None
+
+
+# Called with the transaction, before it commits, so that an answer is kept with its change.
+Remember = Callable[[Writing, StartedRotation], None]
+
+
+def start_rotation(
+    context: Context,
+    act: Act,
+    workspace_id: UUID,
+    id: UUID,  # noqa: A002
+    draft: RotationDraft,
+    remember: Remember | None = None,
+) -> StartedRotation:
+    """Starts the rotation of a key, or joins the open one of its slot. Raises `KeyUnknown`,
+    `KeyTerminal`, `RotationWider`, `RequestInvalid`, `PermissionMissing` or `GrantExceeded`; then
+    nothing has happened."""
+    draft.settled()
+    with context.store.change() as transaction:
+        now = context.clock.now()
+        rights = reaffirm(transaction, act.caller, now)
+        old = _key(transaction, workspace_id, id)
+        rights.require(Permission.ROTATIONS_WRITE, old.slot)
+        present = open_rotation(context, transaction, Author.of(act), old, now)
+        if present is not None:
+            started = StartedRotation(rotation=present, issued=None)
+        else:
+            started = _start(context, transaction, act, rights, old, draft, now)
+        if remember is not None:
+            remember(transaction, started)
+        return started
+
+
+def _key(transaction: Writing, workspace_id: UUID, id_: UUID) -> Key:
+    key = transaction.keys.find(workspace_id, id_)
+    if key is None:
+        raise KeyUnknown("There is no key with this id.")
+    return key
+
+
+def open_rotation(
+    context: Context, transaction: Writing, author: Author, key: Key, now: int
+) -> Rotation | None:
+    """The open rotation of a key's slot. One whose record was changed from outside is set aside:
+    its keys stay as they are."""
+    try:
+        return transaction.rotations.open_of_slot(key.workspace_id, key.slot)
+    except IntegrityFailed:
+        buried = transaction.rotations.bury_open(
+            key.workspace_id, key.slot, now, author.actor.label
+        )
+        for rotation in buried:
+            note(
+                context,
+                transaction,
+                actor=author.actor,
+                request_id=author.request_id,
+                action="rotation.cancelled",
+                category=Category.SECURITY,
+                subject=rotation_subject(rotation),
+                message="A rotation whose record had been changed from outside was set aside.",
+                metadata={"damaged": True},
+                now=now,
+            )
+        return None
+
+
+def _start(
+    context: Context,
+    transaction: Writing,
+    act: Act,
+    rights: Rights,
+    old: Key,
+    draft: RotationDraft,
+    now: int,
+) -> StartedRotation:
+    old.after(KeyAct.AMEND, now)
+    made = KeyDraft(
+        name=old.name,
+        slot=old.slot,
+        scopes=old.scopes if draft.scopes is None else check_scopes(draft.scopes),
+        permissions=old.permissions,
+        allowed_cidrs=old.allowed_cidrs
+        if draft.allowed_cidrs is None
+        else check_networks(draft.allowed_cidrs),
+        metadata=old.metadata,
+        expires_at=lifetime_from(old, now),
+    )
+    new, token = make_key(context, old.workspace_id, made, act.caller.actor.id, now)
+    new = replace(new, last_rotated_at=now)
+    require_no_wider(new, old)
+    # Its token goes to the caller alone, so the caller must hold what it gives.
+    rights.require_covering(Rights.of(new))
+    issued = add_key(context, transaction, act, rights, new, token, NOTHING_NOTED, now)
+    rotation = _open(context, transaction, act, old, issued.view.key, draft, now)
+    return StartedRotation(rotation=rotation, issued=issued)
+
+
+def _open(
+    context: Context,
+    transaction: Writing,
+    act: Act,
+    old: Key,
+    new: Key,
+    draft: RotationDraft,
+    now: int,
+) -> Rotation:
+    overlap, terms = draft.settled()
+    rotation = Rotation(
+        id=context.new_id(now),
+        workspace_id=old.workspace_id,
+        slot=old.slot,
+        old_key_id=old.id,
+        new_key_id=new.id,
+        state=RotationState.OVERLAPPING,
+        terms=terms,
+        started_at=now,
+        started_by=act.caller.actor.label,
+        deadline=now + overlap * SECOND,
+        brownout=None,
+        lifts=0,
+        lifted_at=None,
+        met=(),
+        decisions=(),
+        ending=None,
+        updated_at=now,
+        version=1,
+    )
+    told: dict[str, object] = {"overlap_seconds": overlap, "auto_complete": terms.auto_complete}
+    keep_rotation(context, transaction, Author.of(act), rotation, None, "started", told)
+    return rotation
+
+
+def replace_key(
+    context: Context,
+    act: Act,
+    workspace_id: UUID,
+    replaced: UUID,
+    draft: KeyDraft,
+    given: frozenset[str],
+    remember: Remember | None = None,
+) -> StartedRotation:
+    """The guide's own way: a second key made by hand, which becomes a rotation of the first.
+
+    `given` are the members that the caller named; the others are as the replaced key has them.
+    Raises as `start_rotation`, and `RotationOpen`.
+    """
+    draft = draft.checked(needs_name=False)
+    with context.store.change() as transaction:
+        now = context.clock.now()
+        rights = reaffirm(transaction, act.caller, now)
+        old = _key(transaction, workspace_id, replaced)
+        rights.require(Permission.KEYS_WRITE, old.slot)
+        rights.require(Permission.ROTATIONS_WRITE, old.slot)
+        if open_rotation(context, transaction, Author.of(act), old, now) is not None:
+            raise RotationOpen("This slot is being rotated already; finish that first.")
+        old.after(KeyAct.AMEND, now)
+        made = replace(
+            draft,
+            name=draft.name if draft.name is not None or draft.slot is not None else old.name,
+            slot=draft.slot if draft.slot is not None or draft.name is not None else old.slot,
+            scopes=draft.scopes if "scopes" in given else old.scopes,
+            permissions=draft.permissions if "permissions" in given else old.permissions,
+            allowed_cidrs=draft.allowed_cidrs if "allowed_cidrs" in given else old.allowed_cidrs,
+            metadata=draft.metadata if "metadata" in given else old.metadata,
+            expires_at=draft.expires_at if "expires_at" in given else lifetime_from(old, now),
+        )
+        check_lifetime(made.not_before, made.expires_at, now)
+        new, token = make_key(context, workspace_id, made, act.caller.actor.id, now)
+        if new.slot != old.slot:
+            raise RequestInvalid.at(
+                "/replaces", f"That key is in slot {old.slot}, and this one would be in {new.slot}."
+            )
+        new = replace(new, last_rotated_at=now)
+        require_no_wider(new, old)
+        rights.require_covering(Rights.of(new))
+        issued = add_key(context, transaction, act, rights, new, token, made.notes, now)
+        rotation = _open(context, transaction, act, old, issued.view.key, RotationDraft(), now)
+        started = StartedRotation(rotation=rotation, issued=issued)
+        if remember is not None:
+            remember(transaction, started)
+        return started
