@@ -16,7 +16,10 @@ from keyturn.client import (
     AsyncKeyturn,
     ExpectedRuntime,
     Keyturn,
+    MaintenanceWindow,
     NamedNetwork,
+    RotationPolicy,
+    Waiver,
 )
 from keyturn.client.binding import AsyncListed, AsyncSent, Listed, Sent
 from keyturn.client.call import Call, Listing
@@ -26,7 +29,10 @@ from keyturn.http.guard import PERMISSION
 from keyturn.http.openapi import openapi_document
 from tests.client.driving import UNSENT, URL, drive
 
-GROUPS = ("keys", "slots", "workspaces", "requests", "activity")
+GROUPS = (
+    *("keys", "rotations", "findings", "staff_changes", "slots", "workspaces", "requests"),
+    "activity",
+)
 DOCUMENT: Any = json.loads(openapi_document(build_app(SimpleNamespace(version=""))))  # type: ignore[arg-type]
 
 # What a client says of itself once, and what paging sees to.
@@ -79,9 +85,17 @@ def test_a_method_shows_the_parameters_and_the_words_of_its_operation() -> None:
 # --- the operations against the document ----------------------------------------------------------
 
 
-PLAIN: dict[object, object] = {datetime: datetime(2026, 1, 2, tzinfo=UTC), bool: True, int: 7}
+PLAIN: dict[object, object] = {
+    datetime: datetime(2026, 1, 2, tzinfo=UTC),
+    bool: True,
+    int: 7,
+    RotationPolicy: RotationPolicy(
+        maintenance_windows=[MaintenanceWindow(days=["mon"], starts="02:00", minutes=60)]
+    ),
+}
 MADE: dict[tuple[object, ...], object] = {
     (ExpectedRuntime,): [ExpectedRuntime(name="a")],
+    (Waiver,): [Waiver(runtime="a", reason="b")],
     (NamedNetwork,): [NamedNetwork(name="a", cidrs=["::1/128"])],
     (str,): ["a"],
     (str, str): {"a": "b"},

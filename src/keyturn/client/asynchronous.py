@@ -16,6 +16,7 @@ from keyturn.client.call import Answer, Call
 from keyturn.client.configuration import check_timeout, open_session
 from keyturn.client.errors import ClientClosed
 from keyturn.client.exchange import Failure, Outgoing, Wait
+from keyturn.client.findings import acknowledge_finding, list_findings, read_finding
 from keyturn.client.health import (
     look_at_health,
     look_at_readiness,
@@ -33,7 +34,19 @@ from keyturn.client.keys import (
     trace_key,
 )
 from keyturn.client.requests import list_requests, measure_usage
+from keyturn.client.rotations import (
+    brown_out_rotation,
+    complete_rotation,
+    decide_runtime,
+    extend_rotation,
+    list_rotations,
+    read_rotation,
+    roll_back_rotation,
+    start_rotation,
+    weigh_key,
+)
 from keyturn.client.slots import define_slot, list_slots, read_slot
+from keyturn.client.staff_changes import report_staff_change
 from keyturn.client.transport import answer_of, check_address, failure_of, ways
 from keyturn.client.verify import look_at_self, verify
 from keyturn.client.workspaces import (
@@ -57,12 +70,34 @@ class AsyncKeys(AsyncGroup):
     resume = AsyncSent(resume_key)
     trace = AsyncSent(trace_key)
     usage = AsyncSent(measure_usage)
+    impact = AsyncSent(weigh_key)
 
 
 class AsyncSlots(AsyncGroup):
     list = AsyncListed(list_slots)
     read = AsyncSent(read_slot)
     define = AsyncSent(define_slot)
+
+
+class AsyncRotations(AsyncGroup):
+    start = AsyncSent(start_rotation)
+    list = AsyncListed(list_rotations)
+    read = AsyncSent(read_rotation)
+    complete = AsyncSent(complete_rotation)
+    rollback = AsyncSent(roll_back_rotation)
+    extend = AsyncSent(extend_rotation)
+    brownout = AsyncSent(brown_out_rotation)
+    decide = AsyncSent(decide_runtime)
+
+
+class AsyncFindings(AsyncGroup):
+    list = AsyncListed(list_findings)
+    read = AsyncSent(read_finding)
+    acknowledge = AsyncSent(acknowledge_finding)
+
+
+class AsyncStaffChanges(AsyncGroup):
+    report = AsyncSent(report_staff_change)
 
 
 class AsyncWorkspaces(AsyncGroup):
@@ -121,6 +156,9 @@ class AsyncKeyturn(AsyncGroup):
         self._is_closed = False
         self.keys = AsyncKeys(self)
         self.slots = AsyncSlots(self)
+        self.rotations = AsyncRotations(self)
+        self.findings = AsyncFindings(self)
+        self.staff_changes = AsyncStaffChanges(self)
         self.workspaces = AsyncWorkspaces(self)
         self.requests = AsyncRequests(self)
         self.activity = AsyncActivity(self)

@@ -15,6 +15,7 @@ from keyturn.client.call import Answer, Call
 from keyturn.client.configuration import check_timeout, open_session
 from keyturn.client.errors import ClientClosed
 from keyturn.client.exchange import Failure, Outgoing, Wait
+from keyturn.client.findings import acknowledge_finding, list_findings, read_finding
 from keyturn.client.health import (
     look_at_health,
     look_at_readiness,
@@ -32,7 +33,19 @@ from keyturn.client.keys import (
     trace_key,
 )
 from keyturn.client.requests import list_requests, measure_usage
+from keyturn.client.rotations import (
+    brown_out_rotation,
+    complete_rotation,
+    decide_runtime,
+    extend_rotation,
+    list_rotations,
+    read_rotation,
+    roll_back_rotation,
+    start_rotation,
+    weigh_key,
+)
 from keyturn.client.slots import define_slot, list_slots, read_slot
+from keyturn.client.staff_changes import report_staff_change
 from keyturn.client.transport import answer_of, check_address, failure_of, ways
 from keyturn.client.verify import look_at_self, verify
 from keyturn.client.workspaces import (
@@ -56,12 +69,34 @@ class Keys(Group):
     resume = Sent(resume_key)
     trace = Sent(trace_key)
     usage = Sent(measure_usage)
+    impact = Sent(weigh_key)
 
 
 class Slots(Group):
     list = Listed(list_slots)
     read = Sent(read_slot)
     define = Sent(define_slot)
+
+
+class Rotations(Group):
+    start = Sent(start_rotation)
+    list = Listed(list_rotations)
+    read = Sent(read_rotation)
+    complete = Sent(complete_rotation)
+    rollback = Sent(roll_back_rotation)
+    extend = Sent(extend_rotation)
+    brownout = Sent(brown_out_rotation)
+    decide = Sent(decide_runtime)
+
+
+class Findings(Group):
+    list = Listed(list_findings)
+    read = Sent(read_finding)
+    acknowledge = Sent(acknowledge_finding)
+
+
+class StaffChanges(Group):
+    report = Sent(report_staff_change)
 
 
 class Workspaces(Group):
@@ -127,6 +162,9 @@ class Keyturn(Group):
         self._is_closed = False
         self.keys = Keys(self)
         self.slots = Slots(self)
+        self.rotations = Rotations(self)
+        self.findings = Findings(self)
+        self.staff_changes = StaffChanges(self)
         self.workspaces = Workspaces(self)
         self.requests = Requests(self)
         self.activity = Activity(self)

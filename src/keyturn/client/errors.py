@@ -8,6 +8,7 @@
       ApiError               Keyturn refused, with a code
         Unauthenticated (401)  Forbidden (403)  NotFound (404)  Conflict (409)
         VersionMoved (412)     Invalid (422)    Unavailable (429, 503)
+        EvidenceMissing, RollbackUnsafe: conflicts of a rotation, which say who is in the way
       TokenLost              a key was made, but its token was shown before
       Denied                 a verdict that was required to be valid is not
 
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from keyturn.client.record import Blocker
 from keyturn.domain.redaction import redact
 
 if TYPE_CHECKING:
@@ -139,6 +141,18 @@ class Conflict(ApiError):
     """The state of the thing does not allow it."""
 
 
+class EvidenceMissing(Conflict):
+    """A rotation cannot be completed on what is known; `blocked_by` says what is in the way."""
+
+    blocked_by: tuple[Blocker, ...] = ()
+
+
+class RollbackUnsafe(Conflict):
+    """A rollback would cut off the workloads of `runtimes`, which use only the new key by now."""
+
+    runtimes: tuple[str, ...] = ()
+
+
 class VersionMoved(ApiError):
     """Somebody else changed it since that version."""
 
@@ -191,6 +205,10 @@ _KINDS: dict[int, type[ApiError]] = {
     429: Unavailable,
     503: Unavailable,
 }
+_BY_CODE: dict[tuple[int, str], type[ApiError]] = {
+    (409, "rotation.evidence_missing"): EvidenceMissing,
+    (409, "rotation.rollback_unsafe"): RollbackUnsafe,
+}
 _MEDIA_TYPE = "application/problem+json"
 
 
@@ -204,6 +222,8 @@ class _Problem(msgspec.Struct, frozen=True):
     detail: str
     request_id: str
     errors: list[_Fault] | None = None
+    blocked_by: list[Blocker] | None = None
+    runtimes: list[str] | None = None
 
 
 _decode = msgspec.json.Decoder(_Problem).decode
@@ -222,7 +242,8 @@ def error_of(answer: "Answer", retry_after_seconds: float | None) -> KeyturnClie
         problem = _decode(answer.content)
     except (ValueError, RecursionError):
         return NotUnderstood(answer.status, "its error is not of a form that is known")
-    return _KINDS.get(answer.status, ApiError)(
+    kind = _BY_CODE.get((answer.status, problem.code)) or _KINDS.get(answer.status, ApiError)
+    error = kind(
         status=answer.status,
         code=redact(problem.code),
         detail=redact(problem.detail),
@@ -231,4 +252,20 @@ def error_of(answer: "Answer", retry_after_seconds: float | None) -> KeyturnClie
             InvalidValue(redact(one.pointer), redact(one.detail)) for one in problem.errors or ()
         ),
         retry_after_seconds=retry_after_seconds,
+    )
+    match error:
+        case EvidenceMissing():
+            error.blocked_by = tuple(map(_redacted, problem.blocked_by or ()))
+        case RollbackUnsafe():
+            error.runtimes = tuple(map(redact, problem.runtimes or ()))
+        case _:
+            pass
+    return error
+
+
+def _redacted(one: Blocker) -> Blocker:
+    return Blocker(
+        code=redact(one.code),
+        runtime=None if one.runtime is None else redact(one.runtime),
+        detail=redact(one.detail),
     )

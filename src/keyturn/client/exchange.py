@@ -15,6 +15,7 @@ from keyturn import __version__
 from keyturn.client.attempts import Attempts, RetryPolicy
 from keyturn.client.call import Answer, Call
 from keyturn.client.errors import ConfigurationFault, NotUnderstood, Unreachable, error_of
+from keyturn.client.notices import OF_THIS_PROCESS, Notices
 from keyturn.domain.ambience import Clock, Entropy
 from keyturn.domain.base62 import encode
 from keyturn.domain.redaction import holds_shape
@@ -74,6 +75,7 @@ class Session:
         retry: RetryPolicy,
         clock: Clock,
         entropy: Entropy,
+        notices: Notices = OF_THIS_PROCESS,
     ) -> None:
         self.url = _address(url)
         self._token = _credential(api_key)
@@ -93,6 +95,7 @@ class Session:
         self._retry = retry
         self._clock = clock
         self._entropy = entropy
+        self._notices = notices
 
     def __repr__(self) -> str:
         return f"<Session {self.url}>"
@@ -101,10 +104,12 @@ class Session:
         """The steps of one call. Raises a `KeyturnClientError`."""
         outgoing, request_id = self._outgoing(call)
         try:
-            return (yield from self._attempted(call, outgoing, request_id))
+            result = yield from self._attempted(call, outgoing, request_id)
         except NotUnderstood as error:
             error.request_id = request_id
             raise
+        self._notices.look_at(result)
+        return result
 
     def _attempted(
         self, call: Call[T], outgoing: Outgoing, request_id: str

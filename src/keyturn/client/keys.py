@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
+import msgspec
+
 from keyturn.client.call import (
     Answer,
     Call,
@@ -44,10 +46,14 @@ def create_key(
     runbook_url: str | None = None,
     rotation_period_days: int | None = None,
     runtimes: Sequence[ExpectedRuntime] | None = None,
+    replaces: str | None = None,
     idempotency_key: str | None = None,
 ) -> Call[IssuedKey]:
     """Makes a key; `name` alone, or `service` and `environment`, is enough. Its token is answered
     this once, in `.token`.
+
+    With `replaces`, the id of a key, it is made in the slot of that one, with what that one may do
+    where nothing else is said, and a rotation begins: `rotation_id`.
 
     An `idempotency_key` is made where none is given, so that a lost answer makes no second key; but
     then its token is lost too, and `.token` raises `TokenLost`.
@@ -70,10 +76,11 @@ def create_key(
             runbook_url=runbook_url,
             rotation_period_days=rotation_period_days,
             runtimes=runtimes,
+            replaces=replaces,
         ),
         headers=once(idempotency_key),
         wants_idempotency_key=True,
-        read=_issued_key,
+        read=_issued,
     )
 
 
@@ -204,6 +211,11 @@ def _move(id_: str, verb: str, version: int | None, idempotency_key: str | None)
         wants_idempotency_key=True,
         read=_key,
     )
+
+
+def _issued(answer: Answer) -> IssuedKey:
+    rotation_id = answer.headers.get("keyturn-rotation")
+    return msgspec.structs.replace(_issued_key(answer), rotation_id=rotation_id)
 
 
 def _effect(answer: Answer) -> Effect:

@@ -4,20 +4,13 @@ Members that this version does not know are left out, and words (a status, a cod
 strings: a newer server may have more of them.
 """
 
-from datetime import datetime
-from typing import Annotated, NoReturn
+from typing import NoReturn
 
 import msgspec
 
 from keyturn.client.errors import Denied, TokenLost
+from keyturn.client.record import Instant, Record
 from keyturn.domain.token import Token
-
-# A time without an offset is one that nobody can place.
-Instant = Annotated[datetime, msgspec.Meta(tz=True)]
-
-
-class Record(msgspec.Struct, frozen=True):
-    """A record as it was answered."""
 
 
 class Key(Record, frozen=True, kw_only=True):
@@ -57,9 +50,10 @@ class Key(Record, frozen=True, kw_only=True):
 
 class IssuedKey(Key, frozen=True, kw_only=True):
     """A new key with its token, which is answered this once. `api_key` is None where it was
-    answered before."""
+    answered before. Where the key replaces another, `rotation_id` names what has begun."""
 
     api_key: Token | None
+    rotation_id: str | None = None
 
     @property
     def token(self) -> Token:
@@ -100,6 +94,24 @@ class NamedNetwork(Record, frozen=True, kw_only=True):
     cidrs: list[str]
 
 
+class MaintenanceWindow(Record, frozen=True, kw_only=True):
+    """A time of the week in which keys may be rotated by themselves: on these days (`mon`), from
+    `starts` (`02:00`, UTC) on, for so many minutes."""
+
+    days: list[str]
+    starts: str
+    minutes: int
+
+
+class RotationPolicy(Record, frozen=True, kw_only=True):
+    """How a workspace rotates: how often, how many slots at once, and when. Without windows it may
+    be at any time."""
+
+    rotation_period_days: int | None = None
+    most_at_once: int = 1
+    maintenance_windows: list[MaintenanceWindow] = msgspec.field(default_factory=list)
+
+
 class Workspace(Record, frozen=True, kw_only=True):
     """A tenant."""
 
@@ -107,6 +119,7 @@ class Workspace(Record, frozen=True, kw_only=True):
     name: str
     status: str
     networks: list[NamedNetwork]
+    rotation_policy: RotationPolicy | None = None
     created_at: Instant
     updated_at: Instant
     version: int
@@ -173,6 +186,15 @@ class Operator(Record, frozen=True, kw_only=True):
     name: str
 
 
+class RotationNotice(Record, frozen=True, kw_only=True):
+    """The key of the call is in a rotation: `role` is old or new."""
+
+    rotation_id: str
+    role: str
+    since: Instant
+    sunset: Instant | None = None
+
+
 class Self(Record, frozen=True, kw_only=True):
     """What the token of the call is: `type` is api_key, operator or gateway."""
 
@@ -184,6 +206,7 @@ class Self(Record, frozen=True, kw_only=True):
     scopes: list[str]
     permissions: list[str]
     expires_at: Instant | None = None
+    rotation: RotationNotice | None = None
 
 
 class RecordedRequest(Record, frozen=True, kw_only=True):

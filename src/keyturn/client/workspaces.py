@@ -5,7 +5,7 @@ from typing import Literal
 
 from keyturn.client.call import Call, Listing, body, if_match, once, query, reading, segment
 from keyturn.client.paging import listing
-from keyturn.client.resources import IssuedWorkspace, NamedNetwork, Workspace
+from keyturn.client.resources import IssuedWorkspace, NamedNetwork, RotationPolicy, Workspace
 
 _PATH = "/v1/workspaces"
 _workspace = reading(Workspace)
@@ -16,13 +16,14 @@ def create_workspace(
     name: str,
     *,
     networks: Sequence[NamedNetwork] | None = None,
+    rotation_policy: RotationPolicy | None = None,
     idempotency_key: str | None = None,
 ) -> Call[IssuedWorkspace]:
     """Makes a workspace. The token of its first administrator key is answered this once."""
     return Call(
         method="POST",
         path=_PATH,
-        content=body(name=name, networks=networks),
+        content=body(name=name, networks=networks, rotation_policy=rotation_policy),
         headers=once(idempotency_key),
         wants_idempotency_key=True,
         read=_issued_workspace,
@@ -45,14 +46,16 @@ def change_workspace(
     name: str | None = None,
     status: Literal["active", "suspended"] | None = None,
     networks: Sequence[NamedNetwork] | None = None,
+    rotation_policy: RotationPolicy | None = None,
     version: int | None = None,
 ) -> Call[Workspace]:
-    """Renames a workspace, suspends it with all its keys, or lets it work again."""
+    """Renames a workspace, suspends it with all its keys, or lets it work again. A policy of
+    rotation is given whole; `RotationPolicy()` takes it away."""
     return Call(
         method="PATCH",
         path=f"{_PATH}/{segment(id)}",
         headers=if_match(version),
-        content=body(name=name, status=status, networks=networks),
+        content=body(name=name, status=status, networks=networks, rotation_policy=rotation_policy),
         may_repeat=version is None,
         read=_workspace,
     )

@@ -1,0 +1,21 @@
+"""What all records have in common, and the one that an error carries too."""
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+
+# A time without an offset is one that nobody can place.
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class Record(msgspec.Struct, frozen=True):
+    """A record as it was answered."""
+
+
+class Blocker(Record, frozen=True, kw_only=True):
+    """What keeps a rotation from completing; `runtime` is whom, None where it is no workload."""
+
+    code: str
+    runtime: str | None = None
+    detail: str
