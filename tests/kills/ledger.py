@@ -53,8 +53,8 @@ _MISCOUNTED = """
     SELECT u.key_id FROM key_usage u WHERE
         u.allowed <> (SELECT count(*) FROM requests r WHERE r.key_id = u.key_id AND r.valid = 1)
         OR u.denied <> (SELECT count(*) FROM requests r WHERE r.key_id = u.key_id AND r.valid = 0)
-        OR u.allowed <> (SELECT sum(t.allowed) FROM runtimes t WHERE t.key_id = u.key_id)
-        OR u.denied <> (SELECT sum(t.denied) FROM runtimes t WHERE t.key_id = u.key_id)
+        OR u.allowed <> (SELECT sum(t.allowed) FROM uses t WHERE t.key_id = u.key_id)
+        OR u.denied <> (SELECT sum(t.denied) FROM uses t WHERE t.key_id = u.key_id)
 """
 _UNCOUNTED = """
     SELECT r.key_id FROM requests r WHERE r.key_id IS NOT NULL

@@ -256,7 +256,8 @@ def require_present(settings: Settings) -> None:
         return
     raise InstallationFault(
         f"The database is at revision {revision}, this version needs {newest_revision()}.",
-        remedy="Back it up, then run `keyturn migrate`.",
+        remedy="Back it up with the version that it is of, or copy it with its engine's own tools; "
+        "then run `keyturn migrate`.",
     )
 
 

@@ -9,21 +9,25 @@ from sqlalchemy import ColumnElement, Join, Select, and_, false, func, or_, sele
 
 from keyturn.domain.instant import is_instant
 from keyturn.domain.key import Key, KeyState, KeyStatus
+from keyturn.domain.policy import RotationPolicy
 from keyturn.domain.slot import Slot
 from keyturn.storage.records import KEYS, SLOTS, id_of, key_of, key_row, slot_of
 from keyturn.storage.schema import key_usage, keys, slots
 from keyturn.storage.sealed import cells_of
 from keyturn.storage.session import Session
 from keyturn.storage.slots import name_matches
+from keyturn.storage.workspaces import Workspaces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyView:
-    """A key with what stands beside it: its slot, and when it was last used."""
+    """A key with what stands beside it: its slot, when it was last used, and the policy of its
+    workspace."""
 
     key: Key
     slot: Slot | None
     last_used_at: int | None
+    policy: RotationPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +71,7 @@ class Keys:
         if row is None:
             return None
         key = self._session.require(KEYS, cells_of(row, 0, KEYS.width), key_of, str(id))
-        return self._viewed(key, row)
+        return self._viewed(key, row, Workspaces(self._session).policy_of(workspace_id))
 
     def bury(self, key: Key) -> None:
         """Puts a revoked record in the place of a damaged one."""
@@ -87,7 +91,8 @@ class Keys:
         query = _views().where(_wanted(workspace_id, wanted)).order_by(keys.c.id.desc())
         if before is not None:
             query = query.where(keys.c.id < str(before))
-        return self._session.gather(query, limit, self._opened)
+        policy = Workspaces(self._session).policy_of(workspace_id)
+        return self._session.gather(query, limit, lambda row: self._opened(row, policy))
 
     def active(self, *, after: UUID | None, limit: int) -> Sequence[Key]:
         """The next `limit` keys of any workspace that are stored as active, in the order of their
@@ -107,12 +112,12 @@ class Keys:
         query = select(func.count()).select_from(_joined()).where(_wanted(workspace_id, wanted))
         return int(self._session.connection.execute(query).scalar_one())
 
-    def _opened(self, row: Sequence[Any]) -> KeyView | None:
+    def _opened(self, row: Sequence[Any], policy: RotationPolicy | None) -> KeyView | None:
         cells = cells_of(row, 0, KEYS.width)
         key = self._session.open(KEYS, cells, key_of, str(cells[0]))
-        return None if key is None else self._viewed(key, row)
+        return None if key is None else self._viewed(key, row, policy)
 
-    def _viewed(self, key: Key, row: Sequence[Any]) -> KeyView:
+    def _viewed(self, key: Key, row: Sequence[Any], policy: RotationPolicy | None) -> KeyView:
         slot = None
         if row[KEYS.width] is not None:
             cells = tuple(row[KEYS.width : KEYS.width + SLOTS.width])
@@ -123,6 +128,7 @@ class Keys:
             key=key,
             slot=slot,
             last_used_at=last_used_at if is_instant(last_used_at) else None,
+            policy=policy,
         )
 
 

@@ -20,6 +20,7 @@ from keyturn.storage.session import Session
 from keyturn.storage.slots import name_matches
 
 _NOBODY = UUID(int=0)
+_SYSTEM = "system"
 _is_open = text(IS_OPEN)
 
 
@@ -96,13 +97,11 @@ class Rotations:
         )
         return int(self._session.connection.execute(query).scalar_one())
 
-    def bury_open(
-        self, workspace_id: UUID, slot: SlotName, now: int, by: str
-    ) -> Sequence[Rotation]:
+    def bury_open(self, workspace_id: UUID, slot: SlotName, now: int) -> Sequence[tuple[UUID, int]]:
         """Puts a cancelled record in the place of each damaged row that holds the slot open, and
-        gives these records; each is to be told of in the log with its version.
+        gives the id and the version of each, which the log is to tell of.
 
-        A row whose id is none of ours cannot have been one of ours, and is taken away.
+        A row whose id is none cannot have been one of ours, and is taken away.
         """
         buried = []
         query = _selected(workspace_id).where(_of_slot(slot), _is_open)
@@ -114,11 +113,11 @@ class Rotations:
                 self._session.connection.execute(delete(rotations).where(rotations.c.id == row[0]))
                 continue
             version = Activity(self._session).next_version(ROTATIONS.kind, str(id_))
-            tombstone = _tombstone(id_, workspace_id, slot, version, now, by)
+            tombstone = _tombstone(id_, workspace_id, slot, version, now)
             ROTATIONS.overwrite(
                 self._session.connection, self._session.sealer, rotation_row(tombstone)
             )
-            buried.append(tombstone)
+            buried.append((id_, version))
         return buried
 
     def _first(self, query: Select[*tuple[Any, ...]]) -> Rotation | None:
@@ -131,9 +130,7 @@ class Rotations:
         return self._session.open(ROTATIONS, tuple(row), rotation_of, str(row[0]))
 
 
-def _tombstone(
-    id_: UUID, workspace_id: UUID, slot: SlotName, version: int, now: int, by: str
-) -> Rotation:
+def _tombstone(id_: UUID, workspace_id: UUID, slot: SlotName, version: int, now: int) -> Rotation:
     """The record of a rotation of which nothing is known but its slot, and that it is no more."""
     return Rotation(
         id=id_,
@@ -146,7 +143,7 @@ def _tombstone(
             quiet_seconds=0, brownout_seconds=0, lookback_seconds=0, auto_complete=False
         ),
         started_at=now,
-        started_by=by,
+        started_by=_SYSTEM,
         deadline=now,
         brownout=None,
         lifts=0,
@@ -155,7 +152,7 @@ def _tombstone(
         decisions=(),
         ending=Ending(
             at=now,
-            by=by,
+            by=_SYSTEM,
             reason="Its record was changed from outside.",
             is_forced=True,
             evidence=None,

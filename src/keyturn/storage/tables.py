@@ -24,6 +24,7 @@ from keyturn.storage.session import Session
 
 _PAGE = 500
 _MOST_NAMED = 100
+_REVISION_TABLE = "alembic_version"
 _LOST = "�"
 _SMALL, _LARGE = 2**31, 2**63
 
@@ -125,8 +126,8 @@ class BareDatabase:
                 self._connection.execute(text(f"ANALYZE {name}"))
 
     def _names(self) -> list[str]:
-        present = inspect(self._connection).get_table_names()
-        return sorted(set(present) & set(metadata.tables))
+        """Every table that is there, those that this version knows no more among them."""
+        return sorted(set(inspect(self._connection).get_table_names()) - {_REVISION_TABLE})
 
     def _shape(self, name: str) -> dict[str, str]:
         if name not in self._shapes:

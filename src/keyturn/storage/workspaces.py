@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import Row, func, select
 
+from keyturn.domain.policy import RotationPolicy, read_policy
 from keyturn.domain.workspace import Workspace
 from keyturn.storage.records import WORKSPACES, id_of, workspace_of, workspace_row
 from keyturn.storage.schema import workspaces
@@ -27,12 +28,21 @@ class Workspaces:
 
     def find(self, id: UUID) -> Workspace | None:  # noqa: A002
         """The workspace, or None. Raises `IntegrityFailed` where its row is damaged."""
-        row = self._session.connection.execute(
-            select(*WORKSPACES.selection()).where(workspaces.c.id == str(id))
-        ).first()
+        row = self._row(id)
         if row is None:
             return None
         return self._session.require(WORKSPACES, tuple(row), workspace_of, str(id))
+
+    def policy_of(self, id: UUID) -> RotationPolicy | None:  # noqa: A002
+        """The rotation policy of a workspace, None where it has none or its row is damaged."""
+        row = self._row(id)
+        workspace = None if row is None else self._opened(row)
+        return None if workspace is None else read_policy(workspace.policy)
+
+    def _row(self, id: UUID) -> Row[*tuple[Any, ...]] | None:  # noqa: A002
+        return self._session.connection.execute(
+            select(*WORKSPACES.selection()).where(workspaces.c.id == str(id))
+        ).first()
 
     def list(self, *, limit: int, before: UUID | None) -> Sequence[Workspace]:
         """At most `limit` workspaces, newest first. Damaged rows are left out."""

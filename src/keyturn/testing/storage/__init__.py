@@ -17,16 +17,21 @@ import to see what a failing test compared.
 from keyturn.testing.storage.changing import ChangeContract, ReadContract, SwapContract
 from keyturn.testing.storage.listing import ListContract, TenantContract
 from keyturn.testing.storage.recording import KeepContract, RecordContract
+from keyturn.testing.storage.rotating import FindingContract, RotationContract
+from keyturn.testing.storage.using import UseContract
 
 __all__ = [
     "ChangeContract",
+    "FindingContract",
     "KeepContract",
     "ListContract",
     "ReadContract",
     "RecordContract",
+    "RotationContract",
     "StorageContract",
     "SwapContract",
     "TenantContract",
+    "UseContract",
 ]
 
 
@@ -38,5 +43,8 @@ class StorageContract(
     ListContract,
     RecordContract,
     KeepContract,
+    UseContract,
+    RotationContract,
+    FindingContract,
 ):
     """All of it."""

@@ -20,7 +20,14 @@ from keyturn.testing.storage import making
 
 WRITERS = 8
 EACH = 15
-CONTENDERS = {"keys": 64, "slots": 12, "workspaces": 12, "operators": 12}
+CONTENDERS = {
+    "keys": 64,
+    "slots": 12,
+    "workspaces": 12,
+    "operators": 12,
+    "rotations": 12,
+    "findings": 12,
+}
 
 
 class _Stop(Exception):
@@ -206,7 +213,7 @@ class ChangeContract(StorageBase):
 class SwapContract(StorageBase):
     """A record is written over the version that was read, or not at all."""
 
-    @pytest.mark.parametrize("noun", ["keys", "slots", "workspaces", "operators"])
+    @pytest.mark.parametrize("noun", CONTENDERS)
     def test_many_who_change_one_record_make_one_history(self, store: Store, noun: str) -> None:
         """Each reads in one transaction and writes in another: nobody's change is lost."""
         read, write = self._counter(store, noun)
@@ -233,7 +240,7 @@ class SwapContract(StorageBase):
             ]
         assert versions == list(range(1, contenders + 2))
 
-    @pytest.mark.parametrize("noun", ["keys", "slots", "workspaces", "operators"])
+    @pytest.mark.parametrize("noun", CONTENDERS)
     def test_a_version_that_was_never_there_is_not_written_over(
         self, store: Store, noun: str
     ) -> None:
@@ -267,6 +274,14 @@ class SwapContract(StorageBase):
                 made, log = making.workspace(), making.log_workspace
                 where = (made.id,)
                 making.add_workspaces(store, made)
+            case "rotations":
+                made, log = making.rotation(1), making.log_rotation
+                where = (making.HOME, made.id)
+                making.add_rotations(store, made)
+            case "findings":
+                made, log = making.finding(1), making.log_finding
+                where = (making.HOME, made.id)
+                making.add_findings(store, made)
             case _:
                 made, log = making.operator(1), making.log_operator
                 where = (made.id,)

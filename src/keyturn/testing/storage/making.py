@@ -6,11 +6,13 @@ from typing import TypeVar
 from uuid import UUID
 
 from keyturn.domain.activity import SYSTEM, ActivityStatus, Actor, ActorType, Category, Entry
+from keyturn.domain.finding import Finding, FindingKind, FindingState, Severity, SubjectType
 from keyturn.domain.instant import DAY
 from keyturn.domain.key import Key, KeyState
 from keyturn.domain.network import parse_address
 from keyturn.domain.operator import Operator, OperatorKind
 from keyturn.domain.request import Request
+from keyturn.domain.rotation import Ending, Rotation, RotationState, RotationTerms
 from keyturn.domain.runtime import Runtime
 from keyturn.domain.slot import Slot, SlotName, SlotNotes
 from keyturn.domain.workspace import Workspace, WorkspaceStatus
@@ -135,6 +137,9 @@ def request(
     ip: str | None = None,
     path: str | None = None,
     request_id: str = "request-1",
+    environment: str | None = None,
+    place: str | None = None,
+    is_check_in: bool = False,
 ) -> Request:
     return Request(
         at=at,
@@ -148,7 +153,87 @@ def request(
         method=None,
         path=path,
         scopes=(),
-        environment=None,
+        environment=environment,
+        place=place,
+        is_check_in=is_check_in,
+    )
+
+
+def rotation(
+    number: int,
+    *,
+    workspace_id: UUID = HOME,
+    slot: str = "scheduler-prod",
+    old: int = 1,
+    new: int = 2,
+    state: RotationState = RotationState.OVERLAPPING,
+) -> Rotation:
+    """A rotation of the keys `old` and `new` in its first version."""
+    made = Rotation(
+        id=id_of(number),
+        workspace_id=workspace_id,
+        slot=slot_name(slot),
+        old_key_id=id_of(old),
+        new_key_id=id_of(new),
+        state=state,
+        terms=RotationTerms(
+            quiet_seconds=300, brownout_seconds=60, lookback_seconds=86_400, auto_complete=True
+        ),
+        started_at=SOME_TIME,
+        started_by="operator 1",
+        deadline=SOME_TIME + DAY,
+        brownout=None,
+        lifts=0,
+        lifted_at=None,
+        met=(),
+        decisions=(),
+        ending=None,
+        updated_at=SOME_TIME,
+        version=1,
+    )
+    return made if made.is_open else replace(made, ending=ending())
+
+
+def ending() -> Ending:
+    return Ending(
+        at=SOME_TIME + 1,
+        by="operator 1",
+        reason="Everybody has moved.",
+        is_forced=True,
+        evidence='{"runtimes":[]}',
+        evidence_until=SOME_TIME,
+    )
+
+
+def finding(
+    number: int,
+    *,
+    workspace_id: UUID = HOME,
+    slot: str = "scheduler-prod",
+    kind: FindingKind = FindingKind.UNOWNED,
+    subject_id: str = "scheduler-prod",
+    mark: str = "",
+    state: FindingState = FindingState.OPEN,
+    severity: Severity = Severity.INFO,
+) -> Finding:
+    return Finding(
+        id=id_of(number),
+        workspace_id=workspace_id,
+        kind=kind,
+        subject_type=SubjectType.SLOT,
+        subject_id=subject_id,
+        slot=slot_name(slot),
+        mark=mark,
+        severity=severity,
+        state=state,
+        since=SOME_TIME,
+        evidence="{}",
+        acknowledged_at=None,
+        acknowledged_by=None,
+        acknowledge_reason=None,
+        resolved_at=SOME_TIME if state is FindingState.RESOLVED else None,
+        updated_at=SOME_TIME,
+        version=1,
     )
 
 
@@ -214,6 +299,34 @@ def log_operator(transaction: Writing, made: Operator) -> int:
         entry(0, workspace_id=None, version=made.version),
         Change(kind="operator", ref=str(made.id), version=made.version),
     )
+
+
+def log_rotation(transaction: Writing, made: Rotation) -> int:
+    return transaction.log.append(
+        entry(0, workspace_id=made.workspace_id, version=made.version),
+        Change(kind="rotation", ref=str(made.id), version=made.version),
+    )
+
+
+def log_finding(transaction: Writing, made: Finding) -> int:
+    return transaction.log.append(
+        entry(0, workspace_id=made.workspace_id, version=made.version),
+        Change(kind="finding", ref=str(made.id), version=made.version),
+    )
+
+
+def add_rotations(store: Store, *made: Rotation) -> None:
+    with store.change() as transaction:
+        for one in made:
+            transaction.rotations.add(one)
+            log_rotation(transaction, one)
+
+
+def add_findings(store: Store, *made: Finding) -> None:
+    with store.change() as transaction:
+        for one in made:
+            transaction.findings.add(one)
+            log_finding(transaction, one)
 
 
 def add_keys(store: Store, *made: Key) -> None:
