@@ -19,7 +19,9 @@ from tests.acceptance.api import (
 )
 from tests.acceptance.servers import Installation, serving, until
 
-MEMBERS = {"id", "name", "status", "networks", "created_at", "updated_at", "version"}
+MEMBERS = {
+    "id", "name", "status", "networks", "rotation_policy", "created_at", "updated_at", "version",
+}  # fmt: skip
 
 
 def test_a_workspace_comes_with_its_first_administrator(site: Site) -> None:

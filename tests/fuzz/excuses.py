@@ -91,7 +91,9 @@ EXCUSES = (
         reason="a runtime or a network of one name stands once",
     ),
     Excuse(
-        pointer="/rotation_period_days|/runtimes/[0-9]+/max_call_interval_seconds",
+        pointer="(/rotation_policy)?/rotation_period_days|/rotation_policy/most_at_once"
+        "|/rotation_policy/maintenance_windows/[0-9]+/minutes"
+        "|/runtimes/[0-9]+/max_call_interval_seconds",
         reason="5.0 is an integer to JSON Schema; a strict reader converts nothing",
     ),
     Excuse(

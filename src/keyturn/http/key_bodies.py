@@ -6,11 +6,11 @@ from typing import Literal, cast
 from pydantic import Field
 
 from keyturn.domain.error import RequestInvalid
-from keyturn.domain.instant import DAY
 from keyturn.domain.key import KeyStatus, RevocationReason
 from keyturn.domain.metadata import Json, encode_metadata
 from keyturn.domain.network import MOST_NETWORKS
 from keyturn.domain.permission import MOST_PERMISSIONS
+from keyturn.domain.schedule import rotate_by
 from keyturn.domain.scope import MOST_SCOPES
 from keyturn.domain.slot import SlotName, make_slot_name
 from keyturn.http.schema import Asked, Given, GivenInstant, Instant, Paged, Shown, ShownInstant
@@ -140,8 +140,6 @@ class IssuedKeyBody(KeyBody):
 
 def _members(view: KeyView, now: int) -> dict[str, object]:
     key, notes = view.key, None if view.slot is None else view.slot.notes
-    period = None if notes is None else notes.rotation_period_days
-    rotated_at = key.created_at if key.last_rotated_at is None else key.last_rotated_at
     return {
         "id": str(key.id),
         "workspace_id": str(key.workspace_id),
@@ -151,7 +149,7 @@ def _members(view: KeyView, now: int) -> dict[str, object]:
         "owner": None if notes is None else notes.owner,
         "purpose": None if notes is None else notes.purpose,
         "runbook_url": None if notes is None else notes.runbook_url,
-        "rotation_period_days": period,
+        "rotation_period_days": None if notes is None else notes.rotation_period_days,
         "scopes": list(key.scopes),
         "permissions": list(key.permissions),
         "allowed_cidrs": list(key.allowed_cidrs),
@@ -162,7 +160,7 @@ def _members(view: KeyView, now: int) -> dict[str, object]:
         "created_by": None if key.created_by is None else str(key.created_by),
         "not_before": key.not_before,
         "expires_at": key.expires_at,
-        "rotate_by": None if period is None else rotated_at + period * DAY,
+        "rotate_by": rotate_by(key, notes, view.policy),
         "last_rotated_at": key.last_rotated_at,
         "last_used_at": view.last_used_at,
         "updated_at": key.updated_at,

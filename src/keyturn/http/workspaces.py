@@ -8,12 +8,14 @@ from pydantic import Field
 from keyturn.domain.error import RequestInvalid, WorkspaceUnknown
 from keyturn.domain.identity import parse_id
 from keyturn.domain.network import MOST_NETWORKS as MOST_CIDRS
+from keyturn.domain.policy import read_policy
 from keyturn.domain.runtime import NamedNetwork
 from keyturn.domain.workspace import Workspace, WorkspaceStatus
 from keyturn.http.answer import answer, answer_list, etag
 from keyturn.http.call import Admitted
 from keyturn.http.guard import OPERATOR, GuardedRoute, guard
 from keyturn.http.paging import decode_cursor, encode_cursor, split_page
+from keyturn.http.policy_bodies import GivenRotationPolicy, ShownRotationPolicy
 from keyturn.http.precondition import IfMatch, expected_versions
 from keyturn.http.propagation import propagation
 from keyturn.http.replay import IdempotencyKey, replaying
@@ -48,12 +50,14 @@ class GivenNetwork(Given):
 class GivenWorkspace(Given):
     name: Name
     networks: Annotated[list[GivenNetwork], Field(max_length=MOST_NETWORKS)] | None = None
+    rotation_policy: GivenRotationPolicy | None = None
 
 
 class GivenWorkspaceAmendment(Given):
     name: Name | None = None
     status: Literal["active", "suspended"] | None = None
     networks: Annotated[list[GivenNetwork], Field(max_length=MOST_NETWORKS)] | None = None
+    rotation_policy: GivenRotationPolicy | None = None
 
 
 class ShownNetwork(Shown):
@@ -66,6 +70,7 @@ class WorkspaceBody(Shown):
     name: str
     status: WorkspaceStatus
     networks: list[ShownNetwork]
+    rotation_policy: ShownRotationPolicy | None
     created_at: ShownInstant
     updated_at: ShownInstant
     version: int
@@ -89,6 +94,7 @@ def _members(workspace: Workspace) -> dict[str, object]:
         "networks": [
             ShownNetwork(name=one.name, cidrs=list(one.cidrs)) for one in workspace.networks
         ],
+        "rotation_policy": ShownRotationPolicy.of(read_policy(workspace.policy)),
         "created_at": workspace.created_at,
         "updated_at": workspace.updated_at,
         "version": workspace.version,
@@ -110,7 +116,9 @@ def create_workspace(
     call: Admitted, body: GivenWorkspace, idempotency_key: IdempotencyKey = None
 ) -> Response:
     draft = WorkspaceDraft(
-        name=body.name, networks=tuple(one.network() for one in body.networks or ())
+        name=body.name,
+        networks=tuple(one.network() for one in body.networks or ()),
+        policy=None if body.rotation_policy is None else body.rotation_policy.policy(),
     )
     with replaying(call, idempotency_key, "POST /v1/workspaces", None) as replay:
         if replay.answer is not None:
@@ -187,6 +195,7 @@ def patch_workspace(
         name=body.name,
         status=None if body.status is None else WorkspaceStatus(body.status),
         networks=None if body.networks is None else tuple(one.network() for one in body.networks),
+        policy=None if body.rotation_policy is None else body.rotation_policy.policy(),
     )
     expected = expected_versions(if_match)
     started = call.context.clock.elapsed()

@@ -100,7 +100,7 @@ def amend_key(
             return view
         following = replace(following, updated_at=now, version=key.version + 1)
         _store(context, transaction, act, key, following, now)
-    return KeyView(key=following, slot=slot, last_used_at=view.last_used_at)
+    return replace(view, key=following, slot=slot)
 
 
 def _store(

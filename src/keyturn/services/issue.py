@@ -172,7 +172,9 @@ def add_key(
         },
         now=now,
     )
-    return IssuedKey(view=KeyView(key=key, slot=slot, last_used_at=None), token=token)
+    policy = transaction.workspaces.policy_of(key.workspace_id)
+    view = KeyView(key=key, slot=slot, last_used_at=None, policy=policy)
+    return IssuedKey(view=view, token=token)
 
 
 def key_subject(key: Key) -> Subject:

@@ -8,6 +8,7 @@ from keyturn.domain.activity import Category
 from keyturn.domain.error import PermissionMissing, RequestInvalid, WorkspaceUnknown
 from keyturn.domain.network import check_networks
 from keyturn.domain.permission import Permission
+from keyturn.domain.policy import RotationPolicy
 from keyturn.domain.runtime import NamedNetwork, check_runtime
 from keyturn.domain.text import check_text
 from keyturn.domain.workspace import Workspace, WorkspaceStatus
@@ -27,6 +28,7 @@ MOST_NETWORKS = 100
 class WorkspaceDraft:
     name: str
     networks: tuple[NamedNetwork, ...] = ()
+    policy: RotationPolicy | None = None
 
     def checked(self) -> "WorkspaceDraft":
         """This draft in its one spelling. Raises `RequestInvalid`."""
@@ -35,11 +37,13 @@ class WorkspaceDraft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkspaceAmendment:
-    """What is to change; None leaves a member as it is."""
+    """What is to change; None leaves a member as it is. An empty policy takes away the one that
+    is."""
 
     name: str | None = None
     status: WorkspaceStatus | None = None
     networks: tuple[NamedNetwork, ...] | None = None
+    policy: RotationPolicy | None = None
 
     def checked(self) -> "WorkspaceAmendment":
         """This amendment in its one spelling. Raises `RequestInvalid`, also where it is empty."""
@@ -104,6 +108,7 @@ def make_workspace(context: Context, draft: WorkspaceDraft, now: int) -> Workspa
         created_at=now,
         updated_at=now,
         version=1,
+        policy=_spelled(draft.policy),
     )
 
 
@@ -115,7 +120,8 @@ def amend_workspace(
     *,
     expected: frozenset[int] | None = None,
 ) -> Workspace:
-    """Renames a workspace, names its networks, suspends all its keys or lets them work again."""
+    """Renames a workspace, names its networks, says how its keys are to be rotated, suspends them
+    all or lets them work again."""
     require_operator(act.caller)
     amendment = amendment.checked()
     with context.store.change() as transaction:
@@ -141,7 +147,12 @@ def _amended(workspace: Workspace, amendment: WorkspaceAmendment) -> Workspace:
         name=workspace.name if amendment.name is None else amendment.name,
         status=workspace.status if amendment.status is None else amendment.status,
         networks=workspace.networks if amendment.networks is None else amendment.networks,
+        policy=workspace.policy if amendment.policy is None else _spelled(amendment.policy),
     )
+
+
+def _spelled(policy: RotationPolicy | None) -> str | None:
+    return None if policy is None or policy.is_empty else policy.text()
 
 
 def _told(workspace: Workspace, following: Workspace) -> tuple[str, str]:

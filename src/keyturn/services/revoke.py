@@ -202,7 +202,7 @@ def _move(
                 metadata={"slot": str(key.slot)},
                 now=now,
             )
-        moved = KeyView(key=following, slot=view.slot, last_used_at=view.last_used_at)
+        moved = replace(view, key=following)
         if remember is not None:
             remember(transaction, moved)
     return moved
