@@ -1,21 +1,24 @@
 """A row that was changed from outside is denied alone, reported, and harms nobody else."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 from uuid import UUID
 
+import psycopg
 import pytest
 
 from keyturn.domain.error import CredentialInvalid, IntegrityFailed, KeyturnError, KeyUnknown
+from keyturn.domain.finding import Finding
 from keyturn.domain.key import KeyState, RevocationReason
 from keyturn.domain.operator import OperatorKind
 from keyturn.domain.request import Request
+from keyturn.domain.rotation import Rotation
 from keyturn.domain.runtime import Runtime
 from keyturn.domain.seal import Sealer
 from keyturn.domain.slot import SlotName, SlotNotes
 from keyturn.domain.token import SECRET_BYTES, Token, make_token
 from keyturn.domain.verdict import VerdictCode
-from keyturn.domain.workspace import WorkspaceStatus
+from keyturn.domain.workspace import Workspace, WorkspaceStatus
 from keyturn.services.amend import KeyAmendment, amend_key
 from keyturn.services.appoint import appoint_operator, dismiss_operator
 from keyturn.services.define import define_slot
@@ -26,13 +29,17 @@ from keyturn.services.revoke import resume_key, revoke_key, suspend_key
 from keyturn.services.scrub import Scrub
 from keyturn.services.watch import DamageWatch
 from keyturn.storage.contract import KeyCredential, Reference
+from keyturn.storage.findings import FindingFilter
 from keyturn.storage.keys import KeyFilter
+from keyturn.storage.records import SEALED as SEALED_TABLES
 from keyturn.storage.requests import RequestFilter
+from keyturn.storage.rotations import RotationFilter
 from keyturn.storage.sealed import Damage
+from keyturn.testing.storage import making
 from tests.contract.hostile import Row, columns, edits, loosen, write
 from tests.houses import BRAND, SEALER, House, Raw
 
-SEALED = ("keys", "workspaces", "operators", "slots")
+SEALED = ("keys", "workspaces", "operators", "slots", "rotations", "findings")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,8 @@ class Street:
     stranger: Token
     first: Token
     second: Token  # the operators
+    rotation: Rotation  # of `mine` by `neighbour`, as far as the records say
+    finding: Finding
 
     @property
     def tokens(self) -> dict[str, Token]:
@@ -65,6 +74,8 @@ class Street:
                 "slots",
                 {"workspace_id": str(self.home), "service": "mine", "environment": "prod"},
             ),
+            "rotations": Row("rotations", {"id": str(self.rotation.id)}),
+            "findings": Row("findings", {"id": str(self.finding.id)}),
             "change_head": Row("change_head", {"id": 1}),
         }[table]
 
@@ -74,25 +85,45 @@ DENIED = {
     "workspaces": {"mine", "neighbour"},
     "operators": {"second"},
     "slots": set[str](),
+    "rotations": set[str](),
+    "findings": set[str](),
     "change_head": set[str](),
 }
-KIND = {"keys": "key", "workspaces": "workspace", "operators": "operator", "slots": "slot"}
+KIND = {table.table.name: kind for kind, table in SEALED_TABLES.items()}
 
 
 @pytest.fixture
 def street(house: House) -> Street:
     abroad = house.provision("abroad")
     operator = appoint_operator(house.context, "second", OperatorKind.OPERATOR, None)
+    mine = house.issue(slot="mine-prod", permissions=("keys:write",), scopes=("read",)).token
+    neighbour = house.issue(slot="neighbour-prod").token
     return Street(
         house=house,
         home=house.workspace_id,
         abroad=abroad.workspace.id,
-        mine=house.issue(slot="mine-prod", permissions=("keys:write",), scopes=("read",)).token,
-        neighbour=house.issue(slot="neighbour-prod").token,
+        mine=mine,
+        neighbour=neighbour,
         stranger=abroad.administrator.token,
         first=house.token,
         second=operator.token,
+        rotation=add_rotation(house, mine, neighbour),
+        finding=add_finding(house),
     )
+
+
+def add_rotation(house: House, old: Token, new: Token) -> Rotation:
+    made = making.rotation(1, workspace_id=house.workspace_id, slot="mine-prod")
+    made = replace(made, old_key_id=old.id, new_key_id=new.id)
+    making.add_rotations(house.store, made)
+    return made
+
+
+def add_finding(house: House) -> Finding:
+    made = making.finding(1, workspace_id=house.workspace_id, slot="mine-prod")
+    beside = making.finding(2, workspace_id=house.workspace_id, slot="mine-prod", mark="beside")
+    making.add_findings(house.store, made, beside)
+    return made
 
 
 def found(house: House, street: Street) -> set[str]:
@@ -118,6 +149,13 @@ def look_everywhere(house: House, street: Street) -> dict[str, set[str]]:
         attempt(reading.workspaces.find, street.home)
         attempt(reading.slots.find, street.home, SlotName(service="mine", environment="prod"))
         attempt(reading.operators.find, street.second.id)
+        attempt(reading.rotations.find, street.home, street.rotation.id)
+        attempt(reading.rotations.open_of_slot, street.home, street.rotation.slot)
+        attempt(reading.rotations.open_of_key, street.home, street.mine.id)
+        attempt(reading.findings.find, street.home, street.finding.id)
+        reading.rotations.workspace_of(street.rotation.id)
+        reading.findings.workspace_of(street.finding.id)
+        reading.rotations.open(after=None, limit=100)
         reading.keys.workspace_of(street.mine.id)
         reading.workspaces.only()
         assert reading.workspaces.count() == 2
@@ -128,6 +166,13 @@ def look_everywhere(house: House, street: Street) -> dict[str, set[str]]:
             slots = reading.slots.list(place, **any_slot, limit=100, before=None)
             shown["slots"] |= {slot.name.service for slot in slots}
             assert reading.slots.count(place, **any_slot) >= len(slots)
+            rotations = reading.rotations.list(place, RotationFilter(), limit=100, before=None)
+            shown["rotations"] |= {places[rotation.workspace_id] for rotation in rotations}
+            findings = reading.findings.list(place, FindingFilter(), limit=100, before=None)
+            shown["findings"] |= {finding.mark for finding in findings}
+            assert {one.mark for one in reading.findings.unresolved(place)} <= {
+                finding.mark for finding in findings
+            }
         shown["operators"] = {names[operator.id] for operator in reading.operators.list()}
         shown["workspaces"] = {
             places[workspace.id] for workspace in reading.workspaces.list(limit=100, before=None)
@@ -155,12 +200,23 @@ SHOWN = {
     "slots": {"mine", "neighbour", "administrator"},
     "operators": {"first", "second"},
     "workspaces": {"home", "abroad"},
+    "rotations": {"home"},
+    "findings": {"", "beside"},
 }
 SHOWN_LESS = {
     "keys": "mine",
     "slots": "mine",
     "operators": "second",
     "workspaces": "home",
+    "rotations": "home",
+    "findings": "",
+}
+
+
+# What a credential goes by to find the open rotation of its key: another value is of another key.
+UNJOINED = {
+    ("rotations", name)
+    for name in ("workspace_id", "service", "environment", "old_key_id", "state")
 }
 
 
@@ -181,8 +237,8 @@ def test_an_edited_row_is_denied_alone_and_reported(
             edited[column] = edited.get(column, 0) + 1
             house.damage.clear()
             assert found(house, street) == everybody - DENIED[table], edit
-            is_moved = column in row.key or (table, column) == ("keys", "workspace_id")
-            if column not in row.key:
+            is_moved = column in row.key or column == "workspace_id"
+            if column not in row.key and (table, column) not in UNJOINED and table != "findings":
                 assert {damage.kind for damage in house.damage} == {KIND[table]}, edit
             house.damage.clear()
             shown = look_everywhere(house, street)
@@ -396,7 +452,8 @@ def cover_up(raw: Raw, way: str, entry: Row, old_version: int) -> None:
         case "position":
             entry.edit(raw, position=-1)
         case _:
-            cells.update(position=cells["position"] + 1, version=old_version)
+            [(end,)] = raw.run("SELECT max(position) FROM changes")
+            cells.update(position=end + 1, version=old_version)
             write(raw, "changes", cells)
 
 
@@ -534,6 +591,74 @@ def test_a_damaged_slot_can_be_said_anew(house: House, street: Street) -> None:
         assert house.attest().is_sound
         row.restore(raw, old)
     assert house.view(street.mine.id).slot is None
+
+
+def test_every_sealed_table_is_tried() -> None:
+    assert {*SEALED} == set(KIND)
+
+
+def test_a_late_column_that_was_set_cleared_or_swapped_is_damage(
+    house: House, street: Street
+) -> None:
+    """While it is NULL it is not under the seal, so that older rows still fit."""
+    home, abroad = (Row("workspaces", {"id": str(id_)}) for id_ in (street.home, street.abroad))
+
+    def is_good(id_: UUID) -> bool:
+        with house.store.read() as reading:
+            return isinstance(attempt(reading.workspaces.find, id_), Workspace)
+
+    with house.raw() as raw:
+        bare = home.genuine(raw)
+        sealed = {name: bare[name] for name in bare if name not in ("mac", "policy")}
+        assert bare["mac"] == SEALER.seal("workspaces", sealed)
+        for hostile in ("{}", "", "null"):
+            home.edit(raw, policy=hostile)
+            assert not is_good(street.home), hostile
+            home.restore(raw, bare)
+    for id_, policy in ((street.home, '{"a":1}'), (street.abroad, '{"b":2}')):
+        with house.store.change() as transaction:
+            found = transaction.workspaces.find(id_)
+            assert found is not None
+            following = replace(found, policy=policy, version=found.version + 1)
+            transaction.workspaces.replace(following, found.version)
+            making.log_workspace(transaction, following)
+    assert is_good(street.home)
+    with house.raw() as raw:
+        genuine, other = home.genuine(raw), abroad.genuine(raw)
+        assert genuine["mac"] != SEALER.seal("workspaces", sealed | {"version": 2})
+        for swapped in (None, "{}", other["policy"]):
+            home.edit(raw, policy=swapped)
+            assert not is_good(street.home), swapped
+            assert house.verdict(street.mine) is VerdictCode.UNKNOWN
+            home.restore(raw, genuine)
+        home.edit(raw, policy=None, mac=SEALER.seal("workspaces", {**sealed, "version": 1}))
+        assert not is_good(street.home)
+        home.restore(raw, genuine)
+    assert is_good(street.home)
+    assert house.attest().is_sound
+
+
+@pytest.mark.parametrize("poison", [-1, 2**62, "soon", b"x", 1.5])
+@pytest.mark.parametrize("column", ["last_seen_at", "longest_gap", "allowed", "declared"])
+def test_a_poisoned_use_harms_no_other_and_no_count(
+    house: House, column: str, poison: object
+) -> None:
+    ids = [making.id_of(number) for number in (1, 2)]
+    for first, id_ in enumerate(ids):
+        making.record(house.store, making.request(5, key_id=id_), first=1 + first)
+    try:
+        house.run(
+            f"UPDATE uses SET {column} = :poison WHERE key_id = :id",
+            poison=poison,
+            id=str(ids[0]),
+        )
+    except psycopg.Error:
+        return  # PostgreSQL keeps no text in a number
+    with house.store.read() as reading:
+        assert ids[1] in {use.key_id for use in reading.uses.of(ids)}
+        reading.usage.runtimes(ids[0], since=0, until=10)
+    making.record(house.store, making.request(6, key_id=ids[0]), first=9)
+    assert house.run("SELECT allowed FROM key_usage WHERE key_id = :id", id=str(ids[0])) == [(2,)]
 
 
 @pytest.mark.parametrize("poison", [9 * 10**18, -1])
