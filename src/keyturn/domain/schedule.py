@@ -23,6 +23,8 @@ from keyturn.domain.slot import NOTHING_NOTED, SlotNotes
 REMINDERS_DAYS = (30, 14, 7, 1)
 URGENT_DAYS = 7
 ANNOUNCED_WITHIN = 7 * DAY
+# Windows come each week: what is due later than this is announced later.
+PLANNED_AHEAD = ANNOUNCED_WITHIN + 7 * DAY
 
 # How long a rotation is taken to be open when nobody has said.
 OPEN_FOR = DEFAULT_OVERLAP_SECONDS * SECOND

@@ -1,0 +1,196 @@
+"""Looking over a workspace: which keys are to be rotated, and which slots are not in order.
+
+It reads alone. What it finds are causes of findings, which `find.reconcile` opens and resolves.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from keyturn.domain.finding import Cause, FindingKind, Severity, SubjectType
+from keyturn.domain.key import Key, KeyState, KeyStatus
+from keyturn.domain.policy import RotationPolicy, read_policy
+from keyturn.domain.rotation import OPEN_STATES
+from keyturn.domain.runtime import MOST_RUNTIMES_OF_A_KEY
+from keyturn.domain.schedule import (
+    ANNOUNCED_WITHIN,
+    PLANNED_AHEAD,
+    announcement,
+    due_cause,
+    plan,
+    rotate_by,
+)
+from keyturn.domain.slot import SlotName
+from keyturn.domain.workspace import Workspace
+from keyturn.storage.keys import KeyFilter, KeyView
+from keyturn.storage.rotations import RotationFilter
+from keyturn.storage.transaction import Reading
+
+# All that `schedule_causes` may find: what is open of these and not found again is resolved.
+SCHEDULE_KINDS = (
+    FindingKind.ROTATION_ANNOUNCED,
+    FindingKind.KEY_ROTATION_DUE,
+    FindingKind.KEY_ROTATION_OVERDUE,
+    FindingKind.TOO_MANY_RUNTIMES,
+    FindingKind.TOO_MANY_KEYS,
+    FindingKind.UNOWNED,
+)
+
+MOST_LIVE_KEYS = 2  # an old one, and the new one that takes its place
+_MOST_NAMED = 20
+_MOST_CROWDED = 10_000
+_PAGE = 500
+
+
+def schedule_causes(transaction: Reading, workspace: Workspace, now: int) -> list[Cause]:
+    """What a person should know now of the keys and slots of a workspace.
+
+    `now` is steady: a clock that is ahead for a moment would use up reminders that are given once.
+    """
+    policy = read_policy(workspace.policy)
+    rotating, open_count = _rotating(transaction, workspace.id)
+    crowded = frozenset(transaction.uses.overflowing(_MOST_CROWDED))
+    tallies: dict[SlotName, _Tally] = {}
+    waiting: list[tuple[KeyView, int]] = []
+    causes: list[Cause] = []
+    for view in _live(transaction, workspace.id, now):
+        key, notes = view.key, None if view.slot is None else view.slot.notes
+        tallies.setdefault(key.slot, _Tally(key.slot)).add(view)
+        if str(key.id) in crowded:
+            causes.append(_too_many_runtimes(key))
+        due = due_cause(key, notes, policy, now, is_rotating=key.id in rotating)
+        if due is not None:
+            causes.append(due)
+        by = rotate_by(key, notes, policy)
+        may_start = key.state is KeyState.ACTIVE and key.id not in rotating
+        if may_start and by is not None and by <= now + PLANNED_AHEAD:
+            waiting.append((view, by))
+    causes += _announced(waiting, policy, open_count, now)
+    for tally in tallies.values():
+        causes += tally.causes()
+    return causes
+
+
+def _announced(
+    waiting: list[tuple[KeyView, int]], policy: RotationPolicy | None, open_count: int, now: int
+) -> list[Cause]:
+    """The rotations that are planned soon. Without a policy nothing is."""
+    if policy is None:
+        return []
+    slots = {view.key.id: view.slot for view, _ in waiting}
+    planned = plan(
+        ((view.key, by) for view, by in waiting),
+        policy,
+        open_count,
+        now,
+        until=now + ANNOUNCED_WITHIN,
+    )
+    causes = []
+    for one in planned:
+        slot = slots[one.key.id]
+        cause = announcement(one, None if slot is None else slot.notes, now)
+        if cause is not None:
+            causes.append(cause)
+    return causes
+
+
+def _live(transaction: Reading, workspace_id: UUID, now: int) -> Iterator[KeyView]:
+    """The keys that are neither revoked nor expired."""
+    for status in (KeyStatus.ACTIVE, KeyStatus.SUSPENDED):
+        wanted = KeyFilter(status=status, now=now)
+        before = None
+        while True:
+            page = transaction.keys.list(workspace_id, wanted, limit=_PAGE, before=before)
+            yield from page
+            if len(page) < _PAGE:
+                break
+            before = page[-1].key.id
+
+
+def _rotating(transaction: Reading, workspace_id: UUID) -> tuple[set[UUID], int]:
+    """The keys of open rotations, and how many of these there are."""
+    wanted = RotationFilter(states=tuple(sorted(OPEN_STATES)))
+    key_ids: set[UUID] = set()
+    count, before = 0, None
+    while True:
+        page = transaction.rotations.list(workspace_id, wanted, limit=_PAGE, before=before)
+        for one in page:
+            key_ids |= {one.old_key_id, one.new_key_id}
+        count += len(page)
+        if len(page) < _PAGE:
+            return key_ids, count
+        before = page[-1].id
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What is seen of a slot while its keys go by. `is_known` is False where its record is damaged:
+    what it said of its owner is not known then."""
+
+    name: SlotName
+    live: int = 0
+    active: int = 0
+    is_known: bool = True
+    owner: str | None = None
+    named: list[Key] = field(default_factory=list)
+
+    def add(self, view: KeyView) -> None:
+        self.live += 1
+        self.active += view.key.state is KeyState.ACTIVE
+        self.is_known = view.slot is not None
+        self.owner = None if view.slot is None else view.slot.notes.owner
+        if len(self.named) < _MOST_NAMED:
+            self.named.append(view.key)
+
+    def causes(self) -> list[Cause]:
+        causes = []
+        if self.live > MOST_LIVE_KEYS:
+            causes.append(self._cause(FindingKind.TOO_MANY_KEYS, Severity.WARNING, self._crowd()))
+        if self.active and self.is_known and self.owner is None:
+            causes.append(self._cause(FindingKind.UNOWNED, Severity.INFO, self._lacks_owner()))
+        return causes
+
+    def _crowd(self) -> dict[str, object]:
+        return {
+            "keys": [{"id": str(key.id), "name": key.name} for key in self.named],
+            "count": self.live,
+            "owner": self.owner,
+            "next_step": "See who still uses each, `keyturn usage KEY`, and revoke those that "
+            "nobody does, `keyturn keys revoke KEY`.",
+        }
+
+    def _lacks_owner(self) -> dict[str, object]:
+        return {
+            "count": self.active,
+            "next_step": "Say who answers for it: "
+            f"`keyturn keys update {self.named[0].id} --owner WHO`.",
+        }
+
+    def _cause(self, kind: FindingKind, severity: Severity, evidence: dict[str, object]) -> Cause:
+        return Cause(
+            kind=kind,
+            subject_type=SubjectType.SLOT,
+            subject_id=str(self.name),
+            slot=self.name,
+            mark="",
+            severity=severity,
+            evidence={"slot": str(self.name), **evidence},
+        )
+
+
+def _too_many_runtimes(key: Key) -> Cause:
+    return Cause(
+        kind=FindingKind.TOO_MANY_RUNTIMES,
+        subject_type=SubjectType.KEY,
+        subject_id=str(key.id),
+        slot=key.slot,
+        mark="",
+        severity=Severity.WARNING,
+        evidence={
+            "key": key.name,
+            "slot": str(key.slot),
+            "most_runtimes": MOST_RUNTIMES_OF_A_KEY,
+            "next_step": "Those beyond are counted together and cannot be told apart in a "
+            "rotation: name each workload as one, or give them several keys.",
+        },
+    )
