@@ -15,16 +15,19 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from keyturn.cli.backup import _told
 from keyturn.domain.error import InstallationFault
 from keyturn.server.backup import check
+from keyturn.server.build import opened
 from keyturn.server.settings import load_settings
 from keyturn.storage.archive import (
     BATCH_BYTES,
@@ -35,6 +38,7 @@ from keyturn.storage.archive import (
     Stamp,
 )
 from keyturn.storage.schema import metadata
+from keyturn.testing.storage import making
 from tests.cli.conftest import ENGINES
 from tests.cli.programs import PATIENCE_SECONDS, Place, Running, Server
 
@@ -93,7 +97,23 @@ def work(place: Place) -> tuple[dict[str, Any], dict[str, Any]]:
     assert verdict(server, place, alive["api_key"]) == "valid"
     assert server.call("DELETE", f"/v1/api-keys/{dead['id']}", place.token)[0] == 204
     assert server.stop().code == 0
+    rotate(place, alive, dead)
     return alive, dead
+
+
+def rotate(place: Place, old: dict[str, Any], new: dict[str, Any]) -> None:
+    """Keeps a rotation and a finding, as the store keeps them."""
+    environ = place.environment({"KEYTURN_HOME": str(place.home)})
+    settings, _ = load_settings(environ, place.folder, default_environment="production")
+    home = UUID(old["workspace_id"])
+    rotation = replace(
+        making.rotation(1, workspace_id=home),
+        old_key_id=UUID(old["id"]),
+        new_key_id=UUID(new["id"]),
+    )
+    with opened(settings) as house:
+        making.add_rotations(house.context.store, rotation)
+        making.add_findings(house.context.store, making.finding(1, workspace_id=home))
 
 
 def beside(place: Place, build: Build, engine: str, *, heads: bool = True) -> Place:
