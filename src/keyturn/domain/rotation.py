@@ -198,6 +198,13 @@ class Rotation:
             met=tuple(sorted({*self.met, *met})),
         )
 
+    def meant(self, now: int) -> "Rotation":
+        """The same brown-out, now as the last step before the end."""
+        self.after(RotationAct.AMEND)
+        if self.brownout is None or not self.brownout.is_trial:
+            return self
+        return self._changed(now, brownout=replace(self.brownout, is_trial=False))
+
     def disowned(self, now: int) -> "Rotation":
         """The same brown-out of a key that a person wants suspended whatever comes of it."""
         self.after(RotationAct.AMEND)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from keyturn.domain.error import RequestInvalid
 from keyturn.domain.network import Address, holds_address
-from keyturn.domain.redaction import redact
+from keyturn.domain.redaction import holds_token, redact
 from keyturn.domain.text import refuse_token
 
 MOST_RUNTIMES_OF_A_KEY = 256
@@ -39,6 +39,11 @@ class NamedNetwork:
 
     name: str
     cidrs: tuple[str, ...]
+
+
+def is_runtime(name: str) -> bool:
+    """Whether `name` can be a declared runtime."""
+    return _DECLARED.fullmatch(name) is not None and not holds_token(name)
 
 
 def check_runtime(name: str, pointer: str) -> str:

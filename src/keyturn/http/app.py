@@ -19,12 +19,16 @@ from keyturn.domain.error import (
 from keyturn.domain.redaction import redact
 from keyturn.http import (
     activity,
+    findings,
     health,
+    impact,
     keys,
     propagation,
     requests,
+    rotations,
     self,
     slots,
+    staff_changes,
     usage,
     workspaces,
 )
@@ -32,7 +36,21 @@ from keyturn.http.desk import Desk
 from keyturn.http.openapi import openapi_document
 from keyturn.http.problem import MEDIA_TYPE, MOST_FAULTS, headers_of, log_cause, problem, status_of
 
-RESOURCES = (workspaces, slots, keys, propagation, self, requests, usage, activity, health)
+RESOURCES = (
+    workspaces,
+    slots,
+    keys,
+    rotations,
+    impact,
+    propagation,
+    self,
+    requests,
+    usage,
+    findings,
+    staff_changes,
+    activity,
+    health,
+)
 
 
 def build_app(desk: Desk) -> FastAPI:

@@ -6,14 +6,19 @@ from uuid import UUID
 
 from fastapi import Depends, Path, Request
 
-from keyturn.domain.error import KeyUnknown
+from keyturn.domain.error import FindingUnknown, KeyUnknown, RotationUnknown
 from keyturn.domain.identity import parse_id
 from keyturn.http.desk import Desk
 from keyturn.http.spelling import Id
 from keyturn.services.context import Context
 from keyturn.services.identify import Caller
 from keyturn.services.journal import Act
-from keyturn.services.locate import locate_key, locate_workspace
+from keyturn.services.locate import (
+    locate_finding,
+    locate_key,
+    locate_rotation,
+    locate_workspace,
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,6 +50,20 @@ class Call:
             raise KeyUnknown("There is no key with this id.")
         return locate_key(self.context, self.caller, self.workspace, id_), id_
 
+    def named_rotation(self, text: str) -> tuple[UUID, UUID]:
+        """The workspace and the id of the rotation that a path names. Raises `RotationUnknown`."""
+        id_ = parse_id(text)
+        if id_ is None:
+            raise RotationUnknown("There is no rotation with this id.")
+        return locate_rotation(self.context, self.caller, self.workspace, id_), id_
+
+    def named_finding(self, text: str) -> tuple[UUID, UUID]:
+        """The workspace and the id of the finding that a path names. Raises `FindingUnknown`."""
+        id_ = parse_id(text)
+        if id_ is None:
+            raise FindingUnknown("There is no finding with this id.")
+        return locate_finding(self.context, self.caller, self.workspace, id_), id_
+
 
 def _admitted(request: Request) -> Call:
     return cast(Call, request.state.call)
@@ -55,3 +74,5 @@ Admitted = Annotated[Call, Depends(_admitted)]
 
 # What a handler takes from its path.
 KeyId = Annotated[Id, Path(description="The key's id, as a UUID or in its 22 characters.")]
+RotationId = Annotated[Id, Path(description="The rotation's id, as a UUID or in 22 characters.")]
+FindingId = Annotated[Id, Path(description="The finding's id, as a UUID or in 22 characters.")]

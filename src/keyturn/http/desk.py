@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import UUID
@@ -14,10 +15,12 @@ from keyturn.http.trickle import Trickle
 from keyturn.services.context import Context
 from keyturn.services.locate import sole_workspace
 from keyturn.services.meter import Meter
+from keyturn.services.witness import Witness
 from keyturn.storage.contract import CredentialReading, Reference
 
 LOOKUP_THREADS = 8
 LOOKUP_SECONDS = 5.0
+KEEP_SECONDS = 1.0
 
 _ROOM_TRIES = 100
 _ROOM_WAIT_SECONDS = 0.02
@@ -60,6 +63,7 @@ class Desk:
 
     context: Context
     meter: Meter
+    witness: Witness
     metrics: Metrics
     node_id: UUID
     version: str
@@ -82,6 +86,21 @@ class Desk:
                 return
             await asyncio.sleep(_ROOM_WAIT_SECONDS)
         raise RecordingSaturated("Requests cannot be recorded as fast as they arrive; try again.")
+
+    async def keep(self) -> None:
+        """Waits a moment until everything noted so far is kept, or is known not to be: an answer
+        is late then, and not refused."""
+        loop = asyncio.get_running_loop()
+        kept = asyncio.Event()
+
+        def tell() -> None:
+            with suppress(RuntimeError):  # the loop may have ended meanwhile
+                loop.call_soon_threadsafe(kept.set)
+
+        self.meter.when_kept(tell)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(KEEP_SECONDS):
+                await kept.wait()
 
     async def sole_workspace(self) -> UUID | None:
         """The installation's one workspace, None where it has several; up to a second old.

@@ -23,6 +23,7 @@ from keyturn.domain.error import (
 )
 from keyturn.domain.identity import parse_id
 from keyturn.domain.permission import Permission
+from keyturn.domain.place import place_of
 from keyturn.domain.request import VALID, recordable
 from keyturn.domain.request import Request as RecordedRequest
 from keyturn.domain.runtime import check_runtime, identify_runtime
@@ -40,6 +41,7 @@ from keyturn.http.problem import log_cause
 from keyturn.http.tenancy import named_workspace
 from keyturn.services.identify import Caller, Identification, identify, reference
 from keyturn.services.journal import Act, Subject, note_refusal
+from keyturn.services.meter import user_of
 from keyturn.services.provision import require_operator
 
 OPERATOR = "operator"
@@ -49,6 +51,7 @@ PERMISSION = "x-keyturn-permission"
 _ACTION = "x-keyturn-action"
 _MISSING = "permission_missing"
 _LONGEST_NAME = 200
+CHECK_IN_PATH = "/v1/self"
 _MOST_PARAMETERS = 50
 
 
@@ -87,12 +90,15 @@ class GuardedRoute(APIRoute):
         async def handle(request: Request) -> Response:
             visit = Visit(request, self)
             try:
-                await visit.enter()
-                response = await answer(visit.request)
-            except Exception as error:
-                await visit.leave(error)
-                raise
-            await visit.leave(None)
+                try:
+                    await visit.enter()
+                    response = await answer(visit.request)
+                except Exception as error:
+                    await visit.leave(error)
+                    raise
+                await visit.leave(None)
+            finally:
+                visit.depart()
             return response
 
         return handle
@@ -109,6 +115,7 @@ class Visit:
         self._request_id: str = request.scope["keyturn.request_id"]
         self._headers: list[tuple[bytes, bytes]] = request.scope["headers"]
         self._now = self._desk.context.clock.now()
+        self._arrived: int | None = None
         self._address = caller_address(
             request.scope.get("client"), self._headers, self._desk.proxies
         )
@@ -135,6 +142,8 @@ class Visit:
             desk=self._desk, caller=caller, request_id=self._request_id, workspace=workspace
         )
         call.body = self.request.parsed = await self._read_body()
+        # Only now, since a body may take its time, and no time is settled while a call is about.
+        self._arrived = self._desk.meter.arrive()
         self.request.state.call = call
 
     async def _identify(self) -> Identification:
@@ -203,9 +212,20 @@ class Visit:
         if identification is None:
             return
         if identification.workspace_id is not None and self._is_worth_noting(identification):
-            self._desk.meter.note(self._recorded(identification, error))
+            if self._arrived is None:
+                self._arrived = self._desk.meter.arrive()
+            request = self._recorded(identification, error, self._arrived)
+            self._desk.meter.note(request)
+            user = user_of(request) if request.is_valid else None
+            if user is not None and self._desk.meter.must_keep(user, request.at):
+                await self._desk.keep()
         if isinstance(error, PermissionMissing | GrantExceeded):
             await self._record_refusal(error)
+
+    def depart(self) -> None:
+        """Ends the visit: what there was to note is noted."""
+        if self._arrived is not None:
+            self._desk.meter.depart(self._arrived)
 
     def _is_worth_noting(self, identification: Identification) -> bool:
         """A wrong secret for an id that exists is recorded, but who knows only an id, which is no
@@ -243,7 +263,9 @@ class Visit:
             # The refusal stands, whether or not it could be written down.
             log_cause(failure, self._request_id)
 
-    def _recorded(self, identification: Identification, error: Exception | None) -> RecordedRequest:
+    def _recorded(
+        self, identification: Identification, error: Exception | None, at: int
+    ) -> RecordedRequest:
         code = identification.code.value
         if code == VALID and isinstance(error, PermissionMissing | GrantExceeded):
             code = _MISSING
@@ -251,15 +273,18 @@ class Visit:
             code = VerdictCode.REVOKED.value
         caller = identification.caller
         user_agent = self.request.headers.get("user-agent")
+        networks = caller.networks if caller else ()
         return RecordedRequest(
-            at=self._now,
+            at=at,
             request_id=self._request_id,
             workspace_id=identification.workspace_id,
             key_id=identification.key_id,
             code=code,
             runtime=identify_runtime(
-                self._runtime, user_agent, self._address, caller.networks if caller else ()
+                self._runtime, user_agent, self._address, networks
             ),
+            place=place_of(self._address, networks),
+            is_check_in=self.request.scope["path"] == CHECK_IN_PATH,
             address=self._address,
             user_agent=user_agent,
             method=self.request.method,

@@ -60,6 +60,15 @@ class GivenKey(GivenRights):
     service: Service | None = None
     environment: Environment | None = None
     not_before: GivenInstant | None = None
+    replaces: Id | None = Field(
+        default=None,
+        description="The id of a key of the same slot, whose rotation this begins. What is left "
+        "out is as that key has it.",
+    )
+
+    def given(self) -> frozenset[str]:
+        """The members that say something."""
+        return frozenset(name for name in self.model_fields_set if getattr(self, name) is not None)
 
     def draft(self) -> KeyDraft:
         return KeyDraft(

@@ -10,6 +10,7 @@ from keyturn.domain.error import RequestInvalid
 from keyturn.domain.identity import parse_id
 from keyturn.domain.key import KeyStatus
 from keyturn.domain.permission import Permission
+from keyturn.domain.rotation import Rotation
 from keyturn.http.answer import answer, answer_list, etag
 from keyturn.http.call import Admitted, Call, KeyId
 from keyturn.http.guard import GuardedRoute, guard
@@ -26,13 +27,14 @@ from keyturn.http.key_bodies import (
 from keyturn.http.paging import decode_cursor, encode_cursor, split_page
 from keyturn.http.precondition import IfMatch, expected_versions
 from keyturn.http.propagation import propagation
-from keyturn.http.replay import IdempotencyKey, replaying
+from keyturn.http.replay import ROTATION, IdempotencyKey, replaying
 from keyturn.services.amend import amend_key
 from keyturn.services.context import Context
 from keyturn.services.inspect import list_keys, view_key
 from keyturn.services.issue import IssuedKey, issue_key
 from keyturn.services.journal import Act
 from keyturn.services.revoke import Remember, resume_key, revoke_key, suspend_key
+from keyturn.services.rotate import replace_key
 from keyturn.storage.keys import KeyFilter, KeyView
 from keyturn.storage.transaction import Writing
 
@@ -62,25 +64,48 @@ class MoveKey(Protocol):
     **guard(Permission.KEYS_WRITE, action="api_key.created"),
 )
 def create_key(call: Admitted, body: GivenKey, idempotency_key: IdempotencyKey = None) -> Response:
-    home = call.home()
+    replaced = _given_id(body.replaces, "/replaces")
+    home = call.home() if replaced is None else call.named_key(str(replaced))[0]
     with replaying(call, idempotency_key, "POST /v1/api-keys", home) as replay:
         if replay.answer is not None:
             return replay.answer
 
-        def remember(transaction: Writing, issued: IssuedKey) -> None:
+        def remember(
+            transaction: Writing, issued: IssuedKey, rotation: Rotation | None = None
+        ) -> None:
             replay.keep(
                 transaction,
                 status=201,
-                headers=_headers(issued.view),
+                headers=_made_headers(issued, rotation),
                 body=lambda: issued_body(issued, token=None),
             )
 
-        issued = issue_key(call.context, call.act, home, body.draft(), remember)
+        if replaced is None:
+            issued = issue_key(call.context, call.act, home, body.draft(), remember)
+            return _made(issued, None)
+        made = replace_key(
+            call.context,
+            call.act,
+            home,
+            replaced,
+            body.draft(),
+            body.given(),
+            lambda transaction, one: remember(transaction, one.issued, one.rotation),
+        )
+    return _made(made.issued, made.rotation)
+
+
+def _made(issued: IssuedKey, rotation: Rotation | None) -> Response:
     return answer(
         issued_body(issued, token=issued.token.reveal()),
         status=201,
-        headers=_headers(issued.view),
+        headers=_made_headers(issued, rotation),
     )
+
+
+def _made_headers(issued: IssuedKey, rotation: Rotation | None) -> dict[str, str]:
+    began = {} if rotation is None else {ROTATION: str(rotation.id)}
+    return {**_headers(issued.view), **began}
 
 
 @router.get(

@@ -126,6 +126,13 @@ def problem(error: KeyturnError, request_id: str) -> bytes:
     }
     if isinstance(error, RequestInvalid):
         members["errors"] = [_spelled(fault) for fault in error.faults[:MOST_FAULTS]]
+    if isinstance(error, EvidenceMissing):
+        members["blocked_by"] = [
+            {"code": one.code, "runtime": one.runtime, "detail": one.detail}
+            for one in error.blocked_by
+        ]
+    if isinstance(error, RollbackUnsafe):
+        members["runtimes"] = list(error.runtimes)
     if isinstance(error, IdempotencyMismatch):
         members["errors"] = [{"pointer": "", "detail": error.detail}]
     return json.dumps(members).encode()

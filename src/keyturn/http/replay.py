@@ -38,7 +38,9 @@ IdempotencyKey = Annotated[
 
 REPLAYED = "Idempotency-Replayed"
 
-_KEPT = ("ETag", "Location")
+ROTATION = "Keyturn-Rotation"
+
+_KEPT = ("ETag", "Location", ROTATION)
 
 
 class Replay:

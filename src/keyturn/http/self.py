@@ -1,10 +1,14 @@
 """`/v1/self`: what the token of this call is."""
 
+from email.utils import formatdate
 from typing import Literal
+from uuid import UUID
 
 from fastapi import APIRouter, Response
 
 from keyturn.domain.activity import ActorType
+from keyturn.domain.instant import SECOND
+from keyturn.domain.rotation import Rotation
 from keyturn.http.answer import answer
 from keyturn.http.call import Admitted
 from keyturn.http.guard import ANY_TOKEN, GuardedRoute, guard
@@ -20,6 +24,15 @@ class SelfOperator(Shown):
     name: str
 
 
+class SelfRotation(Shown):
+    """That this key is being replaced, or takes another's place."""
+
+    rotation_id: str
+    role: Literal["old", "new"]
+    since: ShownInstant
+    sunset: ShownInstant
+
+
 class SelfBody(Shown):
     """A key's own view of itself; for an operator `key` and `slot` are null."""
 
@@ -31,6 +44,7 @@ class SelfBody(Shown):
     scopes: list[str]
     permissions: list[str]
     expires_at: ShownInstant | None
+    rotation: SelfRotation | None = None
 
 
 @router.get(
@@ -42,7 +56,7 @@ class SelfBody(Shown):
 def get_self(call: Admitted) -> Response:
     caller = call.caller
     if caller.actor.type is ActorType.API_KEY:
-        view = view_self(call.context, caller)
+        view, rotation = view_self(call.context, caller)
         key = view.key
         return answer(
             SelfBody(
@@ -54,7 +68,9 @@ def get_self(call: Admitted) -> Response:
                 scopes=list(key.scopes),
                 permissions=list(key.permissions),
                 expires_at=key.expires_at,
-            )
+                rotation=None if rotation is None else _told(rotation, caller.id),
+            ),
+            headers=_headers(rotation) if _is_old(rotation, caller.id) else None,
         )
     return answer(
         SelfBody(
@@ -68,3 +84,28 @@ def get_self(call: Admitted) -> Response:
             expires_at=caller.rights.expires_at,
         )
     )
+
+
+def _is_old(rotation: Rotation | None, key_id: UUID) -> bool:
+    return rotation is not None and rotation.old_key_id == key_id
+
+
+def _told(rotation: Rotation, key_id: UUID) -> SelfRotation:
+    return SelfRotation(
+        rotation_id=str(rotation.id),
+        role="old" if _is_old(rotation, key_id) else "new",
+        since=rotation.started_at,
+        sunset=rotation.deadline,
+    )
+
+
+def _headers(rotation: Rotation | None) -> dict[str, str] | None:
+    """What a client that knows nothing of us understands: RFC 9745 and RFC 8594."""
+    if rotation is None:
+        return None
+    sunset = rotation.deadline / SECOND
+    return {
+        "Deprecation": f"@{rotation.started_at // SECOND}",
+        "Sunset": formatdate(sunset, usegmt=True),
+        "Link": f'</v1/rotations/{rotation.id}>; rel="deprecation"',
+    }

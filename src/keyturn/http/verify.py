@@ -11,17 +11,21 @@ from uuid import UUID
 
 import msgspec
 
+from keyturn.domain.activity import ActorType
 from keyturn.domain.error import (
     KeyturnError,
     MethodNotAllowed,
     RequestInvalid,
     RequestMalformed,
 )
+from keyturn.domain.instant import format_instant
 from keyturn.domain.key import Key
 from keyturn.domain.network import Address, parse_address
 from keyturn.domain.permission import Permission
+from keyturn.domain.place import place_of
 from keyturn.domain.redaction import holds_shape
-from keyturn.domain.runtime import check_runtime
+from keyturn.domain.request import Request
+from keyturn.domain.runtime import check_runtime, identify_runtime, is_runtime
 from keyturn.domain.scope import MOST_SCOPES, check_scopes
 from keyturn.domain.token import Token, parse_token
 from keyturn.domain.verdict import VerdictCode
@@ -33,8 +37,9 @@ from keyturn.http.spelling import ADDRESS, RUNTIME, SCOPE
 from keyturn.http.tenancy import named_workspace
 from keyturn.services.identify import MALFORMED, Caller, identify, reference
 from keyturn.services.locate import locate_workspace
+from keyturn.services.meter import user_of
 from keyturn.services.verify import Answer, Question, verify
-from keyturn.storage.contract import CredentialReading
+from keyturn.storage.contract import CredentialReading, Deprecation
 
 PATH = "/v1/verify"
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
@@ -87,7 +92,15 @@ class VerdictBody(msgspec.Struct, frozen=True, gc=False):
     request_id: str
     key: VerifiedKey | None
     as_of: int
-    deprecation: None = None
+    deprecation: "ShownDeprecation | None" = None
+
+
+class ShownDeprecation(msgspec.Struct, frozen=True, gc=False):
+    """Said of a key that is being rotated away: since when, until when, by which rotation."""
+
+    since: str
+    sunset: str
+    rotation_id: str
 
 
 _decode = msgspec.json.Decoder(VerifyBody).decode
@@ -116,8 +129,37 @@ class VerifyEndpoint:
         reading = await desk.look_up([reference(one) for one in (token, subject) if one])
         # From here to the answer nothing is waited for: the verdict is as new as the reading, and
         # the time that it is judged by is the present.
-        now = desk.context.clock.now()
-        address = caller_address(scope.get("client"), headers, desk.proxies)
+        now = desk.meter.arrive()
+        try:
+            caller, answer = self._judge(scope, (token, subject), body, fault, reading, now)
+            home = named_workspace(headers, caller) or caller.workspace_id
+            if answer.verdict.key is None:
+                answer = await self._placed(answer, caller, home)
+            desk.meter.note(answer.request)
+            must_keep = self._must_keep(answer.request) | self._note_caller(scope, caller, now)
+        finally:
+            desk.meter.depart(now)
+        desk.metrics.verified(answer.verdict.code.value)
+        if must_keep:
+            await desk.keep()
+        spelled = _spelled(answer, reading.position)
+        headers = [*_HEADERS, (b"content-length", str(len(spelled)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": spelled})
+
+    def _judge(
+        self,
+        scope: Scope,
+        tokens: tuple[Token | None, Token | None],
+        body: VerifyBody | None,
+        fault: KeyturnError,
+        reading: CredentialReading,
+        now: int,
+    ) -> tuple[Caller, Answer]:
+        """Who calls, and the answer. Raises what refuses the call."""
+        token, subject = tokens
+        headers = scope["headers"]
+        address = caller_address(scope.get("client"), headers, self._desk.proxies)
         caller = self._admit(token, reading, now, address)
         home = named_workspace(headers, caller) or caller.workspace_id
         if scope["query_string"]:
@@ -126,15 +168,33 @@ class VerifyEndpoint:
             raise fault
         question = _question(body, subject, scope)
         credential = None if subject is None else reading.found.get(subject.id)
-        answer = verify(desk.context.ring, caller, question, credential, now=now, home=home)
-        if answer.verdict.key is None:
-            answer = await self._placed(answer, caller, home)
-        desk.meter.note(answer.request)
-        desk.metrics.verified(answer.verdict.code.value)
-        spelled = _spelled(answer, reading.position)
-        headers = [*_HEADERS, (b"content-length", str(len(spelled)).encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": spelled})
+        ring = self._desk.context.ring
+        return caller, verify(ring, caller, question, credential, now=now, home=home)
+
+    def _must_keep(self, request: Request) -> bool:
+        user = user_of(request) if request.is_valid else None
+        return user is not None and self._desk.meter.must_keep(user, request.at)
+
+    def _note_caller(self, scope: Scope, caller: Caller, now: int) -> bool:
+        """A call to verify is recorded under its subject alone. That a key was used to make it is
+        counted, lest a rotation take the key of whoever only verifies for one that nobody uses.
+        Says whether that must be kept before the answer."""
+        if caller.actor.type is not ActorType.API_KEY:
+            return False
+        headers = dict(scope["headers"])
+        address = caller_address(scope.get("client"), scope["headers"], self._desk.proxies)
+        declared = headers.get(b"keyturn-runtime", b"").decode("latin-1")
+        runtime = identify_runtime(
+            declared if is_runtime(declared) else None,
+            headers.get(b"user-agent", b"").decode("latin-1"),
+            address,
+            caller.networks,
+        )
+        place = place_of(address, caller.networks)
+        user = (caller.id, runtime.name, runtime.declared, None, place)
+        must_keep = self._desk.meter.must_keep(user, now)
+        self._desk.meter.note_call(user, now)
+        return must_keep
 
     async def _placed(self, answer: Answer, caller: Caller, home: UUID | None) -> Answer:
         """An answer that tells of no key, with the workspace in whose log it belongs. An operator
@@ -144,7 +204,7 @@ class VerifyEndpoint:
             await self._desk.elsewhere(locate_workspace, self._desk.context, caller, home)
         elif request.workspace_id is None:
             request = replace(request, workspace_id=await self._desk.sole_workspace())
-        return Answer(answer.verdict, answer.owner, request)
+        return replace(answer, request=request)
 
     def _admit(
         self, token: Token | None, reading: CredentialReading, now: int, address: Address | None
@@ -253,7 +313,16 @@ def _spelled(answer: Answer, position: int) -> bytes:
             request_id=answer.request.request_id,
             key=None if key is None else _shown(key, answer.owner),
             as_of=position,
+            deprecation=None if answer.deprecation is None else _deprecated(answer.deprecation),
         )
+    )
+
+
+def _deprecated(deprecation: Deprecation) -> ShownDeprecation:
+    return ShownDeprecation(
+        since=format_instant(deprecation.since),
+        sunset=format_instant(deprecation.sunset),
+        rotation_id=str(deprecation.rotation_id),
     )
 
 

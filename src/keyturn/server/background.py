@@ -7,16 +7,23 @@ from collections.abc import Callable
 from keyturn.domain.error import StorageUnavailable
 from keyturn.http.metrics import Metrics
 from keyturn.server.heads import HeadsFile
+from keyturn.services.advance import Advancer
 from keyturn.services.context import Context
 from keyturn.services.follow import follow
 from keyturn.services.meter import Meter
+from keyturn.services.oversee import Overseer
 from keyturn.services.scrub import Scrub
 from keyturn.services.tidy import Tidier
 from keyturn.services.watch import DamageWatch
+from keyturn.services.witness import Witness
 
 FLUSH_SECONDS = 0.2
 WATCH_SECONDS = 0.5
 FOLLOW_SECONDS = 0.5
+# A rotation ends within 5 s of the moment it may, and its brown-out is lifted at once.
+ADVANCE_SECONDS = 0.5
+LOOK_SECONDS = 1.0
+OVERSEE_SECONDS = 1.0
 TIDY_SECONDS = 600.0
 TIDY_AGAIN_SECONDS = 0.5
 HOLD_SECONDS = 5.0
@@ -36,23 +43,33 @@ class Ticker:
         self._name = name
         self._work = work
         self._stopping = threading.Event()
+        self._signal = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
+    def hurry(self) -> None:
+        """Has it do its work at once."""
+        self._signal.set()
+
     def tell(self) -> None:
         """Tells it to end."""
         self._stopping.set()
+        self._signal.set()
 
     def stop(self) -> None:
         """Waits a moment until it has ended; it may be waiting for a database that is silent."""
-        self._stopping.set()
+        self.tell()
         self._thread.join(STOP_SECONDS)
 
     def _run(self) -> None:
         wait = 0.0
-        while not self._stopping.wait(wait):
+        while True:
+            self._signal.wait(wait)
+            self._signal.clear()
+            if self._stopping.is_set():
+                return
             try:
                 wait = self._work()
             except StorageUnavailable as error:
@@ -77,6 +94,7 @@ class Background:
         metrics: Metrics,
         damage: DamageWatch,
         heads: HeadsFile,
+        witness: Witness,
         is_sole: Callable[[], bool],
     ) -> None:
         self._context = context
@@ -88,8 +106,14 @@ class Background:
         self._fault: str | None = None
         self._is_sole = is_sole
         self._tidier = Tidier(context)
+        self._advancer = Advancer(context, witness)
+        self._overseer = Overseer(context, witness)
+        recording = Ticker("recording", self._record)
+        meter.hurry = recording.hurry
         self._tickers = (
-            Ticker("recording", self._record),
+            recording,
+            Ticker("rotating", self._advance),
+            Ticker("overseeing", self._oversee),
             Ticker("following", self._follow),
             Ticker("watching", self._watch),
             Ticker("tidying", self._tidy),
@@ -139,6 +163,14 @@ class Background:
     def _follow(self) -> float:
         follow(self._context)
         return FOLLOW_SECONDS
+
+    def _advance(self) -> float:
+        is_any_open = self._advancer.step() > 0
+        return ADVANCE_SECONDS if is_any_open else LOOK_SECONDS
+
+    def _oversee(self) -> float:
+        self._overseer.step()
+        return OVERSEE_SECONDS
 
     def _tidy(self) -> float:
         return TIDY_SECONDS if self._tidier.tidy().is_done else TIDY_AGAIN_SECONDS

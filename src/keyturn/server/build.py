@@ -35,6 +35,7 @@ from keyturn.services.context import Context
 from keyturn.services.follow import answer
 from keyturn.services.meter import Meter
 from keyturn.services.watch import DamageWatch
+from keyturn.services.witness import Witness
 from keyturn.storage.contract import Store
 from keyturn.storage.installation import Installation
 from keyturn.storage.migrate import known_revisions, newest_revision, present_revision
@@ -341,10 +342,12 @@ def build_node(house: House, is_sole: Callable[[], bool]) -> Node:
     """One node of the installation, not yet started."""
     context, settings = house.context, house.settings
     meter = Meter(context)
+    witness = Witness(context, meter)
     metrics = Metrics()
     desk = Desk(
         context=context,
         meter=meter,
+        witness=witness,
         metrics=metrics,
         node_id=context.new_id(context.clock.now()),
         version=__version__,
@@ -366,6 +369,7 @@ def build_node(house: House, is_sole: Callable[[], bool]) -> Node:
         metrics=metrics,
         damage=house.damage,
         heads=heads,
+        witness=witness,
         is_sole=is_sole,
     )
     return Node(edge=edge, desk=desk, background=background)

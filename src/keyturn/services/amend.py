@@ -9,6 +9,7 @@ from keyturn.domain.error import KeyUnknown, RequestInvalid
 from keyturn.domain.key import Key, KeyAct
 from keyturn.domain.network import check_networks
 from keyturn.domain.permission import Permission, check_permissions
+from keyturn.domain.rotation import require_no_wider
 from keyturn.domain.scope import check_scopes
 from keyturn.domain.slot import NOTHING_NOTED, SlotNotes
 from keyturn.domain.text import check_text
@@ -91,6 +92,7 @@ def amend_key(
         rights.require_covering(Rights.of(key))
         rights.require_covering(Rights.of(following))
         check_lifetime(following.not_before, following.expires_at, now)
+        _require_pair(transaction, key, following)
         slot = view.slot
         if not amendment.notes.is_empty:
             slot = note_slot(
@@ -101,6 +103,21 @@ def amend_key(
         following = replace(following, updated_at=now, version=key.version + 1)
         _store(context, transaction, act, key, following, now)
     return replace(view, key=following, slot=slot)
+
+
+def _require_pair(transaction: Writing, key: Key, following: Key) -> None:
+    """While a key is being replaced, the new one never may do more than the old one. Raises
+    `RotationWider`."""
+    if Rights.of(following) == Rights.of(key):
+        return
+    rotation = transaction.rotations.open_of_key(key.workspace_id, key.id)
+    if rotation is None:
+        return
+    is_old = key.id == rotation.old_key_id
+    other_id = rotation.new_key_id if is_old else rotation.old_key_id
+    other = transaction.keys.find(key.workspace_id, other_id)
+    if other is not None:
+        require_no_wider(*((other, following) if is_old else (following, other)))
 
 
 def _store(

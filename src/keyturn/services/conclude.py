@@ -12,6 +12,7 @@ from keyturn.domain.evidence import Evidence
 from keyturn.domain.key import Key, KeyState, RevocationReason
 from keyturn.domain.rotation import Brownout, Ending, Rotation, RotationAct
 from keyturn.services.context import Context
+from keyturn.services.find import note_finding
 from keyturn.services.issue import key_subject
 from keyturn.services.journal import Author, Subject, note
 from keyturn.services.weigh import Weighed, spell_evidence
@@ -126,10 +127,8 @@ def brown_out(
     browned = rotation.browned_out(brownout, now)
     if is_ours:
         keep_key(context, transaction, author, old, old.suspended(now), "suspended", now)
-    told = {"seconds": seconds, "trial": is_trial}
-    keep_rotation(
-        context, transaction, author, browned, rotation.version, "browned_out", told
-    )
+    told: dict[str, object] = {"seconds": seconds, "trial": is_trial}
+    keep_rotation(context, transaction, author, browned, rotation.version, "browned_out", told)
     return browned
 
 

@@ -1,14 +1,16 @@
 """Inspecting: what a caller may read of keys, slots, workspaces, requests, usage and activity."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from uuid import UUID
 
 from keyturn.domain.activity import Entry
-from keyturn.domain.error import KeyUnknown, RequestInvalid, SlotUnknown, WorkspaceUnknown
+from keyturn.domain.error import IntegrityFailed, KeyUnknown, RequestInvalid, SlotUnknown, WorkspaceUnknown
 from keyturn.domain.identity import NIL
 from keyturn.domain.instant import DAY, SECOND
 from keyturn.domain.permission import Permission
+from keyturn.domain.rotation import Rotation
 from keyturn.domain.slot import Slot, SlotName
 from keyturn.domain.workspace import Workspace
 from keyturn.services.context import Context
@@ -64,13 +66,18 @@ def view_key(context: Context, caller: Caller, workspace_id: UUID, id: UUID) -> 
     return view
 
 
-def view_self(context: Context, caller: Caller) -> KeyView:
-    """The caller's own key, which it may always read. Raises `KeyUnknown`."""
+def view_self(context: Context, caller: Caller) -> tuple[KeyView, Rotation | None]:
+    """The caller's own key, which it may always read, and the open rotation that it is in. Raises
+    `KeyUnknown`."""
+    home = caller.workspace_id or NIL
     with context.store.read() as transaction:
-        view = transaction.keys.view(caller.workspace_id or NIL, caller.id)
+        view = transaction.keys.view(home, caller.id)
+        rotation = None
+        with suppress(IntegrityFailed):  # a rotation that was changed from outside tells nothing
+            rotation = transaction.rotations.open_of_key(home, caller.id)
     if view is None:
         raise KeyUnknown("There is no key with this id.")
-    return view
+    return view, rotation
 
 
 def list_keys(

@@ -3,7 +3,9 @@
 from uuid import UUID
 
 from keyturn.domain.error import (
+    FindingUnknown,
     KeyUnknown,
+    RotationUnknown,
     WorkspaceDenied,
     WorkspaceRequired,
     WorkspaceUnknown,
@@ -44,6 +46,28 @@ def locate_key(context: Context, caller: Caller, named: UUID | None, id_: UUID) 
         found = transaction.keys.workspace_of(id_)
     if found is None or (named is not None and named != found):
         raise KeyUnknown("There is no key with this id.")
+    return found
+
+
+def locate_rotation(context: Context, caller: Caller, named: UUID | None, id_: UUID) -> UUID:
+    """The workspace of a call that names a rotation. Raises `RotationUnknown`."""
+    if caller.workspace_id is not None:
+        return caller.workspace_id
+    with context.store.read() as transaction:
+        found = transaction.rotations.workspace_of(id_)
+    if found is None or (named is not None and named != found):
+        raise RotationUnknown("There is no rotation with this id.")
+    return found
+
+
+def locate_finding(context: Context, caller: Caller, named: UUID | None, id_: UUID) -> UUID:
+    """The workspace of a call that names a finding. Raises `FindingUnknown`."""
+    if caller.workspace_id is not None:
+        return caller.workspace_id
+    with context.store.read() as transaction:
+        found = transaction.findings.workspace_of(id_)
+    if found is None or (named is not None and named != found):
+        raise FindingUnknown("There is no finding with this id.")
     return found
 
 

@@ -9,14 +9,19 @@ from keyturn.domain.authority import Rights
 from keyturn.domain.error import IntegrityFailed, KeyUnknown, PermissionMissing
 from keyturn.domain.key import Key, KeyState, RevocationReason
 from keyturn.domain.permission import Permission
+from keyturn.domain.rotation import Rotation, RotationAct
 from keyturn.domain.slot import DEFAULT_ENVIRONMENT, SlotName
+from keyturn.services.conclude import end_rotation, free_old_key, keep_rotation
 from keyturn.services.context import Context
 from keyturn.services.define import require_version
 from keyturn.services.identify import reaffirm
 from keyturn.services.issue import key_subject
-from keyturn.services.journal import Act, note
+from keyturn.services.journal import Act, Author, note
 from keyturn.storage.keys import KeyView
 from keyturn.storage.transaction import Writing
+
+# What a move of a key means for the open rotation that the key is in.
+Settle = Callable[[Context, Writing, Author, Rotation, Key, int], None]
 
 # Called with the transaction, before it commits, so that an answer is kept with its change.
 Remember = Callable[[Writing, KeyView], None]
@@ -35,7 +40,20 @@ def revoke_key(
 
     A key whose record was changed from outside, or taken away, is revoked too: a record without
     rights takes its place, in a version above all that ever were, so that none of them can return.
+    An open rotation of the key ends with it: completed, rolled back or, where it is compromised,
+    cancelled.
     """
+
+    def settle(
+        context: Context,
+        transaction: Writing,
+        author: Author,
+        rotation: Rotation,
+        key: Key,
+        now: int,
+    ) -> None:
+        _end_with(context, transaction, author, rotation, key, reason, now)
+
     try:
         return _move(
             context,
@@ -46,6 +64,7 @@ def revoke_key(
             action="api_key.revoked",
             verb=f"revoked ({reason})",
             expected=expected,
+            settle=settle,
         )
     except (IntegrityFailed, KeyUnknown):
         return _bury(context, act, workspace_id, id, reason)
@@ -82,7 +101,71 @@ def _bury(
             metadata={"damaged": True},
             now=now,
         )
+        rotation = _open_rotation(transaction, key)
+        if rotation is not None:
+            _end_with(context, transaction, Author.of(act), rotation, key, reason, now)
     return KeyView(key=key, slot=None, last_used_at=None)
+
+
+def _open_rotation(transaction: Writing, key: Key) -> Rotation | None:
+    """The open rotation of a key. One whose record was changed from outside decides nothing."""
+    try:
+        return transaction.rotations.open_of_key(key.workspace_id, key.id)
+    except IntegrityFailed:
+        return None
+
+
+def _end_with(
+    context: Context,
+    transaction: Writing,
+    author: Author,
+    rotation: Rotation,
+    key: Key,
+    reason: RevocationReason,
+    now: int,
+) -> None:
+    """Ends a rotation one of whose keys was revoked just now. The other key works on, also out of
+    a brown-out."""
+    is_old = key.id == rotation.old_key_id
+    if not is_old:
+        old = transaction.keys.find(rotation.workspace_id, rotation.old_key_id)
+        if old is not None:
+            free_old_key(context, transaction, author, rotation, old, now)
+    if reason is RevocationReason.COMPROMISED:
+        step = RotationAct.CANCEL
+    else:
+        step = RotationAct.COMPLETE if is_old else RotationAct.ROLL_BACK
+    end_rotation(
+        context,
+        transaction,
+        author,
+        rotation,
+        step,
+        now,
+        reason=f"The {'old' if is_old else 'new'} key was revoked ({reason}).",
+        is_forced=True,
+        evidence=None,
+    )
+
+
+def _stay_suspended(
+    context: Context, transaction: Writing, author: Author, rotation: Rotation, key: Key, now: int
+) -> None:
+    """A person wants the old key suspended, whatever comes of the brown-out."""
+    if key.id == rotation.old_key_id and rotation.brownout is not None:
+        disowned = rotation.disowned(now)
+        if disowned is not rotation:
+            version = rotation.version
+            keep_rotation(context, transaction, author, disowned, version, "disowned", {})
+
+
+def _end_brownout(
+    context: Context, transaction: Writing, author: Author, rotation: Rotation, key: Key, now: int
+) -> None:
+    """A person lets the old key work again: its brown-out is over."""
+    if key.id == rotation.old_key_id and rotation.brownout is not None:
+        lifted = rotation.lifted((), now)
+        keep_rotation(context, transaction, author, lifted, rotation.version, "lifted", {"met": []})
 
 
 def _tombstone(
@@ -135,6 +218,7 @@ def suspend_key(
         verb="suspended",
         expected=expected,
         remember=remember,
+        settle=_stay_suspended,
     )
 
 
@@ -159,6 +243,7 @@ def resume_key(
         gives=True,
         expected=expected,
         remember=remember,
+        settle=_end_brownout,
     )
 
 
@@ -173,6 +258,7 @@ def _move(
     verb: str,
     gives: bool = False,
     expected: frozenset[int] | None,
+    settle: Settle,
     remember: Remember | None = None,
 ) -> KeyView:
     with context.store.change() as transaction:
@@ -202,6 +288,9 @@ def _move(
                 metadata={"slot": str(key.slot)},
                 now=now,
             )
+        rotation = _open_rotation(transaction, following)
+        if rotation is not None:
+            settle(context, transaction, Author.of(act), rotation, following, now)
         moved = replace(view, key=following)
         if remember is not None:
             remember(transaction, moved)

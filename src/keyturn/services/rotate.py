@@ -29,7 +29,7 @@ from keyturn.domain.rotation import (
 )
 from keyturn.domain.scope import check_scopes
 from keyturn.domain.slot import NOTHING_NOTED
-from keyturn.services.conclude import keep_rotation, rotation_subject
+from keyturn.services.conclude import keep_rotation
 from keyturn.services.context import Context
 from keyturn.services.identify import reaffirm
 from keyturn.services.issue import (
@@ -39,7 +39,8 @@ from keyturn.services.issue import (
     check_lifetime,
     make_key,
 )
-from keyturn.services.journal import Act, Author, note
+from keyturn.services.journal import Act, Author, Subject, note
+from keyturn.storage.log import Change
 from keyturn.storage.transaction import Writing
 
 
@@ -74,7 +75,16 @@ class StartedRotation:
     issued: IssuedKey | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplacedKey:
+    """A key made by hand in the place of another, and the rotation that this began."""
+
+    rotation: Rotation
+    issued: IssuedKey
+
+
 # Called with the transaction, before it commits, so that an answer is kept with its change.
+RememberReplaced = Callable[[Writing, ReplacedKey], None]
 Remember = Callable[[Writing, StartedRotation], None]
 
 
@@ -120,10 +130,7 @@ def open_rotation(
     try:
         return transaction.rotations.open_of_slot(key.workspace_id, key.slot)
     except IntegrityFailed:
-        buried = transaction.rotations.bury_open(
-            key.workspace_id, key.slot, now, author.actor.label
-        )
-        for rotation in buried:
+        for id_, version in transaction.rotations.bury_open(key.workspace_id, key.slot, now):
             note(
                 context,
                 transaction,
@@ -131,7 +138,12 @@ def open_rotation(
                 request_id=author.request_id,
                 action="rotation.cancelled",
                 category=Category.SECURITY,
-                subject=rotation_subject(rotation),
+                subject=Subject(
+                    workspace_id=key.workspace_id,
+                    type="rotation",
+                    id=str(id_),
+                    change=Change(kind="rotation", ref=str(id_), version=version),
+                ),
                 message="A rotation whose record had been changed from outside was set aside.",
                 metadata={"damaged": True},
                 now=now,
@@ -212,8 +224,8 @@ def replace_key(
     replaced: UUID,
     draft: KeyDraft,
     given: frozenset[str],
-    remember: Remember | None = None,
-) -> StartedRotation:
+    remember: RememberReplaced | None = None,
+) -> ReplacedKey:
     """The guide's own way: a second key made by hand, which becomes a rotation of the first.
 
     `given` are the members that the caller named; the others are as the replaced key has them.
@@ -250,7 +262,7 @@ def replace_key(
         rights.require_covering(Rights.of(new))
         issued = add_key(context, transaction, act, rights, new, token, made.notes, now)
         rotation = _open(context, transaction, act, old, issued.view.key, RotationDraft(), now)
-        started = StartedRotation(rotation=rotation, issued=issued)
+        made_one = ReplacedKey(rotation=rotation, issued=issued)
         if remember is not None:
-            remember(transaction, started)
-        return started
+            remember(transaction, made_one)
+        return made_one

@@ -192,6 +192,7 @@ def complete(
             blocked_by = weighed.evidence.blocked_by
             raise EvidenceMissing(_tell_blocked(weighed), blocked_by)
         if turn.rotation.state is RotationState.BROWNOUT:
+            turn.keep(turn.rotation.meant(turn.now), "meant")
             return turn.rotation
         if begin_end(turn.rotation, weighed.old) is RotationAct.COMPLETE:
             return turn.complete(reason, is_forced=False)

@@ -11,6 +11,7 @@ from uuid import UUID
 from keyturn.domain.digest import PepperRing
 from keyturn.domain.network import Address
 from keyturn.domain.permission import Permission, covers_slot
+from keyturn.domain.place import place_of
 from keyturn.domain.request import (
     LONGEST_ENVIRONMENT,
     LONGEST_METHOD,
@@ -23,7 +24,7 @@ from keyturn.domain.runtime import identify_runtime
 from keyturn.domain.token import Token
 from keyturn.domain.verdict import Verdict, VerdictCode, judge
 from keyturn.services.identify import Caller, proves
-from keyturn.storage.contract import Credential, KeyCredential
+from keyturn.storage.contract import Credential, Deprecation, KeyCredential
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +44,13 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The verdict, the slot's owner where the key may be told, and the request to record."""
+    """The verdict, the slot's owner and what is said of a key on its way out, where the key may be
+    told, and the request to record."""
 
     verdict: Verdict
     owner: str | None
     request: Request
+    deprecation: Deprecation | None = None
 
 
 def verify(
@@ -87,6 +90,7 @@ def _answer(
     now: int,
     workspace_id: UUID | None,
 ) -> Answer:
+    networks = () if credential is None else credential.workspace.networks
     request = Request(
         at=now,
         request_id=question.request_id,
@@ -97,8 +101,9 @@ def _answer(
             question.runtime,
             question.user_agent,
             question.address,
-            () if credential is None else credential.workspace.networks,
+            networks,
         ),
+        place=None if credential is None else place_of(question.address, networks),
         address=question.address,
         user_agent=bounded(question.user_agent, LONGEST_USER_AGENT),
         method=bounded(question.method, LONGEST_METHOD),
@@ -108,4 +113,5 @@ def _answer(
     )
     if credential is None:
         return Answer(Verdict(code=code, key=None), None, request)
-    return Answer(Verdict(code=code, key=credential.key), credential.owner, request)
+    verdict = Verdict(code=code, key=credential.key)
+    return Answer(verdict, credential.owner, request, credential.deprecation)

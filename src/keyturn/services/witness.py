@@ -1,5 +1,7 @@
 """The witness: what one process can vouch for when it judges a rotation."""
 
+from contextlib import suppress
+
 from keyturn.domain.error import StorageUnavailable
 from keyturn.domain.evidence import Observation
 from keyturn.services.context import Context
@@ -20,10 +22,12 @@ class Witness:
     def observe(self) -> Observation:
         """What is known now: everything noted so far is kept first. Where that cannot be, what was
         known before."""
-        try:
+        with suppress(StorageUnavailable):
             self._until = max(self._until, self._meter.settle())
-        except StorageUnavailable:
-            pass
+        return self.observed()
+
+    def observed(self) -> Observation:
+        """What was known when it was last asked, for who is inside a transaction."""
         until = min(self._until, self.time.now())
         return Observation(
             until=until,

@@ -1,0 +1,143 @@
+"""Advancing rotations: the steps that they take by themselves.
+
+1. Which step is due says `domain/progress.py`. What was seen as due is judged once more in the
+   transaction that carries it out, on what the witness knows then.
+2. Nothing is remembered from one round to the next but what was last found: a process that begins
+   after a crash goes on from what the database says.
+3. Whatever keeps one rotation from being judged keeps no other.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from uuid import UUID
+
+from keyturn.domain.error import IntegrityFailed, KeyturnError, StorageUnavailable
+from keyturn.domain.progress import next_act
+from keyturn.domain.rotation import Rotation, RotationAct
+from keyturn.services.conclude import brown_out, complete_rotation, lift
+from keyturn.services.context import Context
+from keyturn.services.find import reconcile_subject, rotation_causes
+from keyturn.services.journal import WORKER
+from keyturn.services.weigh import Weighed, weigh
+from keyturn.services.witness import Witness
+from keyturn.storage.transaction import Reading, Writing
+
+PAGE = 100
+
+_log = logging.getLogger("keyturn.rotations")
+
+
+class Advancer:
+    """One process's hand on all rotations; `step` is one round."""
+
+    def __init__(self, context: Context, witness: Witness) -> None:
+        self._context = context
+        self._witness = witness
+        self._found: dict[UUID, frozenset[tuple[str, str, str]]] = {}
+        self._told: dict[UUID, str] = {}
+
+    def step(self) -> int:
+        """Looks at every open rotation and takes the steps that are due; says how many are open.
+        Raises `StorageUnavailable`."""
+        count, after = 0, None
+        while True:
+            with self._context.store.read() as reading:
+                page = reading.rotations.open(after=after, limit=PAGE)
+            if not page:
+                return count
+            count += len(page)
+            after = page[-1].id
+            for rotation in self._due(page):
+                self._advance(rotation)
+
+    def _due(self, page: Sequence[Rotation]) -> Iterator[Rotation]:
+        """Those that have something to do: a step to take, or something to be found."""
+        observation = self._witness.observe()
+        due = []
+        with self._context.store.read() as reading:
+            for rotation in page:
+                try:
+                    if _rests(reading, rotation):
+                        continue
+                    weighed = weigh(reading, rotation, observation)
+                except IntegrityFailed as error:
+                    self._tell(rotation, error)
+                    continue
+                if next_act(rotation, weighed.old, weighed.evidence, observation) is not None:
+                    due.append(rotation)
+                elif self._found.get(rotation.id) != self._causes(weighed):
+                    due.append(rotation)
+        yield from due
+
+    def _causes(self, weighed: Weighed) -> frozenset[tuple[str, str, str]]:
+        causes = rotation_causes(weighed, self._witness.time.borne_out())
+        return frozenset(cause.identity for cause in causes)
+
+    def _advance(self, rotation: Rotation) -> None:
+        try:
+            self._carry_out(rotation)
+        except StorageUnavailable:
+            raise
+        except KeyturnError as error:
+            self._tell(rotation, error)
+
+    def _carry_out(self, rotation: Rotation) -> None:
+        observation = self._witness.observe()
+        with self._context.store.change() as transaction:
+            present = transaction.rotations.find(rotation.workspace_id, rotation.id)
+            if present is None or not present.is_open or _rests(transaction, present):
+                return
+            now = self._context.clock.now()
+            weighed = weigh(transaction, present, observation)
+            act = next_act(present, weighed.old, weighed.evidence, observation)
+            if act is not None:
+                present = self._take(transaction, weighed, act, now)
+            if not present.is_open:
+                self._found.pop(present.id, None)
+                return
+            weighed = weigh(transaction, present, observation)
+            causes = rotation_causes(weighed, self._witness.time.borne_out())
+            reconcile_subject(
+                self._context, transaction, present.workspace_id, str(present.id), causes, now
+            )
+        self._found[present.id] = frozenset(cause.identity for cause in causes)
+
+    def _take(
+        self, transaction: Writing, weighed: Weighed, act: RotationAct, now: int
+    ) -> Rotation:
+        context, rotation, old = self._context, weighed.rotation, weighed.old
+        match act:
+            case RotationAct.BROWN_OUT:
+                seconds = rotation.terms.brownout_seconds
+                return brown_out(
+                    context, transaction, WORKER, rotation, old, now, seconds=seconds, is_trial=False
+                )
+            case RotationAct.LIFT:
+                met = weighed.evidence.met
+                return lift(context, transaction, WORKER, rotation, old, met, now)
+            case RotationAct.COMPLETE:
+                return complete_rotation(
+                    context,
+                    transaction,
+                    WORKER,
+                    weighed,
+                    now,
+                    reason="The evidence allowed it."
+                    if weighed.evidence.allows_person
+                    else "The old key has expired.",
+                    is_forced=False,
+                )
+            case RotationAct.AMEND | RotationAct.ROLL_BACK | RotationAct.CANCEL:
+                raise AssertionError(f"no rotation takes the step {act} by itself")
+
+    def _tell(self, rotation: Rotation, error: KeyturnError) -> None:
+        """Says once why a rotation cannot be judged."""
+        if self._told.get(rotation.id) != error.detail:
+            self._told[rotation.id] = error.detail
+            _log.error("rotation %s of %s rests: %s", rotation.id, rotation.slot, error.detail)
+
+
+def _rests(reading: Reading, rotation: Rotation) -> bool:
+    """Whether its workspace is suspended: then nobody can use either key."""
+    workspace = reading.workspaces.find(rotation.workspace_id)
+    return workspace is None or workspace.is_suspended

@@ -1,0 +1,83 @@
+"""Overseeing: findings on keys and slots, kept up with what changes, and looked over in full.
+
+The change log tells which workspaces were touched since the last look; these are looked at soon.
+Every workspace is looked at once in a while, since reminders come due while nobody changes
+anything. A look that takes long is taken more rarely, so that it never fills a node's time.
+"""
+
+from uuid import UUID
+
+from keyturn.domain.finding import FindingKind
+from keyturn.domain.identity import parse_id
+from keyturn.services.context import Context
+from keyturn.services.find import ROTATION_KINDS, reconcile
+from keyturn.services.schedule import schedule_causes
+from keyturn.services.witness import Witness
+from keyturn.storage.transaction import Reading
+
+FULL_SECONDS = 600.0
+PAGE = 1_000
+RESTS = 20.0
+
+KINDS = tuple(kind for kind in FindingKind if kind not in ROTATION_KINDS)
+_TOUCHING = frozenset({"key", "slot", "workspace", "rotation"})
+
+
+class Overseer:
+    """One process's eye on keys and slots; `step` is one look."""
+
+    def __init__(self, context: Context, witness: Witness) -> None:
+        self._context = context
+        self._witness = witness
+        self._position: int | None = None
+        self._full_at: float | None = None
+        self._free_at = 0.0
+        self._touched: set[UUID] = set()
+
+    def step(self) -> int:
+        """Looks at what was touched, or at everything when it is time. Says how many findings were
+        written. Raises `StorageUnavailable`."""
+        began = self._context.clock.elapsed()
+        with self._context.store.read() as reading:
+            self._follow(reading)
+            is_full = self._full_at is None or began - self._full_at >= FULL_SECONDS
+            if is_full:
+                self._touched |= _everywhere(reading)
+        if not self._touched or (began < self._free_at and not is_full):
+            return 0
+        if is_full:
+            self._full_at = began
+        touched, self._touched = self._touched, set()
+        written = sum(self._look(id_) for id_ in sorted(touched))
+        ended = self._context.clock.elapsed()
+        self._free_at = ended + (ended - began) * RESTS
+        return written
+
+    def _follow(self, reading: Reading) -> None:
+        """Gathers the workspaces that the changes since the last look were made in."""
+        if self._position is None:
+            self._position = reading.head().position
+            return
+        while page := reading.activity.changes(after=self._position, limit=PAGE):
+            for change in page:
+                id_ = parse_id(str(change.workspace_id))
+                if change.kind in _TOUCHING and id_ is not None:
+                    self._touched.add(id_)
+            self._position = max(self._position, page[-1].position)
+
+    def _look(self, workspace_id: UUID) -> int:
+        with self._context.store.read() as reading:
+            workspace = reading.workspaces.find(workspace_id)
+            if workspace is None:
+                return 0
+            causes = schedule_causes(reading, workspace, self._witness.time.borne_out())
+        return reconcile(self._context, workspace_id, causes, KINDS)
+
+
+def _everywhere(reading: Reading) -> set[UUID]:
+    found: set[UUID] = set()
+    before: UUID | None = None
+    while page := reading.workspaces.list(limit=PAGE, before=before):
+        found |= {one.id for one in page}
+        before = page[-1].id
+    return found
