@@ -80,8 +80,13 @@ def _check(text: str) -> None:
 
 
 def _client(url: str | None, file: str | None, workspace: str | None) -> "Keyturn":
-    from keyturn.client import Keyturn, RetryPolicy
+    import logging
 
+    from keyturn.client import Keyturn, RetryPolicy
+    from keyturn.client.notices import LOGGER
+
+    # What the client would log of a key on its way out is told by `verify` and `self` themselves.
+    logging.getLogger(LOGGER).addHandler(logging.NullHandler())
     token = _token(file)
     return Keyturn(
         address(os.environ, url),

@@ -5,7 +5,7 @@
 | 0 | done |
 | 1 | it could not be done; the sentence says why and what helps |
 | 2 | it was asked for wrongly: arguments, settings, values that were refused |
-| 3 | the answer is no: `verify` denied the token, `apply --fail-on-drift` found drift |
+| 3 | the answer is no: denied by `verify`, drift, `keys impact` not safe, a rotation given up |
 | 4 | the token is missing or not valid, or it may not do this |
 | 5 | there is no such thing |
 | 6 | the thing has changed meanwhile, or its state does not allow it |
@@ -84,6 +84,15 @@ _BY_CODE = {
     "slot.unknown": "`keyturn slots list` shows those that there are.",
     "workspace.unknown": "`keyturn workspaces list` shows those that there are.",
     "key.terminal": "Make a new one with `keyturn keys create`.",
+    "rotation.unknown": "`keyturn rotations list` shows those that there are.",
+    "rotation.open": "`keyturn rotations watch` shows it; complete it or roll it back first.",
+    "rotation.wider": "Leave out what is wider; widen the new key afterwards with `keyturn keys "
+    "update`.",
+    "rotation.closed": "`keyturn rotations show` tells how it ended; `keyturn rotations start` "
+    "begins another.",
+    "rotation.not_checked_in": "Let it ask GET /v1/self with the new key (`keyturn self`), or "
+    "--standing waived.",
+    "finding.unknown": "`keyturn findings list --state all` shows those that there are.",
     "idempotency.mismatch": "Use another --idempotency-key.",
     "integrity.failed": "Run `keyturn activity verify` on the installation.",
     "storage.unavailable": "Repeat it; if it stays so, run `keyturn doctor` on the installation.",

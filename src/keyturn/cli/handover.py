@@ -37,6 +37,7 @@ class Issued:
     id: str
     members: Mapping[str, object]
     token: Token
+    quiet_id: str = ""  # told alone by --quiet, where it is not `id`
 
 
 class Handover:
@@ -169,7 +170,7 @@ def _tell(output: Output, issued: Issued, path: Path) -> None:
     if output.as_json:
         output.json({**issued.members, "api_key": None})
     elif output.is_quiet:
-        output.say(issued.id)
+        output.say(issued.quiet_id or issued.id)
     else:
         output.say(f"{_made(issued)}.")
         output.say(f"Its token is in {path}")

@@ -1,4 +1,5 @@
-"""`keyturn keys`: keys are made, listed, shown, changed, suspended, resumed, revoked, traced."""
+"""`keyturn keys`: keys are made, listed, shown, changed, suspended, resumed, revoked, traced;
+what their end would break stands in `impact.py`."""
 
 import json
 from datetime import datetime
@@ -9,6 +10,7 @@ import click
 from keyturn.cli.connection import calling
 from keyturn.cli.consent import require_consent
 from keyturn.cli.handover import Handover, Issued, output_option
+from keyturn.cli.impact import impact, impact_told
 from keyturn.cli.naming import KEY_HELP, key_id, named_key, short
 from keyturn.cli.notes import Notes, notes_options
 from keyturn.cli.output import Column, Output, ago, spelled
@@ -16,7 +18,7 @@ from keyturn.cli.paged import Portion, paged
 from keyturn.cli.repeating import once_option, version_option
 from keyturn.cli.when import AHEAD
 from keyturn.client.errors import KeyturnClientError
-from keyturn.client.resources import Key
+from keyturn.client.resources import IssuedKey, Key
 
 if TYPE_CHECKING:
     from keyturn.client import Keyturn
@@ -51,6 +53,12 @@ def keys() -> None:
 @click.option("--expires", "expires_at", type=AHEAD, metavar="WHEN", help="90d, 12h, or a time.")
 @click.option("--not-before", type=AHEAD, metavar="WHEN", help="It works only from then on.")
 @click.option("--metadata", metavar="JSON", help="An object of your own, of at most 4 KiB.")
+@click.option(
+    "--replaces",
+    metavar="KEY",
+    help="Make it in the slot of this one, with its rights where none are given, and begin a "
+    "rotation.",
+)
 @once_option
 @notes_options
 @output_option
@@ -67,6 +75,7 @@ def create(
     expires_at: datetime | None,
     not_before: datetime | None,
     metadata: str | None,
+    replaces: str | None,
     idempotency_key: str | None,
     notes: Notes,
     target: str | None,
@@ -78,8 +87,9 @@ def create(
       keyturn keys create scheduler-prod --scope read --owner payments@example.com
       keyturn keys create worker-prod --scope read --expires 90d --output worker.token
       keyturn keys create ci-test --scope read --output - | vault kv put secret/ci key=-
+      keyturn keys create --replaces scheduler-prod --output scheduler.token
     """
-    if name is None and service is None:
+    if name is None and service is None and replaces is None:
         raise click.UsageError("Give a NAME like scheduler-prod, or --service and --environment.")
     with Handover(target, unsure=_UNSURE) as handover:
         made = client.keys.create(
@@ -92,16 +102,17 @@ def create(
             expires_at=expires_at,
             not_before=not_before,
             metadata=_object(metadata),
+            replaces=None if replaces is None else key_id(client, replaces),
             idempotency_key=idempotency_key,
             **notes,
         )
-        issued = Issued(
-            what=_named(made),
-            id=made.id,
-            members={one: getattr(made, one) for one in made.__struct_fields__},
-            token=made.token,
-        )
+        issued = Issued(what=_named(made), id=made.id, members=_members(made), token=made.token)
         handover.deliver(output, issued, lambda: _taken_back(client, made.id))
+        if made.rotation_id is not None and not output.as_json:
+            output.note(
+                f"Its rotation is {short(made.rotation_id)}; look on with `keyturn rotations watch "
+                f"{made.slot}`."
+            )
 
 
 @keys.command("list")
@@ -238,9 +249,10 @@ def revoke(
     """
     found = named_key(client, key)
     if not yes and found.status != "revoked":
+        weighed = impact_told(client, found.id)
         require_consent(
-            f"Revoke {found.name} ({found.hint}…, last used: {_last_used(found)})? It cannot be "
-            "undone."
+            f"Revoke {found.name} ({found.hint}…, last used: {_last_used(found)})? "
+            f"{weighed}It cannot be undone."
         )
     effect = client.keys.revoke(found.id, reason=cast("Reason", reason), version=version)
     if output.as_json:
@@ -318,6 +330,17 @@ def trace(client: "Keyturn", output: Output, key: str) -> None:
         )
         click.echo()
         output.table(_NODES, [(one.id, one.state, one.position) for one in found.nodes])
+
+
+keys.add_command(impact)
+
+
+def _members(made: IssuedKey) -> dict[str, object]:
+    """What the API answered, and the rotation where one has begun."""
+    members = {one: getattr(made, one) for one in made.__struct_fields__}
+    if made.rotation_id is None:
+        del members["rotation_id"]
+    return members
 
 
 def _taken_back(client: "Keyturn", id_: str) -> str:

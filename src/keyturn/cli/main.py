@@ -35,6 +35,12 @@ COMMANDS = lazy_group(
     slots=Lazy(
         "keyturn.cli.slots:slots", "Services in environments: owner, purpose, runbook.", _CALLS
     ),
+    rotations=Lazy(
+        "keyturn.cli.rotations:rotations", "Replace keys, on the evidence of their traffic.", _CALLS
+    ),
+    findings=Lazy(
+        "keyturn.cli.findings:findings", "What a person should know of keys and slots.", _CALLS
+    ),
     apply=Lazy("keyturn.cli.apply:apply", "Many slots from one file: plan, apply, drift.", _CALLS),
     verify=Lazy("keyturn.cli.verify:verify", "May this token do this now?", _CALLS),
     requests=Lazy("keyturn.cli.requests:requests", "What was done with keys.", _CALLS),
@@ -43,6 +49,13 @@ COMMANDS = lazy_group(
         "keyturn.cli.activity:activity", "Who changed what; its log shows tampering.", _CALLS
     ),
     self=Lazy("keyturn.cli.self:self_", "What your own token is, and may do.", _CALLS),
+    **{
+        "staff-changes": Lazy(
+            "keyturn.cli.staff_changes:staff_changes",
+            "Somebody has left: what they knew, and new keys for it.",
+            _CALLS,
+        )
+    },
     workspaces=Lazy("keyturn.cli.workspaces:workspaces", "Tenants, for operators.", _CALLS),
     init=Lazy("keyturn.cli.install:init", "Make an installation.", _INSTALLATION),
     dev=Lazy(

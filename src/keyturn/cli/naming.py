@@ -1,11 +1,15 @@
 """How a key is named on the command line: by its id, in 22 characters, by its hint, or by its slot
-or its name where that has one key only. Never by its token."""
+or its name where that has one key only. Never by its token. A rotation is named by its id or the
+beginning of one, or by its slot; a finding by its id or the beginning of one."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 from keyturn.cli.ending import ABSENT, WRONG, CommandFailed
 from keyturn.client.resources import Key
+from keyturn.client.rotation_records import Finding, Rotation
 from keyturn.domain.base62 import encode_uuid
 from keyturn.domain.identity import parse_id
 from keyturn.domain.redaction import holds_shape
@@ -15,6 +19,12 @@ if TYPE_CHECKING:
     from keyturn.client import Keyturn
 
 KEY_HELP = "KEY is an id, a hint like kt_prod_…, or a slot or a name that has one key."
+
+ROTATION_HELP = (
+    "ROTATION is a slot (its open rotation, else its last one), an id, or the beginning of one."
+)
+_SHORTEST_BEGINNING = 6
+_MOST_LOOKED_AT = 10_000
 
 
 def short(id_: str | None) -> str | None:
@@ -35,6 +45,85 @@ def named_key(client: "Keyturn", text: str) -> Key:
     slot = SlotName.parse(text)
     found = [] if slot is None else _living(client, slot)
     return _only_one(text, found or [key for key in _living(client) if key.name == text])
+
+
+def key_to_rotate(client: "Keyturn", text: str) -> str:
+    """The id of the key that is to be replaced: of a slot its one active key, or, where it is being
+    rotated already, the old one of that."""
+    id_ = _spelled_id(text)
+    slot = SlotName.parse(text) if id_ is None else None
+    if slot is None:
+        return id_ or named_key(client, text).id
+    for rotation in client.rotations.list(state="open", slot=str(slot), limit=1):
+        return rotation.old_key_id
+    found = list(client.keys.list(service=slot.service, environment=slot.environment))
+    if len(found) > 1:
+        listed = ", ".join(f"{short(key.id)} ({key.name})" for key in found)
+        raise CommandFailed(
+            f"{text} has {len(found)} active keys: {listed}.",
+            remedy=f"Name the one to be replaced: `keyturn rotations start {short(found[-1].id)}`.",
+            code=WRONG,
+        )
+    return found[0].id if found else named_key(client, text).id
+
+
+def named_rotation(client: "Keyturn", text: str) -> Rotation:
+    """The rotation that an argument names."""
+    id_ = parse_id(text)
+    if id_ is not None:
+        return client.rotations.read(str(id_))
+    if SlotName.parse(text) is not None:
+        for found in client.rotations.list(slot=text, state="open", limit=1):
+            return found
+        for found in client.rotations.list(slot=text, limit=1):
+            return found
+    begun = _beginning_with(text, client.rotations.list(limit=1_000))
+    if len(begun) != 1:
+        raise _not_one(
+            text,
+            [f"{short(one.id)} ({one.slot})" for one in begun],
+            "rotation",
+            f"`keyturn rotations list` shows them all. {ROTATION_HELP}",
+        )
+    return client.rotations.read(begun[0].id)
+
+
+def named_finding(client: "Keyturn", text: str) -> Finding:
+    """The finding that an argument names."""
+    id_ = parse_id(text)
+    if id_ is not None:
+        return client.findings.read(str(id_))
+    begun = _beginning_with(text, client.findings.list(state="all", limit=1_000))
+    if len(begun) != 1:
+        raise _not_one(
+            text,
+            [f"{short(one.id)} ({one.kind})" for one in begun],
+            "finding",
+            "`keyturn findings list --state all` shows them all; name one by its id.",
+        )
+    return begun[0]
+
+
+Named = TypeVar("Named", Rotation, Finding)
+
+
+def _beginning_with(text: str, things: Iterable[Named]) -> list[Named]:
+    """Those whose id, in either form, begins so."""
+    if len(text) < _SHORTEST_BEGINNING:
+        return []
+    return [
+        one
+        for one in islice(things, _MOST_LOOKED_AT)
+        if one.id.startswith(text) or (short(one.id) or "").startswith(text)
+    ]
+
+
+def _not_one(text: str, listed: list[str], noun: str, remedy: str) -> CommandFailed:
+    if not listed:
+        return CommandFailed(f"No {noun} goes by {text}.", remedy=remedy, code=ABSENT)
+    return CommandFailed(
+        f"{len(listed)} {noun}s go by {text}: {', '.join(listed)}.", remedy=remedy, code=WRONG
+    )
 
 
 def key_id(client: "Keyturn", text: str) -> str:

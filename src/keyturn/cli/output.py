@@ -40,6 +40,20 @@ _STYLES = {
     "active": "green",
     "valid": "green",
     "success": "green",
+    "moved": "green",
+    "completed": "green",
+    "safe": "green",
+    "waits": "yellow",
+    "overlapping": "yellow",
+    "brownout": "yellow",
+    "warning": "yellow",
+    "stranger": "magenta",
+    "unknown": "yellow",
+    "conflict": "red",
+    "rolled_back": "red",
+    "cancelled": "red",
+    "breaks": "red",
+    "critical": "red",
     "suspended": "yellow",
     "expired": "yellow",
     "revoked": "red",
@@ -64,9 +78,10 @@ class Output:
         self.as_json = as_json
         self.is_quiet = is_quiet
 
-    def json(self, value: object) -> None:
-        """The value as JSON; records are spelled as the API spells them."""
-        text = msgspec.json.format(msgspec.json.encode(_wire(value)), indent=2).decode()
+    def json(self, value: object, *, is_line: bool = False) -> None:
+        """The value as JSON, on one line if need be; records are spelled as the API spells them."""
+        encoded = msgspec.json.encode(_wire(value))
+        text = (encoded if is_line else msgspec.json.format(encoded, indent=2)).decode()
         is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
         click.echo((_OBEYED if is_unicode else _BEYOND_ASCII).sub(_escaped, text))
 
@@ -76,16 +91,14 @@ class Output:
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[object]]) -> None:
         """A table, with titles even where it is empty."""
-        cells = [[spelled(cell) for cell in row] for row in rows]
-        fitted = fit(columns, cells, _width())
-        if fitted is None:
-            self._stacked(columns, cells)
+        lines = table_lines(columns, rows, _width())
+        if lines is None:
+            self._stacked(columns, [[spelled(cell) for cell in row] for row in rows])
             if not rows:
                 self.note("There are none.")
             return
-        click.echo(_line([column.title.upper() for column in columns], columns, fitted, bold=True))
-        for row in cells:
-            click.echo(_line(row, columns, fitted))
+        for line in lines:
+            click.echo(line)
 
     def record(self, members: Iterable[tuple[str, object]]) -> None:
         """One record, a line a member."""
@@ -159,6 +172,21 @@ def spelled(value: object) -> str:
             return without_controls(str(value), _LONGEST_CELL)
 
 
+def table_lines(
+    columns: Sequence[Column], rows: Sequence[Sequence[object]], width: int | None
+) -> list[str] | None:
+    """The lines of a table, with its titles, that is at most so wide; None where it cannot be."""
+    cells = [[spelled(cell) for cell in row] for row in rows]
+    fitted = fit(columns, cells, width)
+    if fitted is None:
+        return None
+    titles = [column.title.upper() for column in columns]
+    return [
+        _line(titles, columns, fitted, bold=True),
+        *(_line(row, columns, fitted) for row in cells),
+    ]
+
+
 def fit(
     columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int | None
 ) -> list[int] | None:
@@ -225,11 +253,16 @@ def ago(moment: datetime | None) -> str:
     """How long ago that was, short enough for a table: `3 min ago`."""
     if moment is None:
         return "never"
-    seconds = max(0, round((now() - moment).total_seconds()))
+    return f"{span((now() - moment).total_seconds())} ago"
+
+
+def span(seconds: float) -> str:
+    """How long that is, short enough for a table: `3 min`."""
+    whole = max(0, round(seconds))
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds // size} {unit} ago"
-    return f"{seconds} s ago"
+        if whole >= size:
+            return f"{whole // size} {unit}"
+    return f"{whole} s"
 
 
 def _wire(value: object) -> object:

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 import click
 
 from keyturn.cli.connection import calling
-from keyturn.cli.output import Output
+from keyturn.cli.naming import short
+from keyturn.cli.output import Output, spelled
+from keyturn.client.resources import RotationNotice
 
 if TYPE_CHECKING:
     from keyturn.client import Keyturn
@@ -38,5 +40,13 @@ def self_(client: "Keyturn", output: Output) -> None:
             ("scopes", found.scopes),
             ("permissions", found.permissions),
             ("expires", found.expires_at or "never"),
+            *([] if found.rotation is None else [("rotation", _told(found.rotation))]),
         ]
     )
+
+
+def _told(notice: RotationNotice) -> str:
+    if notice.role == "new":
+        return f"this is the new key of {short(notice.rotation_id)}, the old one still works"
+    by = "soon" if notice.sunset is None else f"by {spelled(notice.sunset)} (UTC)"
+    return f"this key is being replaced ({short(notice.rotation_id)}): take the new one {by}"

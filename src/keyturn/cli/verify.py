@@ -9,9 +9,9 @@ import click
 from keyturn.cli.connection import calling
 from keyturn.cli.ending import NO
 from keyturn.cli.naming import short
-from keyturn.cli.output import Output
+from keyturn.cli.output import Output, spelled
 from keyturn.client.configuration import read_token
-from keyturn.client.resources import Verdict
+from keyturn.client.resources import Deprecation, Verdict
 
 if TYPE_CHECKING:
     from keyturn.client import Keyturn
@@ -128,5 +128,15 @@ def _show(output: Output, verdict: Verdict) -> None:
                         ("scopes", key.scopes),
                     ]
                 ),
+                *(
+                    []
+                    if verdict.deprecation is None
+                    else [("rotation", _told(verdict.deprecation))]
+                ),
             ]
         )
+
+
+def _told(notice: Deprecation) -> str:
+    by = "" if notice.sunset is None else f" by {spelled(notice.sunset)} (UTC)"
+    return f"this key is being replaced ({short(notice.rotation_id)}): its callers must move{by}"

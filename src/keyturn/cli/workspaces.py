@@ -10,9 +10,10 @@ from keyturn.cli.handover import Handover, Issued, output_option
 from keyturn.cli.naming import refuse_token
 from keyturn.cli.output import Column, Output
 from keyturn.cli.paged import Portion, paged
+from keyturn.cli.policy import policy_members, policy_options
 from keyturn.cli.repeating import once_option, version_option
 from keyturn.client.errors import KeyturnClientError
-from keyturn.client.resources import NamedNetwork, Workspace
+from keyturn.client.resources import NamedNetwork, RotationPolicy, Workspace
 from keyturn.domain.identity import parse_id
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def workspaces() -> None:
     metavar="NAME=BLOCK[,BLOCK]",
     help="A network by name: office=203.0.113.0/24. May be repeated.",
 )
+@policy_options
 @once_option
 @output_option
 @calling
@@ -62,6 +64,7 @@ def create(
     output: Output,
     name: str,
     networks: tuple[str, ...],
+    rotation_policy: RotationPolicy | None,
     idempotency_key: str | None,
     target: str | None,
 ) -> None:
@@ -70,10 +73,14 @@ def create(
     \b
     Examples:
       keyturn workspaces create acme --output acme-admin.token
+      keyturn workspaces create acme -o acme.token --rotation-period-days 90
     """
     with Handover(target, unsure=_UNSURE) as handover:
         made = client.workspaces.create(
-            name, networks=_networks(networks), idempotency_key=idempotency_key
+            name,
+            networks=_networks(networks),
+            rotation_policy=rotation_policy,
+            idempotency_key=idempotency_key,
         )
         issued = Issued(
             what=f"workspace {made.name}",
@@ -122,6 +129,8 @@ def show(client: "Keyturn", output: Output, id_: str) -> None:
     help="All of its networks; may be repeated.",
 )
 @click.option("--no-networks", is_flag=True, help="Take all its networks away.")
+@policy_options
+@click.option("--no-rotation-policy", is_flag=True, help="Take its rotation policy away.")
 @version_option
 @calling
 def update(
@@ -131,18 +140,32 @@ def update(
     name: str | None,
     networks: tuple[str, ...],
     no_networks: bool,
+    rotation_policy: RotationPolicy | None,
+    no_rotation_policy: bool,
     version: int | None,
 ) -> None:
-    """Rename a workspace, or name its networks anew.
+    """Rename a workspace, name its networks anew, or say anew how it rotates.
+
+    A rotation policy is said whole: what is left out of its three options is taken away.
 
     \b
     Examples:
       keyturn workspaces update 06aSDUtCJxNn2WzPHQ7kVt --network office=203.0.113.0/24
+      keyturn workspaces update 06aSDUtCJxNn2WzPHQ7kVt --rotation-period-days 90 \\
+        --most-rotations-at-once 5 --maintenance-window 'mon,tue 02:00 120'
     """
     if networks and no_networks:
         raise click.UsageError("Give --network or --no-networks, but not both.")
-    named = [] if no_networks else _networks(networks)
-    _show(output, client.workspaces.change(id_, name=name, networks=named, version=version))
+    if rotation_policy is not None and no_rotation_policy:
+        raise click.UsageError("Give a rotation policy or --no-rotation-policy, but not both.")
+    changed = client.workspaces.change(
+        id_,
+        name=name,
+        networks=[] if no_networks else _networks(networks),
+        rotation_policy=RotationPolicy() if no_rotation_policy else rotation_policy,
+        version=version,
+    )
+    _show(output, changed)
 
 
 @workspaces.command()
@@ -200,6 +223,7 @@ def _show(output: Output, found: Workspace) -> None:
                 ("name", found.name),
                 ("status", found.status),
                 ("networks", [_spelled(one) for one in found.networks]),
+                *policy_members(found.rotation_policy),
                 ("created", found.created_at),
                 ("updated", found.updated_at),
                 ("version", str(found.version)),
