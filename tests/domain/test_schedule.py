@@ -360,6 +360,12 @@ def test_keys_due_on_one_day_go_to_one_window_after_another() -> None:
     assert starts == [first, first, first + DAY]
 
 
+def test_a_key_that_is_due_as_a_window_opens_starts_in_it() -> None:
+    now, opening = at("2027-02-01T12:00:00Z"), at("2027-02-10T02:00:00Z")
+    assert [one.start for one in planned_for(NIGHTLY, [opening], 0, now)] == [opening]
+    assert [one.start for one in planned_for(NIGHTLY, [opening - 1], 0, now)] == [opening - DAY]
+
+
 def test_an_overdue_key_waits_for_the_rotations_that_are_open() -> None:
     now = at("2027-02-01T02:30:00Z")
     night = at("2027-02-01T02:00:00Z")
