@@ -9,7 +9,6 @@ from keyturn.cli.connection import calling
 from keyturn.cli.naming import named_finding, short
 from keyturn.cli.output import Column, Output, ago
 from keyturn.cli.paged import Portion, paged
-from keyturn.cli.repeating import once_option
 from keyturn.client.rotation_records import Finding
 
 if TYPE_CHECKING:
@@ -91,15 +90,8 @@ def show(client: "Keyturn", output: Output, finding: str) -> None:
 @findings.command(epilog=_FINDING_HELP)
 @click.argument("finding")
 @click.option("--reason", metavar="TEXT", help="Why it may be, or who sees to it; it is kept.")
-@once_option
 @calling
-def acknowledge(
-    client: "Keyturn",
-    output: Output,
-    finding: str,
-    reason: str | None,
-    idempotency_key: str | None,
-) -> None:
+def acknowledge(client: "Keyturn", output: Output, finding: str, reason: str | None) -> None:
     """Say that somebody knows of it. It leaves the list of open ones.
 
     \b
@@ -107,7 +99,7 @@ def acknowledge(
       keyturn findings acknowledge 06aSDUtCJxNn2WzPHQ7kVt --reason 'Ada sees to it'
     """
     id_ = named_finding(client, finding).id
-    _show(output, client.findings.acknowledge(id_, reason=reason, idempotency_key=idempotency_key))
+    _show(output, client.findings.acknowledge(id_, reason=reason))
 
 
 def _show(output: Output, finding: Finding) -> None:

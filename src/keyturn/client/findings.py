@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from keyturn.client.call import Call, Listing, body, once, query, reading, segment
+from keyturn.client.call import Call, Listing, body, query, reading, segment
 from keyturn.client.paging import listing
 from keyturn.client.rotation_records import Finding
 
@@ -45,18 +45,11 @@ def read_finding(id: str) -> Call[Finding]:  # noqa: A002
     return Call(method="GET", path=f"{_PATH}/{segment(id)}", read=_finding)
 
 
-def acknowledge_finding(
-    id: str,  # noqa: A002
-    *,
-    reason: str | None = None,
-    idempotency_key: str | None = None,
-) -> Call[Finding]:
+def acknowledge_finding(id: str, *, reason: str | None = None) -> Call[Finding]:  # noqa: A002
     """Says that somebody knows of it. Once more, it stays as it is."""
     return Call(
         method="POST",
         path=f"{_PATH}/{segment(id)}/acknowledge",
         content=body(reason=reason),
-        headers=once(idempotency_key),
-        wants_idempotency_key=True,
         read=_finding,
     )
