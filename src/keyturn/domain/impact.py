@@ -66,6 +66,9 @@ def assess_impact(
         for one in (() if evidence is None else evidence.runtimes)
         if one.moved or one.standing in ("waived", "stranger")
     }
+    is_dead = key.status(now) in (KeyStatus.REVOKED, KeyStatus.EXPIRED)
+    if is_dead:
+        moved |= set(rows)
     intervals = {one.name: one.max_call_interval_seconds for one in expected}
     runtimes = tuple(
         sorted(
