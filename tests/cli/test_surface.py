@@ -36,6 +36,19 @@ ROUTES = {
     "POST /v1/api-keys/{id}/resume": ["keys resume"],
     "GET /v1/api-keys/{id}/propagation": ["keys trace"],
     "GET /v1/api-keys/{id}/usage": ["usage"],
+    "GET /v1/api-keys/{id}/impact": ["keys impact"],
+    "POST /v1/api-keys/{id}/rotations": ["rotations start"],
+    "GET /v1/rotations": ["rotations list"],
+    "GET /v1/rotations/{id}": ["rotations show", "rotations watch"],
+    "POST /v1/rotations/{id}/complete": ["rotations complete"],
+    "POST /v1/rotations/{id}/rollback": ["rotations rollback"],
+    "POST /v1/rotations/{id}/extend": ["rotations extend"],
+    "POST /v1/rotations/{id}/brownout": ["rotations brownout"],
+    "POST /v1/rotations/{id}/runtimes": ["rotations decide"],
+    "GET /v1/findings": ["findings list"],
+    "GET /v1/findings/{id}": ["findings show"],
+    "POST /v1/findings/{id}/acknowledge": ["findings acknowledge"],
+    "POST /v1/staff-changes": ["staff-changes"],
     "GET /v1/self": ["self"],
     "GET /v1/requests": ["requests list"],
     "GET /v1/activity-logs": ["activity list"],
@@ -44,12 +57,13 @@ ROUTES = {
 FOR_MACHINES = {"GET /", "GET /healthz", "GET /readyz", "GET /metrics", "GET /openapi.json"}
 # How a parameter or a member is called on the command line, where it is not its own name.
 CALLED = {
-    "id": {"key", "id_"},
+    "id": {"key", "id_", "rotation", "finding"},
     "key_id": {"key"},
     "If-Match": {"version"},
     "If-None-Match": {"is_new"},
     "Idempotency-Key": {"idempotency_key"},
     "Keyturn-Workspace": {"workspace"},
+    "rotation_policy": {"rotation_period_days", "most_rotations_at_once", "windows"},
 }
 NEEDED_BY_NOBODY = {
     "cursor": "a list goes on by itself, with --limit and --all",
@@ -88,9 +102,10 @@ def members(operation: Any, schemas: Any) -> Iterator[str]:
     """What a call takes: its parameters, and the members of its body."""
     yield from (one["name"] for one in operation.get("parameters", ()))
     content = operation.get("requestBody", {}).get("content", {})
-    reference = content.get("application/json", {}).get("schema", {}).get("$ref", "")
-    if reference:
-        yield from schemas[reference.rpartition("/")[2]]["properties"]
+    schema = content.get("application/json", {}).get("schema", {})
+    for one in schema.get("anyOf", [schema]):  # a body that may be left out is one of two
+        if "$ref" in one:
+            yield from schemas[one["$ref"].rpartition("/")[2]]["properties"]
 
 
 def test_every_route_has_a_command() -> None:

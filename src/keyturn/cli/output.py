@@ -33,6 +33,7 @@ _NARROWEST = 8
 _LONGEST_CELL = 10_000
 _LONGEST_LINE = 100_000
 _PROGRESS_EVERY = 1_000
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 # JSON leaves these as they are, and a terminal might obey them.
 _OBEYED = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _BEYOND_ASCII = re.compile("[^\x00-\x7e]")
@@ -257,12 +258,18 @@ def ago(moment: datetime | None) -> str:
 
 
 def span(seconds: float) -> str:
-    """How long that is, short enough for a table: `3 min`."""
+    """How long that is, about, and short enough for a table: `3 min`."""
     whole = max(0, round(seconds))
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+    for size, unit in _UNITS:
         if whole >= size:
             return f"{whole // size} {unit}"
     return f"{whole} s"
+
+
+def whole_span(seconds: int) -> str:
+    """How long that is, to the second: `90 s`, `35 d`."""
+    size, unit = next((one for one in _UNITS if seconds and seconds % one[0] == 0), (1, "s"))
+    return f"{seconds // size:,} {unit}"
 
 
 def _wire(value: object) -> object:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _IN_THE_WAY = (
     Column("in the way"),
     Column("runtime"),
-    Column("old key last used"),
+    Column("old key used"),
     Column("why", wide=True),
 )
 _STANDINGS = ("ours", "intruder", "waived", "checked_in")

@@ -16,8 +16,8 @@ from keyturn.client.rotation_records import Rotation, RuntimeEvidence
 COLUMNS = (
     Column("runtime", wide=True),
     Column("status"),
-    Column("old key last used"),
-    Column("new key last used"),
+    Column("old key used"),
+    Column("new key used"),
     Column("waits for", wide=True),
 )
 _NOT_MOVED = "runtime.not_moved"
@@ -65,7 +65,7 @@ def board_of(rotation: Rotation, moment: datetime) -> Board:
         facts=tuple(_facts(rotation, moment)),
         rows=tuple(rows),
         notes=tuple(_notes(rotation, rows)),
-        step=rotation.next_step,
+        step=_step(rotation.next_step),
         command=command_of(rotation),
     )
 
@@ -109,6 +109,10 @@ def _longer(rotation: Rotation) -> str:
     """Once more as long as it is open already, in whole hours or days."""
     hours = max(1, -(-2 * rotation.overlap_seconds // 3_600))
     return f"{hours // 24}d" if hours % 24 == 0 else f"{hours}h"
+
+
+def _step(sentence: str) -> str:
+    return sentence if not sentence or sentence.startswith("Wait") else f"Next: {sentence}"
 
 
 def _title(rotation: Rotation, rows: list[Row]) -> str:

@@ -55,8 +55,9 @@ def watch_rotation(client: "Keyturn", output: Output, rotation: Rotation) -> Non
                 else:
                     face.show(rotation)
     except KeyboardInterrupt:
+        output.note("")
         output.note(
-            f"\nThe rotation goes on; `keyturn rotations watch {short(rotation.id)}` looks again."
+            f"The rotation goes on; `keyturn rotations watch {short(rotation.id)}` looks again."
         )
         raise click.exceptions.Exit(INTERRUPTED) from None
     if output.is_quiet:
@@ -69,7 +70,7 @@ def board_lines(board: Board, width: int | None, most_lines: int | None = None) 
     """The whole board as lines, with at most so many of them where its table can be shortened."""
     above = [line for fact in (board.title, *board.facts) for line in _wrapped(fact, width)]
     below = [line for note in board.notes for line in _wrapped(note, width)]
-    step = _wrapped(f"Next: {board.step}", width) if board.step else []
+    step = _wrapped(board.step, width) if board.step else []
     step += _command_lines(board.command, width)
     table: list[str] = []
     if board.rows:
@@ -122,7 +123,7 @@ def changes(before: Rotation | None, after: Rotation, moment: datetime) -> Itera
     told = set(old.notes) if old else set()
     yield from (note for note in new.notes if note not in told)
     if (before is None or before.next_step != after.next_step) and new.step:
-        yield f"Next: {new.step}"
+        yield new.step
     if new.command and (old is None or old.command != new.command):
         yield f"  {new.command}"
 

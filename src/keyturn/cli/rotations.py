@@ -14,7 +14,7 @@ from keyturn.cli.naming import (
     named_rotation,
     short,
 )
-from keyturn.cli.output import Column, Output, ago, spelled
+from keyturn.cli.output import Column, Output, ago, spelled, whole_span
 from keyturn.cli.paged import Portion, paged
 from keyturn.cli.repeating import once_option
 from keyturn.cli.rotation_acts import brownout, complete, decide, extend, rollback
@@ -239,13 +239,11 @@ def show_rotation(output: Output, rotation: Rotation) -> None:
             ("started", f"{spelled(rotation.started_at)} by {rotation.started_by}"),
             ("deadline", rotation.deadline),
             ("overdue", rotation.overdue),
-            ("ended", rotation.completed_at),
-            ("ended by", rotation.ended_by),
-            ("reason", rotation.reason),
-            ("by itself", rotation.auto_complete),
-            ("quiet", f"{rotation.quiet_seconds:,} s"),
-            ("brown-out", f"{rotation.brownout_seconds:,} s"),
-            ("look-back", f"{rotation.lookback_seconds:,} s"),
+            *([] if rotation.is_open else _end(rotation)),
+            ("ends by itself", rotation.auto_complete),
+            ("quiet", whole_span(rotation.quiet_seconds)),
+            ("brown-out", whole_span(rotation.brownout_seconds)),
+            ("look-back", whole_span(rotation.lookback_seconds)),
             *(
                 (f"{one.runtime} is", f"{one.standing}, says {one.by}{_why(one.reason)}")
                 for one in rotation.decisions
@@ -258,9 +256,18 @@ def show_rotation(output: Output, rotation: Rotation) -> None:
     click.echo()
     for note in board.notes:
         output.say(note)
-    output.say(f"Next: {board.step}")
+    output.say(board.step)
     if board.command:
         output.say(f"  {board.command}")
+
+
+def _end(rotation: Rotation) -> list[tuple[str, object]]:
+    return [
+        ("ended", rotation.completed_at),
+        ("ended by", rotation.ended_by),
+        ("forced", rotation.forced),
+        ("reason", rotation.reason),
+    ]
 
 
 def _why(reason: str | None) -> str:

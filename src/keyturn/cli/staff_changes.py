@@ -118,8 +118,9 @@ def _show(output: Output, found: StaffChange, places: dict[str, str]) -> None:
     if begun:
         output.note(
             f"{counted(begun, 'rotation')} for what {found.person} knew. Next: deploy the new "
-            "tokens, and look on.\n  keyturn rotations list --state open"
+            "tokens, and look on."
         )
+        output.note("  keyturn rotations list --state open")
     elif any(one.status == "active" for one in found.keys):
         output.note("--rotate replaces those that are active.")
 
