@@ -206,7 +206,7 @@ class EvidenceMissing(KeyturnError):
     code = "rotation.evidence_missing"
     title = "The evidence does not allow it"
 
-    def __init__(self, detail: str, blocked_by: tuple[Blocker, ...]) -> None:
+    def __init__(self, detail: str, blocked_by: tuple[Blocker, ...] = ()) -> None:
         super().__init__(detail)
         self.blocked_by = blocked_by
 
@@ -217,7 +217,7 @@ class RollbackUnsafe(KeyturnError):
     code = "rotation.rollback_unsafe"
     title = "A rollback would cut somebody off"
 
-    def __init__(self, detail: str, runtimes: tuple[str, ...]) -> None:
+    def __init__(self, detail: str, runtimes: tuple[str, ...] = ()) -> None:
         super().__init__(detail)
         self.runtimes = runtimes
 

@@ -27,6 +27,7 @@ OVERSEE_SECONDS = 1.0
 TIDY_SECONDS = 600.0
 TIDY_AGAIN_SECONDS = 0.5
 HOLD_SECONDS = 5.0
+LEASE_SECONDS = 2.0
 SCRUB_SECONDS = 60.0
 LAST_ATTEMPTS = 3
 STOP_SECONDS = 0.5
@@ -83,6 +84,26 @@ class Ticker:
                 wait = 5.0
 
 
+class Lease:
+    """What lets one node, of all that might serve a database, act by itself: the lock that it
+    holds. It is asked for again when it was last seen a while ago."""
+
+    def __init__(self, is_sole: Callable[[], bool], elapsed: Callable[[], float]) -> None:
+        self._is_sole = is_sole
+        self._elapsed = elapsed
+        self._lock = threading.Lock()
+        self._held_at: float | None = None
+
+    def is_held(self) -> bool:
+        """Whether this node may act. Raises `StorageUnavailable`."""
+        with self._lock:
+            now = self._elapsed()
+            if self._held_at is None or now - self._held_at >= LEASE_SECONDS:
+                self._held_at = None
+                self._held_at = now if self._is_sole() else None
+            return self._held_at is not None
+
+
 class Background:
     """All of them together."""
 
@@ -104,7 +125,7 @@ class Background:
         self._heads = heads
         self._scrub = Scrub(context)
         self._fault: str | None = None
-        self._is_sole = is_sole
+        self._lease = Lease(is_sole, context.clock.elapsed)
         self._tidier = Tidier(context)
         self._advancer = Advancer(context, witness)
         self._overseer = Overseer(context, witness)
@@ -165,11 +186,12 @@ class Background:
         return FOLLOW_SECONDS
 
     def _advance(self) -> float:
-        is_any_open = self._advancer.step() > 0
+        is_any_open = self._lease.is_held() and self._advancer.step() > 0
         return ADVANCE_SECONDS if is_any_open else LOOK_SECONDS
 
     def _oversee(self) -> float:
-        self._overseer.step()
+        if self._lease.is_held():
+            self._overseer.step()
         return OVERSEE_SECONDS
 
     def _tidy(self) -> float:
@@ -184,6 +206,6 @@ class Background:
         return SCRUB_SECONDS
 
     def _hold(self) -> float:
-        if not self._is_sole():
+        if not self._lease.is_held():
             _log.critical("another Keyturn serves this database; stop one of the two")
         return HOLD_SECONDS

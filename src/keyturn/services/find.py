@@ -6,6 +6,7 @@ writes the difference alone, each with its entry in the log.
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from keyturn.domain.activity import Category
@@ -97,6 +98,9 @@ def _settle(
     for identity, cause in wanted.items():
         if identity not in known and _is_due(transaction, workspace_id, cause):
             finding = _make(context, workspace_id, cause, now)
+            for id_, version in transaction.findings.bury(finding):
+                buried = replace(finding.resolved(now), id=id_, version=version)
+                note_finding(context, transaction, WORKER, buried, now)
             transaction.findings.add(finding)
             note_finding(context, transaction, WORKER, finding, now)
             written += 1

@@ -104,5 +104,11 @@ def _workspace_of(context: Context, damage: Damage) -> UUID | None:
         case "key" if id_ is not None:
             with context.store.read() as reading:
                 return reading.keys.workspace_of(id_)
+        case "rotation" if id_ is not None:
+            with context.store.read() as reading:
+                return reading.rotations.workspace_of(id_)
+        case "finding" if id_ is not None:
+            with context.store.read() as reading:
+                return reading.findings.workspace_of(id_)
         case _:
             return None

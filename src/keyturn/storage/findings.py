@@ -2,14 +2,15 @@
 holds as well. A damaged finding is left out."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, false, func, or_, select, text, true
+from sqlalchemy import ColumnElement, Select, and_, delete, false, func, or_, select, text, true
 
 from keyturn.domain.finding import Finding, FindingKind, FindingState, Severity
 from keyturn.domain.slot import SlotName
+from keyturn.storage.activity import Activity
 from keyturn.storage.records import FINDINGS, finding_of, finding_row, id_of
 from keyturn.storage.schema import IS_UNRESOLVED, findings
 from keyturn.storage.session import Session
@@ -91,6 +92,34 @@ class Findings:
             .limit(1)
         )
         return self._session.connection.execute(query).first() is not None
+
+    def bury(self, finding: Finding) -> Sequence[tuple[UUID, int]]:
+        """Puts a resolved record in the place of each damaged row that keeps `finding` from being
+        added, and gives the id and the version of each, which the log is to tell of.
+
+        A row whose id is none cannot have been one of ours, and is taken away.
+        """
+        buried = []
+        query = _selected(finding.workspace_id).where(
+            findings.c.kind == finding.kind.value,
+            findings.c.subject_id == finding.subject_id,
+            findings.c.mark == finding.mark,
+            _is_unresolved,
+        )
+        for row in self._session.connection.execute(query).all():
+            if self._opened(row) is not None:
+                continue
+            id_ = id_of(row[0])
+            if id_ is None or str(id_) != row[0]:
+                self._session.connection.execute(delete(findings).where(findings.c.id == row[0]))
+                continue
+            version = Activity(self._session).next_version(FINDINGS.kind, str(id_))
+            tombstone = replace(finding.resolved(finding.since), id=id_, version=version)
+            FINDINGS.overwrite(
+                self._session.connection, self._session.sealer, finding_row(tombstone)
+            )
+            buried.append((id_, version))
+        return buried
 
     def list(
         self, workspace_id: UUID, wanted: FindingFilter, *, limit: int, before: UUID | None
