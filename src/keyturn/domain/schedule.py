@@ -100,8 +100,8 @@ def announcement(planned: Planned, notes: SlotNotes | None, now: int) -> Cause |
             "runbook_url": notes.runbook_url,
             "command": command,
             # Whoever lets rotations start by themselves changes this sentence with it.
-            "next_step": "A rotation starts by itself only where its slot has somewhere to deliver "
-            f"the new token, which this one has not: start it by hand in its window, `{command}`.",
+            "next_step": "Nothing starts it by itself, since the slot has nowhere to deliver the "
+            f"new token: start it by hand in its window, `{command}`.",
         },
     )
 
