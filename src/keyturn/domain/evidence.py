@@ -1,12 +1,13 @@
-"""The evidence of a rotation: who used the old key, who is allowed on the new one, who is in the way.
+"""The evidence of a rotation: who used the old key, who is on the new one, who is in the way.
 
 1. A runtime is *ours* if it used the old key in the look-back, or is registered on the slot, or a
    person said so. It blocks until it has been allowed on the new key, from each environment that it
    used the old one from, and has left the old one alone for `quiet_seconds`; or until it has left
    the old one alone for longer than its declared interval (none declared: the look-back).
 2. A runtime first seen on the old key after the start, and not registered, is a *stranger*: it
-   blocks nothing. A runtime of ours seen at a place (`place.py`) where it never was is a *conflict*:
-   what it does there counts neither for nor against it, and blocks until a person decides.
+   blocks nothing. A runtime of ours seen at a place (`place.py`) where it never was is a
+   *conflict*: what it does there counts neither for nor against it, and blocks until a person
+   decides.
 3. Everything is judged as of `Observation.until`, up to which all requests are known. A quiet must
    have been seen by a process that ran all the while (`watched_since`); of a use that was not kept
    when a process died it is known that one at most `KEPT_WITHIN` before it was. A long silence is
@@ -188,11 +189,8 @@ class _Case:
 
     @property
     def is_old_long_silent(self) -> bool:
-        last = max(
-            (use.last_seen_at or 0 for rows in self.uses.values() for use in rows if self.of_old(use)),
-            default=0,
-        )
-        return self.silence(last or None) > self.lookback
+        mine = (one for rows in self.uses.values() for one in rows if self.of_old(one))
+        return self.silence(_last(mine)) > self.lookback
 
     def of_old(self, use: Use) -> bool:
         return use.key_id == self.old.id

@@ -247,7 +247,9 @@ def settle_terms(
     """
     overlap = DEFAULT_OVERLAP_SECONDS if overlap_seconds is None else overlap_seconds
     quiet = min(DEFAULT_QUIET_SECONDS, overlap // 10) if quiet_seconds is None else quiet_seconds
-    brownout = min(DEFAULT_BROWNOUT_SECONDS, quiet) if brownout_seconds is None else brownout_seconds
+    brownout = (
+        min(DEFAULT_BROWNOUT_SECONDS, quiet) if brownout_seconds is None else brownout_seconds
+    )
     lookback = DEFAULT_LOOKBACK_SECONDS if lookback_seconds is None else lookback_seconds
     bounds = (
         ("overlap_seconds", overlap, 1, LONGEST_SECONDS),

@@ -280,9 +280,7 @@ class Visit:
             workspace_id=identification.workspace_id,
             key_id=identification.key_id,
             code=code,
-            runtime=identify_runtime(
-                self._runtime, user_agent, self._address, networks
-            ),
+            runtime=identify_runtime(self._runtime, user_agent, self._address, networks),
             place=place_of(self._address, networks),
             is_check_in=self.request.scope["path"] == CHECK_IN_PATH,
             address=self._address,

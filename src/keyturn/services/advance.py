@@ -63,9 +63,9 @@ class Advancer:
                 except IntegrityFailed as error:
                     self._tell(rotation, error)
                     continue
-                if next_act(rotation, weighed.old, weighed.evidence, observation) is not None:
-                    due.append(rotation)
-                elif self._found.get(rotation.id) != self._causes(weighed):
+                if next_act(
+                    rotation, weighed.old, weighed.evidence, observation
+                ) is not None or self._found.get(rotation.id) != self._causes(weighed):
                     due.append(rotation)
         yield from due
 
@@ -102,15 +102,20 @@ class Advancer:
             )
         self._found[present.id] = frozenset(cause.identity for cause in causes)
 
-    def _take(
-        self, transaction: Writing, weighed: Weighed, act: RotationAct, now: int
-    ) -> Rotation:
+    def _take(self, transaction: Writing, weighed: Weighed, act: RotationAct, now: int) -> Rotation:
         context, rotation, old = self._context, weighed.rotation, weighed.old
         match act:
             case RotationAct.BROWN_OUT:
                 seconds = rotation.terms.brownout_seconds
                 return brown_out(
-                    context, transaction, WORKER, rotation, old, now, seconds=seconds, is_trial=False
+                    context,
+                    transaction,
+                    WORKER,
+                    rotation,
+                    old,
+                    now,
+                    seconds=seconds,
+                    is_trial=False,
                 )
             case RotationAct.LIFT:
                 met = weighed.evidence.met

@@ -7,7 +7,6 @@ of its keys. Each step writes one entry for the rotation, and one for each key t
 import hashlib
 
 from keyturn.domain.activity import Category
-from keyturn.domain.error import IntegrityFailed
 from keyturn.domain.evidence import Evidence
 from keyturn.domain.key import Key, KeyState, RevocationReason
 from keyturn.domain.rotation import Brownout, Ending, Rotation, RotationAct

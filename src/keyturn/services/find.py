@@ -197,9 +197,7 @@ def rotation_causes(weighed: Weighed, now: int) -> list[Cause]:
         "new_key_id": str(rotation.new_key_id),
     }
 
-    def cause(
-        kind: FindingKind, severity: Severity, mark: str = "", **evidence: object
-    ) -> Cause:
+    def cause(kind: FindingKind, severity: Severity, mark: str = "", **evidence: object) -> Cause:
         return Cause(
             kind=kind,
             subject_type=SubjectType.ROTATION,

@@ -6,7 +6,13 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from keyturn.domain.activity import Entry
-from keyturn.domain.error import IntegrityFailed, KeyUnknown, RequestInvalid, SlotUnknown, WorkspaceUnknown
+from keyturn.domain.error import (
+    IntegrityFailed,
+    KeyUnknown,
+    RequestInvalid,
+    SlotUnknown,
+    WorkspaceUnknown,
+)
 from keyturn.domain.identity import NIL
 from keyturn.domain.instant import DAY, SECOND
 from keyturn.domain.permission import Permission

@@ -304,9 +304,7 @@ def _require_known(weighed: Weighed, runtime: str, pointer: str) -> None:
 
 def _has_checked_in(weighed: Weighed, runtime: str) -> bool:
     return any(
-        one.checked_in_at is not None
-        for one in weighed.evidence.runtimes
-        if one.runtime == runtime
+        one.checked_in_at is not None for one in weighed.evidence.runtimes if one.runtime == runtime
     )
 
 

@@ -130,9 +130,7 @@ def survey_impact(
 def _live_keys(
     transaction: Reading, workspace_id: UUID, service: str, environment: str, now: int
 ) -> set[UUID]:
-    wanted = KeyFilter(
-        status=KeyStatus.ACTIVE, now=now, service=service, environment=environment
-    )
+    wanted = KeyFilter(status=KeyStatus.ACTIVE, now=now, service=service, environment=environment)
     views = transaction.keys.list(workspace_id, wanted, limit=2, before=None)
     return {view.key.id for view in views}
 
