@@ -67,8 +67,8 @@ class Standing(StrEnum):
     """What a person says of a runtime.
 
     `ours`: it counts, also from the place named. `intruder`: what it does, from the place named or
-    from any that it did not have before, counts for nothing. `waived`: it is left out. `checked_in`:
-    that it asked `/v1/self` with the new key is taken for its run.
+    from any that it did not have before, counts for nothing. `waived`: it is left out.
+    `checked_in`: that it asked `/v1/self` with the new key is taken for its run.
     """
 
     OURS = "ours"
@@ -174,7 +174,7 @@ class Rotation:
         return self._changed(now, deadline=deadline)
 
     def decided(self, decisions: tuple[Decision, ...], now: int) -> "Rotation":
-        """With more decisions, each in the place of an earlier one on the same runtime and place."""
+        """With more decisions, each instead of an earlier one on the same runtime and place."""
         self.after(RotationAct.AMEND)
         named = {(one.runtime, one.place) for one in decisions}
         kept = tuple(one for one in self.decisions if (one.runtime, one.place) not in named)

@@ -47,7 +47,8 @@ class GivenRotation(Given):
 
     overlap_seconds: Overlap | None = Field(
         default=None,
-        description=f"After this it is overdue; nothing is cut. {DEFAULT_OVERLAP_SECONDS} by default.",
+        description="After this it is overdue, and nothing is cut. "
+        f"{DEFAULT_OVERLAP_SECONDS} by default.",
     )
     quiet_seconds: Quiet | None = Field(
         default=None,
