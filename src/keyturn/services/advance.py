@@ -8,7 +8,7 @@
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
 from keyturn.domain.error import IntegrityFailed, KeyturnError, StorageUnavailable
@@ -50,7 +50,7 @@ class Advancer:
             for rotation in self._due(page):
                 self._advance(rotation)
 
-    def _due(self, page: Sequence[Rotation]) -> Iterator[Rotation]:
+    def _due(self, page: Sequence[Rotation]) -> Sequence[Rotation]:
         """Those that have something to do: a step to take, or something to be found."""
         observation = self._witness.observe()
         due = []
@@ -63,11 +63,10 @@ class Advancer:
                 except IntegrityFailed as error:
                     self._tell(rotation, error)
                     continue
-                if next_act(
-                    rotation, weighed.old, weighed.evidence, observation
-                ) is not None or self._found.get(rotation.id) != self._causes(weighed):
+                act = next_act(rotation, weighed.old, weighed.evidence, observation)
+                if act is not None or self._found.get(rotation.id) != self._causes(weighed):
                     due.append(rotation)
-        yield from due
+        return due
 
     def _causes(self, weighed: Weighed) -> frozenset[tuple[str, str, str]]:
         causes = rotation_causes(weighed, self._witness.time.borne_out())
