@@ -117,7 +117,7 @@ class GivenStanding(Given):
     """A person's word on one runtime."""
 
     runtime: RuntimeName
-    standing: Standing
+    standing: Annotated[Standing, Field(strict=False)]
     network: Name | None = Field(
         default=None, description="The place that is meant, as the blocker names it."
     )
