@@ -243,6 +243,10 @@ class IntegrityFailed(KeyturnError):
     title = "The stored record was changed from outside"
 
 
+class InvariantBroken(KeyturnError):
+    """A rotation would have broken an invariant by this step: a fault of ours. It was undone."""
+
+
 class IdempotencyMismatch(KeyturnError):
     code = "idempotency.mismatch"
     title = "The idempotency key was used for another request"

@@ -7,6 +7,8 @@ of its keys. Each step writes one entry for the rotation, and one for each key t
 import hashlib
 
 from keyturn.domain.activity import Category
+from keyturn.domain.continuity import broken_by_step
+from keyturn.domain.error import IntegrityFailed, InvariantBroken
 from keyturn.domain.evidence import Evidence
 from keyturn.domain.key import Key, KeyState, RevocationReason
 from keyturn.domain.rotation import Brownout, Ending, Rotation, RotationAct
@@ -211,7 +213,9 @@ def keep_rotation(
     verb: str,
     told: dict[str, object],
 ) -> None:
-    """Writes a rotation over version `expected`, or as a new one, and its entry."""
+    """Writes a rotation over version `expected`, or as a new one, and its entry. Its keys have been
+    written before. Raises `InvariantBroken`."""
+    _require_unbroken(transaction, rotation, rotation.updated_at)
     if expected is None:
         transaction.rotations.add(rotation)
     else:
@@ -233,6 +237,24 @@ def keep_rotation(
         },
         now=rotation.updated_at,
     )
+
+
+def _require_unbroken(transaction: Writing, rotation: Rotation, now: int) -> None:
+    """Undoes a step that nobody forced if it breaks an invariant. Where a record was changed from
+    outside, nothing can be said."""
+    if rotation.ending is not None and rotation.ending.is_forced:
+        return
+    place = rotation.workspace_id
+    try:
+        before = transaction.rotations.find(place, rotation.id)
+        old = transaction.keys.find(place, rotation.old_key_id)
+        new = transaction.keys.find(place, rotation.new_key_id)
+    except IntegrityFailed:
+        return
+    if old is not None and new is not None:
+        broken = broken_by_step(before, rotation, old, new, now)
+        if broken:
+            raise InvariantBroken(" ".join(broken))
 
 
 def rotation_subject(rotation: Rotation) -> Subject:
