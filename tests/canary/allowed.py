@@ -57,6 +57,12 @@ def _of_any_teller(holds: Callable[[Place, Canary], bool]) -> Callable[[Place], 
 def _told_file(place: Place, teller: Canary) -> bool:
     if not _is_whole(place) or _content(place.sink) != place.canary.token:
         return False
+    folder = _option(teller, "--output-dir")
+    if folder is not None:
+        name = f"-{(place.canary.hint or '').rpartition('_')[2]}.token"
+        return _is_same(place.sink.parent, teller.folder / folder) and place.sink.name.endswith(
+            name
+        )
     told = _option(teller)
     if told is not None:
         return told != "-" and _is_same(place.sink, teller.folder / told)
@@ -135,12 +141,12 @@ REASONS: dict[str, Callable[[Place], bool]] = {
 }
 
 
-def _option(canary: Canary) -> str | None:
-    """What the command was told by `--output`."""
+def _option(canary: Canary, *names: str) -> str | None:
+    """What the command was told by `--output`, or by the option of these names."""
     for number, word in enumerate(canary.asked):
-        if word in ("-o", "--output"):
+        if word in (names or ("-o", "--output")):
             return canary.asked[number + 1]
-        if word.startswith("--output="):
+        if word.startswith("--output=") and not names:
             return word.partition("=")[2]
     return None
 

@@ -206,6 +206,16 @@ def test_a_servers_token_is_for_the_file_that_its_callers_command_was_told_to_wr
     assert with_leaks([one], place(tmp_path, "1.output", told(one))) == 1
 
 
+def test_of_several_tokens_each_is_for_the_file_of_its_own_key(tmp_path: Path) -> None:
+    made = canary("serve")
+    ask = ("staff-changes", "ada@example.com", "--rotate", "--output-dir", "new")
+    one = replace(made, handed_by=(replace(made, asked=ask, folder=tmp_path),))
+    name = f"worker-prod-{(one.hint or '').rpartition('_')[2]}.token"
+    assert with_leaks([one], place(tmp_path, f"new/{name}", told(one) + "\n")) == 0
+    for other in ("new/worker-prod.token", f"old/{name}", name, f"new/{name}.draft"):
+        assert with_leaks([one], place(tmp_path, other, told(one) + "\n")) == 1, other
+
+
 def test_a_servers_token_is_for_the_output_of_the_command_that_was_told_to_print_it(
     tmp_path: Path,
 ) -> None:

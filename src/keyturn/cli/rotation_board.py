@@ -183,8 +183,10 @@ def _row(rotation: Rotation, one: RuntimeEvidence, moment: datetime) -> Row:
 
 
 def _status(rotation: Rotation, one: RuntimeEvidence, is_blocking: bool) -> str:
-    if one.standing in ("conflict", "stranger", "waived"):
+    if one.standing in ("conflict", "waived"):
         return one.standing
+    if one.standing == "stranger":
+        return "-" if one.old_last_seen_at is None else "stranger"  # it asked, and used nothing
     if is_blocking and rotation.is_open:
         return "waits"
     if one.moved:

@@ -311,9 +311,8 @@ def _tell_of_start(output: Output, started: StartedRotation) -> None:
         f"Rotation {short(started.id)}: the old key works on until each workload has moved, which "
         f"should be by {spelled(started.deadline)} (UTC)."
     )
-    output.note(
-        f"Next: deploy the new token, and look on.\n  keyturn rotations watch {started.slot}"
-    )
+    output.note("Next: deploy the new token, and look on.")
+    output.note(f"  keyturn rotations watch {started.slot}")
 
 
 def _tell_of_joining(output: Output, started: StartedRotation) -> None:
