@@ -37,7 +37,17 @@ KILL_AT = "KILLS_AT"
 DAYS_AGO = "KILLS_DAYS_AGO"
 OPERATION = "KILLS_OPERATION"
 POINTS = "KILLS_POINTS"
-BACKGROUND = ("recording", "watching", "tidying", "holding", "scrubbing", "last")
+BACKGROUND = (
+    "recording",
+    "rotating",
+    "overseeing",
+    "following",
+    "watching",
+    "tidying",
+    "holding",
+    "scrubbing",
+    "last",
+)
 
 _MARK = re.compile(rb"at\.([a-z-]+)\.")
 _STATEMENT = re.compile(

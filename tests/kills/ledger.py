@@ -19,6 +19,8 @@ IDENTITIES = {
     "operators": ("id",),
     "slots": ("workspace_id", "service", "environment"),
     "keys": ("id",),
+    "rotations": ("id",),
+    "findings": ("id",),
     "changes": ("position",),
     "activity": ("number",),
     "change_head": ("id",),
@@ -42,12 +44,21 @@ _COLUMNS = {
     "operators": ("id", "name", "revoked_at", "updated_at", "version"),
     "slots": ("workspace_id", "service", "environment", "owner", "updated_at", "version"),
     "keys": ("id", "workspace_id", "name", "scopes", "status", "updated_at", "version"),
+    "rotations": ("id", "workspace_id", "service", "state", "lifts", "updated_at", "version"),
+    "findings": ("id", "workspace_id", "kind", "subject_id", "state", "version"),
     "changes": _CHANGE,
     "activity": _ENTRY,
     "change_head": ("id", "position", "activity_number"),
     "idempotency": (*IDENTITIES["idempotency"], "status", "created_at"),
 }
-_TYPES = {"key": "api_key", "slot": "slot", "workspace": "workspace", "operator": "operator"}
+_TYPES = {
+    "key": "api_key",
+    "slot": "slot",
+    "workspace": "workspace",
+    "operator": "operator",
+    "rotation": "rotation",
+    "finding": "finding",
+}
 # Each count of uses beside the requests that it counts.
 _MISCOUNTED = """
     SELECT u.key_id FROM key_usage u WHERE
@@ -160,11 +171,22 @@ def read_ledger(ask: Ask) -> Ledger:
 
 
 def moved(before: Ledger, after: Ledger) -> Counter[str]:
-    """How many rows were added (`+keys`), taken away (`-keys`) and changed (`~keys`)."""
+    """How many rows were added (`+keys`), taken away (`-keys`) and changed (`~keys`). What was
+    found meanwhile is left out, with its changes and entries: it comes when it comes."""
     found: Counter[str] = Counter()
-    for table in IDENTITIES:
-        old, new = before.tables[table], after.tables[table]
+    for table in IDENTITIES.keys() - {"findings", "change_head"}:
+        old, new = _unfound(before, table), _unfound(after, table)
         found[f"+{table}"] += len(new.keys() - old.keys())
         found[f"-{table}"] += len(old.keys() - new.keys())
         found[f"~{table}"] += sum(old[one] != new[one] for one in old.keys() & new.keys())
+    if found["+changes"] or found["+activity"]:
+        found["~change_head"] += before.rows("change_head") != after.rows("change_head")
     return +found
+
+
+def _unfound(ledger: Ledger, table: str) -> dict[tuple[Any, ...], Row]:
+    return {
+        identity: row
+        for identity, row in ledger.tables[table].items()
+        if "finding" not in (row.get("kind"), row.get("resource_type"))
+    }
