@@ -226,5 +226,5 @@ def _cause(
             "runbook_url": notes.runbook_url,
             "next_step": f"Start a rotation: `keyturn rotations start {key.slot}`.",
         },
-        happens_once=True,
+        happens_once=kind is FindingKind.KEY_ROTATION_DUE,
     )

@@ -7,11 +7,10 @@ anything. A look that takes long is taken more rarely, so that it never fills a 
 
 from uuid import UUID
 
-from keyturn.domain.finding import FindingKind
 from keyturn.domain.identity import parse_id
 from keyturn.services.context import Context
-from keyturn.services.find import ROTATION_KINDS, reconcile
-from keyturn.services.schedule import schedule_causes
+from keyturn.services.find import reconcile
+from keyturn.services.schedule import SCHEDULE_KINDS, schedule_causes
 from keyturn.services.witness import Witness
 from keyturn.storage.transaction import Reading
 
@@ -19,7 +18,6 @@ FULL_SECONDS = 600.0
 PAGE = 1_000
 RESTS = 20.0
 
-KINDS = tuple(kind for kind in FindingKind if kind not in ROTATION_KINDS)
 _TOUCHING = frozenset({"key", "slot", "workspace", "rotation"})
 
 
@@ -71,7 +69,7 @@ class Overseer:
             if workspace is None:
                 return 0
             causes = schedule_causes(reading, workspace, self._witness.time.borne_out())
-        return reconcile(self._context, workspace_id, causes, KINDS)
+        return reconcile(self._context, workspace_id, causes, SCHEDULE_KINDS)
 
 
 def _everywhere(reading: Reading) -> set[UUID]:

@@ -20,9 +20,11 @@ from keyturn.domain.key import Key, KeyAct
 from keyturn.domain.network import check_networks
 from keyturn.domain.permission import Permission
 from keyturn.domain.rotation import (
+    Decision,
     Rotation,
     RotationState,
     RotationTerms,
+    Standing,
     lifetime_from,
     require_no_wider,
     settle_terms,
@@ -41,6 +43,7 @@ from keyturn.services.issue import (
 )
 from keyturn.services.journal import Act, Author, Subject, note
 from keyturn.storage.log import Change
+from keyturn.storage.rotations import RotationFilter
 from keyturn.storage.transaction import Writing
 
 
@@ -192,6 +195,7 @@ def _open(
     now: int,
 ) -> Rotation:
     overlap, terms = draft.settled()
+    heirs = _heirs(transaction, old, now)
     rotation = Rotation(
         id=context.new_id(now),
         workspace_id=old.workspace_id,
@@ -207,7 +211,7 @@ def _open(
         lifts=0,
         lifted_at=None,
         met=(),
-        decisions=(),
+        decisions=heirs,
         ending=None,
         updated_at=now,
         version=1,
@@ -215,6 +219,27 @@ def _open(
     told: dict[str, object] = {"overlap_seconds": overlap, "auto_complete": terms.auto_complete}
     keep_rotation(context, transaction, Author.of(act), rotation, None, "started", told)
     return rotation
+
+
+def _heirs(transaction: Writing, old: Key, now: int) -> tuple[Decision, ...]:
+    """Those that a person let check in instead of run when the old key was the new one. They hold
+    it and may not have used it yet, so their uses do not tell of them."""
+    wanted = RotationFilter(states=(RotationState.COMPLETED,), key_id=old.id)
+    before = transaction.rotations.list(old.workspace_id, wanted, limit=2, before=None)
+    return tuple(
+        Decision(
+            runtime=one.runtime,
+            standing=Standing.OURS,
+            place=None,
+            reason="It checked in with the old key when that was new.",
+            by="keyturn rotations",
+            at=now,
+        )
+        for rotation in before
+        if rotation.new_key_id == old.id
+        for one in rotation.decisions
+        if one.standing is Standing.CHECKED_IN
+    )
 
 
 def replace_key(
