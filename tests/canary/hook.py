@@ -11,7 +11,8 @@ itself around five of their functions:
                               of chosen or repeated chance stands in the tests' sources: no canary
     keyturn.server.protocol   what goes out to a caller is kept, as it goes out
     keyturn.cli.main          what the command was asked for, to know where its token may go
-    keyturn.cli.handover      a token that a server made, and a command of its caller hands over, is
+    keyturn.cli.handover, and handover_many
+                              a token that a server made, and a command of its caller hands over, is
                               registered once more, with what that command was asked for
 """
 
@@ -172,12 +173,23 @@ def _around_handover(module: ModuleType, register: Register) -> None:
     module.Handover.deliver = registered
 
 
+def _around_handover_of_many(module: ModuleType, register: Register) -> None:
+    put = module.TokenFolder.put
+
+    def registered(folder: Any, name: str, token: Any) -> Any:
+        register.handed(token)
+        return put(folder, name, token)
+
+    module.TokenFolder.put = registered
+
+
 _AROUND: dict[str, Callable[[ModuleType, Register], None]] = {
     "keyturn.ambient": _around_ambient,
     "keyturn.domain.token": _around_token,
     "keyturn.server.protocol": _around_protocol,
     "keyturn.cli.main": _around_command,
     "keyturn.cli.handover": _around_handover,
+    "keyturn.cli.handover_many": _around_handover_of_many,
 }
 
 
