@@ -22,7 +22,7 @@ from keyturn.demo.journal import Entry
 from keyturn.domain.redaction import holds_shape
 from tests.cli.programs import PROGRAM
 from tests.demo.conftest import Perform
-from tests.demo.performance import Performance
+from tests.demo.performance import Performance, eventually
 
 ADDRESS = re.compile(r"It listens on (http://127\.0\.0\.1:\d+)")
 # A line ends, or is gone back to and written anew.
@@ -54,6 +54,11 @@ def test_for_programs_it_prints_the_figures_alone_and_all_are_right(perform: Per
     assert figures.sent == sum(one.sent for one in figures.services.values())
     assert (figures.failed_during_rotation, figures.failed_otherwise) == (0, 0)
     assert figures.sent_during_rotation > 0
+    assert (figures.stragglers, figures.was_refused) == (["admin"], True)
+    assert (figures.has_retired_by_itself, figures.lifts) == (True, 0)
+    assert figures.move_to_retirement_ms is not None
+    assert figures.brownout_ms is not None
+    assert figures.move_to_retirement_ms > figures.brownout_ms >= 1_000
     assert figures.accepted_after_revocation == 0
     assert figures.sent_after_revocation > 0
     assert figures.found_in_log == figures.agreeing_with_log == figures.sent
@@ -74,8 +79,17 @@ def test_without_a_terminal_it_is_plain_lines_and_what_it_keeps_bears_it_out(
     output = performance.output
     assert "\x1b" not in output
     assert output.rstrip().endswith("Every figure is as it must be.")
-    for step in ("Create: ", "Deploy: ", "Watch: ", "Revoke: the old key is dead (complete;"):
-        assert step in output
+    steps = (
+        "Start: its successor is kt_prod_",
+        "scheduler  has moved to the new key",
+        "Straggler: admin. It used the old key last at ",
+        "Complete now? Refused (rotation.evidence_missing): ",
+        "admin      has moved to the new key",
+        "Brown-out: ",
+        "Completed by keyturn rotations: The evidence allowed it.",
+    )
+    assert [step for step in steps if step not in output] == []
+    assert sorted(map(output.index, steps)) == [output.index(step) for step in steps]
     assert f"Kept, with the tokens in it: {performance.home}" in performance.errors
     journals = [
         msgspec.json.decode(line, type=Entry)
@@ -144,7 +158,7 @@ def test_ctrl_c_on_a_terminal_gives_it_back_as_it_was(tmp_path: Path) -> None:
     shown = b""
     with on_terminal(80, tmp_path) as (child, terminal):
         while chunk := _read(terminal):
-            if b"Create: " in shown + chunk and b"Create: " not in shown:
+            if b"Start: " in shown + chunk and b"Start: " not in shown:
                 os.write(terminal, b"\x03")
             shown += chunk
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 130, shown
@@ -169,14 +183,33 @@ def test_a_request_that_fails_during_the_rotation_is_told_and_ends_it_with_1(
     performance = perform()
     performance.await_chapter(ROTATION)
     with client(performance) as keyturn:
-        (admin,) = keyturn.keys.list(service="admin")
-        keyturn.keys.suspend(admin.id)
+        (worker,) = keyturn.keys.list(service="worker")
+        keyturn.keys.suspend(worker.id)
     assert performance.wait() == 1
     found = re.search(r"Failed during the rotation +([\d,]+) of [\d,]+ +WRONG", performance.output)
     assert found is not None, performance.output
     assert int(found[1]) > 0
     assert "failed during the rotation; none may." in performance.output
     assert "Every figure is as it must be." not in performance.output
+    assert performance.leaves_nothing()
+
+
+def test_a_rotation_that_somebody_ends_by_force_is_told_and_ends_it_with_1(
+    perform: Perform,
+) -> None:
+    performance = perform()
+    performance.await_chapter(ROTATION)
+    with client(performance) as keyturn:
+
+        def is_begun() -> bool:
+            return any(keyturn.rotations.list(state="open"))
+
+        assert eventually(is_begun)
+        (rotation,) = keyturn.rotations.list(state="open")
+        keyturn.keys.revoke(rotation.old_key_id, reason="superseded")
+    assert performance.wait() == 1, performance.output
+    assert re.search(r"The old key retired by itself +no +WRONG", performance.output)
+    assert "The old key was retired without a brown-out." in performance.output
     assert performance.leaves_nothing()
 
 

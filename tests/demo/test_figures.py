@@ -2,18 +2,27 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
 
-from keyturn.client import RecordedRequest
-from keyturn.demo.figures import Chapter, Evidence, Figures, Revocation, Tally, measure
+from keyturn.client import RecordedRequest, Rotation
+from keyturn.demo.figures import (
+    Chapter,
+    Evidence,
+    Figures,
+    Replacement,
+    Revocation,
+    Tally,
+    measure,
+)
 from keyturn.demo.journal import Entry
 from keyturn.demo.table import faults, lines
 
-ROTATION = (10.0, 20.0)
+BEGAN, ENDED = 10.0, 20.0
 ASKED, ANSWERED = 30.0, 30.01
+START = datetime(2026, 1, 1, tzinfo=UTC)
 HINTS = {"key-old": "kt_prod_old", "key-new": "kt_prod_new", "key-worker": "kt_prod_worker"}
 
 
@@ -33,13 +42,52 @@ def record(of: Entry) -> RecordedRequest:
     return RecordedRequest(
         id=of.request_id,
         request_id=of.request_id,
-        at=datetime(2026, 1, 1, tzinfo=UTC),
+        at=START + timedelta(seconds=of.sent_at),
         key_id=next(id_ for id_, hint in HINTS.items() if hint == of.key_hint),
         valid=of.is_served,
         code="valid" if of.is_served else "revoked",
-        runtime="worker",
+        runtime={"s": "scheduler", "a": "admin"}.get(of.request_id[0], "worker"),
         declared=True,
         scopes=[],
+    )
+
+
+def replacement() -> Replacement:
+    """A rotation in which admin was waited for, and the old key ended by itself."""
+    return Replacement(
+        began_at=BEGAN,
+        ended_at=ENDED,
+        runtimes=("scheduler", "admin"),
+        stragglers=("admin",),
+        was_refused=True,
+        browned_out_at=START + timedelta(seconds=17),
+        rotation=Rotation(
+            id="rotation",
+            workspace_id="workspace",
+            service="scheduler",
+            environment="prod",
+            slot="scheduler-prod",
+            old_key_id="key-old",
+            new_key_id="key-new",
+            state="completed",
+            started_at=START + timedelta(seconds=10),
+            deadline=START + timedelta(days=1),
+            overdue=False,
+            completed_at=START + timedelta(seconds=19),
+            ended_by="keyturn rotations",
+            forced=False,
+            auto_complete=True,
+            overlap_seconds=86_400,
+            quiet_seconds=2,
+            brownout_seconds=2,
+            lookback_seconds=86_400,
+            lifts=0,
+            decisions=[],
+            evidence=[],
+            blocked_by=[],
+            next_step="",
+            version=4,
+        ),
     )
 
 
@@ -49,7 +97,7 @@ def evidence(journals: Mapping[str, Sequence[Entry]]) -> Evidence:
         journals=journals,
         recorded=[record(one) for entries in journals.values() for one in entries],
         hints=HINTS,
-        rotation=ROTATION,
+        replacement=replacement(),
         revocation=Revocation(service="worker", asked_at=ASKED, answered_at=ANSWERED),
         chapters=[Chapter("rotation", 10.0)],
     )
@@ -59,7 +107,12 @@ def right() -> Evidence:
     """A story in which everything is as it must be."""
     return evidence(
         {
-            "scheduler": [entry("s1", 5.0, key="old"), entry("s2", 15.0, key="new")],
+            "scheduler": [
+                entry("s1", 5.0, key="old"),
+                entry("s2", 12.0, key="new"),
+                entry("s3", 18.0, key="new"),
+            ],
+            "admin": [entry("a1", 15.0, key="new")],
             "worker": [
                 entry("w1", 12.0),
                 entry("w2", 30.008),  # sent before the answer, accepted: that is no fault
@@ -76,6 +129,15 @@ def with_entries(service: str, *more: Entry) -> Callable[[], Evidence]:
         journals = dict(right().journals)
         journals[service] = [*journals[service], *more]
         return evidence(journals)
+
+    return build
+
+
+def with_rotation(**changes: object) -> Callable[[], Evidence]:
+    def build() -> Evidence:
+        known = replacement()
+        rotation = msgspec.structs.replace(known.rotation, **changes)
+        return replace(right(), replacement=replace(known, rotation=rotation))
 
     return build
 
@@ -110,23 +172,30 @@ def test_what_went_well_has_no_fault_and_exact_figures() -> None:
     assert faults(figures) == []
     assert figures == Figures(
         services={
-            "scheduler": Tally(sent=2, served=2, refused=0, failed=0),
+            "scheduler": Tally(sent=3, served=3, refused=0, failed=0),
+            "admin": Tally(sent=1, served=1, refused=0, failed=0),
             "worker": Tally(sent=5, served=2, refused=3, failed=0),
         },
-        sent=7,
-        served=4,
-        sent_during_rotation=2,
+        sent=9,
+        served=6,
+        sent_during_rotation=4,
         failed_during_rotation=0,
         failed_otherwise=0,
+        stragglers=["admin"],
+        was_refused=True,
+        has_retired_by_itself=True,
+        move_to_retirement_ms=4_000.0,
+        brownout_ms=2_000.0,
+        lifts=0,
         revocation_ms=10.0,
         sent_after_revocation=2,
         accepted_after_revocation=0,
         last_accepted_sent_ms=-2.0,
         last_acceptance_ms=3.0,
         first_refusal_ms=-1.0,
-        found_in_log=7,
+        found_in_log=9,
         unknown_in_log=0,
-        agreeing_with_log=7,
+        agreeing_with_log=9,
         median_ms=5.0,
         p99_ms=5.0,
         chapters=[Chapter("rotation", 10.0)],
@@ -165,9 +234,49 @@ WRONG = [
         id="another-service-is-refused",
     ),
     pytest.param(
-        lambda: without("s2", "w1"),
+        lambda: without("s2", "s3", "a1", "w1"),
         "Nothing was sent during the rotation, so it proves nothing.",
         id="no-traffic-during-the-rotation",
+    ),
+    pytest.param(
+        lambda: replace(right(), replacement=replace(replacement(), stragglers=())),
+        "Nobody was waited for, so it proves nothing.",
+        id="nobody-waited-for",
+    ),
+    pytest.param(
+        lambda: replace(right(), replacement=replace(replacement(), was_refused=False)),
+        "The rotation was ended while somebody was waited for.",
+        id="ended-while-somebody-was-waited-for",
+    ),
+    pytest.param(
+        with_rotation(forced=True),
+        "The old key did not retire by itself.",
+        id="ended-by-force",
+    ),
+    pytest.param(
+        with_rotation(state="rolled_back"),
+        "The old key did not retire by itself.",
+        id="rolled-back",
+    ),
+    pytest.param(
+        with_rotation(completed_at=START + timedelta(seconds=14.9)),
+        "The old key was not retired after each service had moved.",
+        id="retired-before-the-last-one-moved",
+    ),
+    pytest.param(
+        lambda: without("a1"),
+        "The old key was not retired after each service had moved.",
+        id="retired-though-one-never-moved",
+    ),
+    pytest.param(
+        lambda: replace(right(), replacement=replace(replacement(), browned_out_at=None)),
+        "The old key was retired without a brown-out.",
+        id="no-brown-out",
+    ),
+    pytest.param(
+        with_rotation(lifts=1),
+        "The brown-out hit a service that had moved, and was lifted.",
+        id="lifted",
     ),
     pytest.param(
         lambda: without("w4", "w5"),

@@ -8,10 +8,11 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import msgspec
 
-from keyturn.client import RecordedRequest
+from keyturn.client import RecordedRequest, Rotation
 from keyturn.demo.journal import Entry
 
 
@@ -26,14 +27,29 @@ class Revocation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Replacement:
+    """How a key was replaced: from `began_at`, before its successor was made, to `ended_at`, some
+    time after its own end, by the monotonic clock. `runtimes` had the key, `stragglers` were waited
+    for, and `was_refused` tells whether the end was refused meanwhile. The rotation is told as it
+    ended; its times, and when the brown-out began, are by Keyturn's clock."""
+
+    began_at: float
+    ended_at: float
+    runtimes: tuple[str, ...]
+    stragglers: tuple[str, ...]
+    was_refused: bool
+    browned_out_at: datetime | None
+    rotation: Rotation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What the figures are made of. `hints` has the hint of each key by its id; the rotation goes
-    from the replacement's creation to some time after the end of the old key."""
+    """What the figures are made of. `hints` has the hint of each key by its id."""
 
     journals: Mapping[str, Sequence[Entry]]
     recorded: Sequence[RecordedRequest]
     hints: Mapping[str, str]
-    rotation: tuple[float, float]
+    replacement: Replacement
     revocation: Revocation
     chapters: Sequence["Chapter"] = field(default=())
 
@@ -54,7 +70,9 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """The figures. Moments `_ms` of the revocation count from its answer; before it they are
-    negative."""
+    negative. `move_to_retirement_ms` goes from the first request that the last of the services sent
+    with the new key to the end of the old one; None where one of them sent none, or it did not
+    end."""
 
     services: dict[str, Tally]
     sent: int
@@ -62,6 +80,12 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     sent_during_rotation: int
     failed_during_rotation: int
     failed_otherwise: int
+    stragglers: list[str]
+    was_refused: bool
+    has_retired_by_itself: bool
+    move_to_retirement_ms: float | None
+    brownout_ms: float | None
+    lifts: int
     revocation_ms: float
     sent_after_revocation: int
     accepted_after_revocation: int
@@ -89,8 +113,12 @@ def measure(evidence: Evidence) -> Figures:
     """The figures of this evidence."""
     journals, revocation = evidence.journals, evidence.revocation
     sent = [entry for entries in journals.values() for entry in entries]
-    began, ended = evidence.rotation
-    during = [one for one in sent if one.answered_at >= began and one.sent_at <= ended]
+    replacement, rotation = evidence.replacement, evidence.replacement.rotation
+    during = [
+        one
+        for one in sent
+        if one.answered_at >= replacement.began_at and one.sent_at <= replacement.ended_at
+    ]
     denied = [
         entry
         for entry in journals[revocation.service]
@@ -109,6 +137,12 @@ def measure(evidence: Evidence) -> Figures:
         sent_during_rotation=len(during),
         failed_during_rotation=failed_during,
         failed_otherwise=failed - failed_during,
+        stragglers=list(replacement.stragglers),
+        was_refused=replacement.was_refused,
+        has_retired_by_itself=rotation.state == "completed" and not rotation.forced,
+        move_to_retirement_ms=_until_retired(rotation, _last_move(evidence)),
+        brownout_ms=_until_retired(rotation, replacement.browned_out_at),
+        lifts=rotation.lifts,
         revocation_ms=_ms(revocation.answered_at - revocation.asked_at),
         sent_after_revocation=len(after),
         accepted_after_revocation=sum(entry.is_served for entry in after),
@@ -142,6 +176,24 @@ def _compare(evidence: Evidence, sent: Sequence[Entry]) -> tuple[int, int, int]:
     )
     unknown = len(recorded.keys() - {entry.request_id for entry in sent})
     return len(found), agreeing, unknown
+
+
+def _last_move(evidence: Evidence) -> datetime | None:
+    """When the last of the services was first let in with the new key."""
+    replacement = evidence.replacement
+    moves: dict[str, datetime] = {}
+    for one in evidence.recorded:
+        if one.valid and one.key_id == replacement.rotation.new_key_id:
+            moves[one.runtime] = min(one.at, moves.get(one.runtime, one.at))
+    found = [moves.get(name) for name in replacement.runtimes]
+    known = [at for at in found if at is not None]
+    return max(known, default=None) if len(known) == len(found) else None
+
+
+def _until_retired(rotation: Rotation, moment: datetime | None) -> float | None:
+    if rotation.state != "completed" or rotation.completed_at is None or moment is None:
+        return None
+    return _ms((rotation.completed_at - moment).total_seconds())
 
 
 def _since(revocation: Revocation, moment: float | None) -> float | None:

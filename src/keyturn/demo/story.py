@@ -1,17 +1,23 @@
 """The story, chapter by chapter.
 
-It does what the guide to key security says, by the calls that a person would make. A key is never
-retired by time alone: the old one is revoked when its successor has been seen at work and the old
-one has fallen silent.
+It makes the calls that a person would make. A key is never retired by time alone: the old one ends
+by itself when each that used it has been seen at work with the new one, and not while one is left.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 
 from keyturn.ambient import SystemClock
-from keyturn.client import IssuedKey, Keyturn, RecordedRequest
-from keyturn.demo.figures import Chapter, Evidence, Figures, Revocation, measure, tally
+from keyturn.client import (
+    EvidenceMissing,
+    ExpectedRuntime,
+    IssuedKey,
+    Keyturn,
+    RecordedRequest,
+    Rotation,
+)
+from keyturn.demo.figures import Chapter, Evidence, Figures, Replacement, Revocation, measure, tally
 from keyturn.demo.journal import Entry
 from keyturn.demo.pace import Pace
 from keyturn.demo.stage import Stage
@@ -44,12 +50,12 @@ class Story:
             keyturn = self._stage.start_keyturn()
             self._say(f"It listens on {keyturn.url} and keeps its data in {self._stage.folder}.")
         with keyturn:
-            with self._chapter("keys", "Each service gets a key of its own"):
+            with self._chapter("keys", "The services get their keys"):
                 keys = self._hand_out(keyturn)
             with self._chapter("traffic", "They call a publishing API that verifies each call"):
                 self._begin(keyturn)
             with self._chapter("rotation", "scheduler-prod is rotated while it works"):
-                rotation = self._rotate(keyturn, keys["scheduler"])
+                replacement = self._rotate(keyturn, keys["scheduler"])
             with self._chapter("revocation", "worker-prod has leaked: it is revoked"):
                 revocation = self._revoke(keyturn, keys["worker"])
             with self._chapter("log", "What was sent is compared with the request log"):
@@ -61,7 +67,7 @@ class Story:
                 journals=self._stage.journals(),
                 recorded=recorded,
                 hints=self._hints,
-                rotation=rotation,
+                replacement=replacement,
                 revocation=revocation,
                 chapters=self._chapters,
             )
@@ -71,15 +77,20 @@ class Story:
 
     def _hand_out(self, keyturn: Keyturn) -> dict[str, IssuedKey]:
         keys = {}
-        for name, service in self._pace.services.items():
+        for name, access in self._pace.keys.items():
             keys[name] = self._create(keyturn, name)
-            self._stage.deliver(name, keys[name].token)
-            self._say(f"{keys[name].name:<15}  {', '.join(service.scopes):<11}  {keys[name].hint}")
+            users = self._pace.users(name)
+            for user in users:
+                self._stage.deliver(user, keys[name].token)
+            self._say(
+                f"{keys[name].name:<15}  {', '.join(access.scopes):<18}  {keys[name].hint}  "
+                f"({' and '.join(users)})"
+            )
         verifier = keyturn.keys.create(
             "publishing-prod", permissions=["verify"], owner=OWNER, purpose="Verifies each call"
         )
         self._stage.deliver("publishing", verifier.token)
-        self._say(f"{verifier.name}  verify       {verifier.hint}  (the API's own)")
+        self._say(f"{verifier.name}  verify              {verifier.hint}  (the API's own)")
         self._say("The tokens are in private files (0600), which the services read at run time.")
         return keys
 
@@ -98,43 +109,73 @@ class Story:
             found = tally(entries)
             self._say(f"{name:<9}  {found.served:>5,} served  {found.sent - found.served} failed")
 
-    def _rotate(self, keyturn: Keyturn, old: IssuedKey) -> tuple[float, float]:
-        """The guide's four steps: create, deploy, watch, revoke."""
-        began = self._clock.elapsed()
-        new = self._create(keyturn, "scheduler")
-        self._say(f"Create: its replacement is {new.hint}.")
-        self._stage.deliver("scheduler", new.token)
-        self._say("Deploy: the service finds it in its file; there is no restart.")
-        self._watch(keyturn, old, new)
-        effect = keyturn.keys.revoke(old.id, reason="superseded")
-        self._say(f"Revoke: the old key is dead ({effect.propagation}).")
+    def _rotate(self, keyturn: Keyturn, old: IssuedKey) -> Replacement:
+        """A successor is made and delivered, the one who was forgotten is found, and the old key
+        ends by itself."""
+        began_at = self._clock.elapsed()
+        started = keyturn.rotations.start(
+            old.id,
+            quiet_seconds=self._pace.quiet_seconds,
+            brownout_seconds=self._pace.brownout_seconds,
+        )
+        self._hints[started.new_key_id] = started.new_key.hint
+        self._say(f"Start: its successor is {started.new_key.hint}; both keys work for now.")
+        self._stage.deliver("scheduler", started.token)
+        self._say("Deploy: scheduler finds it in its file, without a restart. admin was forgotten.")
+        rotation = self._watch(keyturn, started.id, lambda one: _waited_for(one) == ["admin"])
+        stragglers = _waited_for(rotation)
+        was_refused = self._try_to_complete(keyturn, rotation)
+        for name in self._pace.users("scheduler"):
+            self._stage.deliver(name, started.token)
+        self._say("Deploy: admin gets the new token too, and uses it when it runs next.")
+        rotation = self._watch(keyturn, started.id, lambda one: one.state == "brownout")
+        if rotation.is_open:
+            self._say(
+                f"Brown-out: each has moved. The old key is suspended for "
+                f"{rotation.brownout_seconds} s, as a test."
+            )
+        rotation = self._watch(keyturn, started.id, lambda one: not one.is_open)
+        self._say(f"{rotation.state.capitalize()} by {rotation.ended_by}: {rotation.reason}")
         self._pass(self._pace.aftermath_seconds)
-        ended = self._clock.elapsed()
+        ended_at = self._clock.elapsed()
         for name, entries in self._stage.journals().items():
-            found = tally(one for one in entries if one.sent_at >= began)
+            found = tally(one for one in entries if one.sent_at >= began_at)
             self._say(f"{name:<9}  {found.served:>5,} served  {found.sent - found.served} failed")
-        return began, ended
-
-    def _watch(self, keyturn: Keyturn, old: IssuedKey, new: IssuedKey) -> None:
-        """Waits until the new key is seen at work, and the old one no more."""
-
-        def is_proven() -> bool:
-            return keyturn.keys.usage(new.id).totals.allowed >= self._pace.proof_requests
-
-        def quiet_seconds() -> float:
-            last = keyturn.keys.usage(old.id).last_used_at
-            now = datetime.fromtimestamp(self._clock.now() / 1_000_000, UTC)
-            return 0.0 if last is None else (now - last).total_seconds()
-
-        self._until(is_proven, "The new key has not been used often enough")
-        self._until(
-            lambda: quiet_seconds() >= self._pace.quiet_seconds, "The old key is not silent"
+        return Replacement(
+            began_at=began_at,
+            ended_at=ended_at,
+            runtimes=tuple(self._pace.users("scheduler")),
+            stragglers=tuple(stragglers),
+            was_refused=was_refused,
+            browned_out_at=_browned_out_at(keyturn, rotation),
+            rotation=rotation,
         )
-        allowed = keyturn.keys.usage(new.id).totals.allowed
-        self._say(
-            f"Watch: {allowed:,} successful requests with the new key; the old one has been silent "
-            f"for {quiet_seconds():.1f} s."
-        )
+
+    def _watch(self, keyturn: Keyturn, id_: str, is_so: Callable[[Rotation], bool]) -> Rotation:
+        """Looks on until the rotation is so, or has ended."""
+        seen: list[Rotation] = []
+
+        def is_reached() -> bool:
+            seen[:] = [keyturn.rotations.read(id_)]
+            self._telling.rotation(seen[0])
+            return is_so(seen[0]) or not seen[0].is_open
+
+        self._until(is_reached, "The rotation has not gone on")
+        return seen[0]
+
+    def _try_to_complete(self, keyturn: Keyturn, rotation: Rotation) -> bool:
+        """What comes of it where somebody loses patience. Says whether it was refused."""
+        if not rotation.is_open:
+            return False
+        for blocker in rotation.blocked_by:
+            self._say(f"Straggler: {blocker.runtime}. {blocker.detail}")
+        try:
+            keyturn.rotations.complete(rotation.id)
+        except EvidenceMissing as error:
+            self._say(f"Complete now? Refused ({error.code}): {error.detail}")
+            return True
+        self._say("Complete now? That was done.")
+        return False
 
     def _revoke(self, keyturn: Keyturn, key: IssuedKey) -> Revocation:
         asked_at = self._clock.elapsed()
@@ -164,13 +205,18 @@ class Story:
 
     def _create(self, keyturn: Keyturn, service: str) -> IssuedKey:
         name = f"{service}-prod"
-        about = self._pace.services[service]
+        about = self._pace.keys[service]
+        users = {user: self._pace.services[user] for user in self._pace.users(service)}
         key = keyturn.keys.create(
             name,
             scopes=about.scopes,
             owner=OWNER,
             purpose=about.purpose,
             runbook_url=f"{RUNBOOKS}/{name}",
+            runtimes=[
+                ExpectedRuntime(name=user, max_call_interval_seconds=one.rare_seconds)
+                for user, one in users.items()
+            ],
         )
         self._hints[key.id] = key.hint
         return key
@@ -211,3 +257,19 @@ class Story:
         self._stage.require_alive()
         journals = self._stage.journals()
         self._telling.traffic({name: tally(entries) for name, entries in journals.items()})
+
+
+def _waited_for(rotation: Rotation) -> list[str]:
+    """The services that have not moved yet."""
+    return list(dict.fromkeys(one.runtime for one in rotation.blocked_by if one.runtime))
+
+
+def _browned_out_at(keyturn: Keyturn, rotation: Rotation) -> datetime | None:
+    """When the last brown-out began, by the activity log."""
+    began = keyturn.activity.list(
+        resource_type="rotation",
+        resource_id=rotation.id,
+        action="rotation.browned_out",
+        limit=1,
+    )
+    return next((entry.created_at for entry in began), None)

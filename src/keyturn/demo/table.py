@@ -25,6 +25,7 @@ def lines(figures: Figures) -> list[Line]:
     """The final table."""
     return [
         *_of_traffic(figures),
+        *_of_rotation(figures),
         *_of_revocation(figures),
         *_of_log(figures),
         Line(
@@ -57,6 +58,49 @@ def _of_traffic(figures: Figures) -> list[Line]:
             value=f"{otherwise:,}",
             fault=_first(
                 (otherwise, f"{_requests(otherwise)} failed outside of the rotation; none may.")
+            ),
+        ),
+    ]
+
+
+def _of_rotation(figures: Figures) -> list[Line]:
+    moved_ms, brownout_ms, lifts = (
+        figures.move_to_retirement_ms,
+        figures.brownout_ms,
+        figures.lifts,
+    )
+    return [
+        Line(
+            title="Waited for, and the end refused meanwhile",
+            value=", ".join(figures.stragglers) or "nobody",
+            fault=_first(
+                (not figures.stragglers, "Nobody was waited for, so it proves nothing."),
+                (not figures.was_refused, "The rotation was ended while somebody was waited for."),
+            ),
+        ),
+        Line(
+            title="The old key retired by itself",
+            value="yes" if figures.has_retired_by_itself else "no",
+            fault=_first(
+                (not figures.has_retired_by_itself, "The old key did not retire by itself.")
+            ),
+        ),
+        Line(
+            title="From the last one's move to that",
+            value="never" if moved_ms is None else f"{moved_ms / 1_000:.1f} s",
+            fault=_first(
+                (
+                    moved_ms is None or moved_ms < 0,
+                    "The old key was not retired after each service had moved.",
+                )
+            ),
+        ),
+        Line(
+            title="Brown-out, times that it was lifted",
+            value=f"{'none' if brownout_ms is None else f'{brownout_ms / 1_000:.1f} s'}, {lifts:,}",
+            fault=_first(
+                (brownout_ms is None, "The old key was retired without a brown-out."),
+                (lifts, "The brown-out hit a service that had moved, and was lifted."),
             ),
         ),
     ]

@@ -1,5 +1,5 @@
-"""How the story is told: on a terminal with a live table of the traffic, elsewhere in plain lines,
-or not at all."""
+"""How the story is told: on a terminal with live tables of the traffic and of the rotation,
+elsewhere in plain lines, or not at all."""
 
 import sys
 from collections.abc import Iterable, Mapping
@@ -7,16 +7,19 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from keyturn.client import Rotation
+from keyturn.client.rotation_records import RuntimeEvidence
 from keyturn.demo.figures import Figures, Tally
 from keyturn.demo.table import faults, lines
 
 INDENT = 3
+MOVED = "has moved to the new key"
 PLAIN_WIDTH = 100
 
 
@@ -28,6 +31,8 @@ class Telling(Protocol):
     def say(self, sentence: str) -> None: ...
 
     def traffic(self, tallies: Mapping[str, Tally]) -> None: ...
+
+    def rotation(self, rotation: Rotation) -> None: ...
 
 
 class Silence:
@@ -42,6 +47,9 @@ class Silence:
     def traffic(self, tallies: Mapping[str, Tally]) -> None:
         pass
 
+    def rotation(self, rotation: Rotation) -> None:
+        pass
+
 
 class Told:
     """Tells it to a console, whatever its width. Use it as a context manager."""
@@ -50,8 +58,11 @@ class Told:
         self._console = console
         is_alive = console.is_terminal and not console.is_dumb_terminal
         self._live = Live(console=console, auto_refresh=False, transient=True) if is_alive else None
+        self._rotation: Rotation | None = None
+        self._places: dict[str, str] = {}
 
     def chapter(self, number: int, title: str) -> None:
+        self._rotation = None
         self._console.print()
         self._print(Text(f"{number}  {title}", style="bold"))
 
@@ -61,7 +72,20 @@ class Told:
     def traffic(self, tallies: Mapping[str, Tally]) -> None:
         """Shows the traffic as of now, where it can be shown in place."""
         if self._live is not None:
-            self._live.update(Padding(_traffic(tallies), (1, 0, 0, INDENT)), refresh=True)
+            tables = [_traffic(tallies)]
+            if self._rotation is not None:
+                tables.append(_movement(self._rotation))
+            shown = Group(*(Padding(table, (1, 0, 0, INDENT)) for table in tables))
+            self._live.update(shown, refresh=True)
+
+    def rotation(self, rotation: Rotation) -> None:
+        """Shows who has moved, in place with the traffic; else says what has changed."""
+        self._rotation = rotation
+        for one in rotation.evidence:
+            place = _place(rotation, one)
+            if self._live is None and self._places.get(one.runtime) != place:
+                self.say(f"{one.runtime:<9}  {place}")
+            self._places[one.runtime] = place
 
     def _print(self, text: Text, indent: int = 0) -> None:
         if self._console.is_terminal:
@@ -125,6 +149,33 @@ def _traffic(tallies: Mapping[str, Tally]) -> Table:
             *_marked((one.refused, "yellow"), (one.failed, "red")),
         )
     return table
+
+
+def _movement(rotation: Rotation) -> Table:
+    """The services on their way from the old key to the new one."""
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("rotation", no_wrap=True, min_width=9)
+    table.add_column("old key", justify="right")
+    table.add_column("new key", justify="right")
+    table.add_column(rotation.state, overflow="fold")
+    for one in rotation.evidence:
+        place = _place(rotation, one)
+        table.add_row(
+            Text(one.runtime),
+            Text(f"{one.old_allowed:,}"),
+            Text(f"{one.new_allowed:,}"),
+            Text(place, "green" if place == MOVED else "yellow"),
+        )
+    return table
+
+
+def _place(rotation: Rotation, one: RuntimeEvidence) -> str:
+    """Where a service is on its way."""
+    if not any(blocker.runtime == one.runtime for blocker in rotation.blocked_by):
+        return MOVED
+    if one.new_allowed:
+        return f"on the new key; the old one must rest for {rotation.quiet_seconds} s"
+    return "on the old key: it is waited for"
 
 
 def _marked(*counts: tuple[int, str]) -> Iterable[Text]:
