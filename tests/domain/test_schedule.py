@@ -196,10 +196,16 @@ def test_nobody_is_told_to_rotate_a_key_that_does_not_work(key: Key) -> None:
     assert due_cause(key, NOTES, None, DUE) is None
 
 
-@pytest.mark.parametrize("now", [DUE - 7 * DAY, DUE, DUE + DAY])
-def test_nobody_is_told_to_rotate_a_key_that_is_being_rotated(now: int) -> None:
-    assert due_cause(SAMPLE_KEY, NOTES, None, now) is not None
-    assert due_cause(SAMPLE_KEY, NOTES, None, now, is_rotating=True) is None
+def test_nobody_is_reminded_of_a_key_that_is_being_rotated() -> None:
+    assert due_cause(SAMPLE_KEY, NOTES, None, DUE - 7 * DAY) is not None
+    assert due_cause(SAMPLE_KEY, NOTES, None, DUE - 7 * DAY, is_rotating=True) is None
+
+
+@pytest.mark.parametrize("now", [DUE, DUE + DAY])
+def test_an_overdue_key_is_told_of_until_it_is_replaced(now: int) -> None:
+    cause = due_cause(SAMPLE_KEY, NOTES, None, now)
+    assert cause is not None
+    assert due_cause(SAMPLE_KEY, NOTES, None, now, is_rotating=True) == cause
 
 
 # --- windows -------------------------------------------------------------------------------------

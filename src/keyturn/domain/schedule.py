@@ -60,16 +60,17 @@ def due_cause(
 ) -> Cause | None:
     """Why somebody should be told now that this key is to be rotated, or None.
 
-    `is_rotating` is a key, old or new, of an open rotation.
+    `is_rotating` is a key, old or new, of an open rotation: nobody is reminded of that. An overdue
+    one is told of until it is replaced, lest a rotation that is rolled back use that up.
     """
     days, due = _period_days(notes, policy), rotate_by(key, notes, policy)
-    if days is None or due is None or is_rotating or key.status(now) is not KeyStatus.ACTIVE:
+    if days is None or due is None or key.status(now) is not KeyStatus.ACTIVE:
         return None
     if now >= due:
         kind, mark, severity = FindingKind.KEY_ROTATION_OVERDUE, f"{due}", Severity.WARNING
         return _cause(key, notes, due, now, kind=kind, mark=mark, severity=severity)
     reached = [one for one in REMINDERS_DAYS if one < days and now >= due - one * DAY]
-    if not reached:
+    if is_rotating or not reached:
         return None
     nearest = min(reached)
     severity = Severity.WARNING if nearest <= URGENT_DAYS else Severity.INFO
@@ -226,5 +227,5 @@ def _cause(
             "runbook_url": notes.runbook_url,
             "next_step": f"Start a rotation: `keyturn rotations start {key.slot}`.",
         },
-        happens_once=kind is FindingKind.KEY_ROTATION_DUE,
+        happens_once=True,
     )
