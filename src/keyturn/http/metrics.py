@@ -43,6 +43,11 @@ class Metrics:
         self.recorded_requests = Counter(
             "keyturn_requests_recorded", "Requests recorded.", registry=self._registry
         )
+        self.open_rotations = Gauge(
+            "keyturn_rotations_open",
+            "Rotations that have not ended, as the node that acts sees them.",
+            registry=self._registry,
+        )
         self.damage = Gauge(
             "keyturn_integrity_failures",
             "Reads of stored rows that failed their integrity check, since the start.",

@@ -186,8 +186,9 @@ class Background:
         return FOLLOW_SECONDS
 
     def _advance(self) -> float:
-        is_any_open = self._lease.is_held() and self._advancer.step() > 0
-        return ADVANCE_SECONDS if is_any_open else LOOK_SECONDS
+        open_count = self._advancer.step() if self._lease.is_held() else 0
+        self._metrics.open_rotations.set(open_count)
+        return ADVANCE_SECONDS if open_count else LOOK_SECONDS
 
     def _oversee(self) -> float:
         if self._lease.is_held():
