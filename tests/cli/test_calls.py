@@ -17,7 +17,7 @@ from keyturn import __version__
 from keyturn.cli import ending
 from keyturn.cli.main import COMMANDS, keyturn
 from tests.cli.calling import House, answer, answering, house_in, place_at, terminal
-from tests.cli.programs import Place
+from tests.cli.programs import PATIENCE_SECONDS, Place
 
 CALLING = "Commands that call Keyturn (KEYTURN_URL, KEYTURN_API_KEY_FILE)"
 SINCE, UNTIL = "2026-01-01T00:00:00Z", "2046-01-01T00:00:00Z"
@@ -82,6 +82,31 @@ def test_every_command_does_its_work_on_both_engines(both: House) -> None:
     assert "nightly" in run("usage", "scheduler-prod")
     assert "api_key.suspended" in run("activity", "list", "--actor", "first operator")
     assert "an operator" in run("self")
+    rotate = ("rotations", "start", "scheduler-prod", "--no-auto-complete", "-o")
+    assert "new.token" in run(*rotate, "new.token", "--overlap", "2h", "--quiet-for", "0s")
+    assert "nightly" in run("rotations", "show", "scheduler-prod")
+    assert "now has until" in run("rotations", "extend", "scheduler-prod", "--overlap", "1d")
+    decide = ("rotations", "decide", "scheduler-prod", "nightly", "--standing")
+    assert "it is kept: ours" in run(*decide, "ours")
+    assert "suspended until" in run("rotations", "brownout", "scheduler-prod", "--seconds", "600")
+    assert "keep" not in run("rotations", "rollback", "scheduler-prod")
+    assert "rolled_back" in run("rotations", "list", "--key", made["id"])
+    assert "rolled_back" in run("rotations", "watch", "scheduler-prod", code=ending.NO)
+    assert "worker-prod" in run("keys", "create", "worker-prod", "-o", "worker.token")
+    assert "second.token" in run("rotations", "start", "worker-prod", "-o", "second.token")
+    force = ("--force", "--reason", "nobody has it", "--yes")
+    assert "Completed" in run("rotations", "complete", "worker-prod", *force)
+    assert "Breaks: " in run("keys", "impact", "scheduler-prod", code=ending.NO)
+    run("keys", "create", "unowned-prod", "-o", "unowned.token")
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not both.ask("GET", "/v1/findings?slot=unowned-prod"):  # found within seconds
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert "slot.unowned" in run("findings", "list", "--slot", "unowned-prod")
+    id_of = run("findings", "list", "--slot", "unowned-prod", "-q").split()[0]
+    assert "open" in run("findings", "show", id_of)
+    assert "acknowledged" in run("findings", "acknowledge", id_of)
+    assert "scheduler-prod" in run("staff-changes", "b@example.com")
     acme = run("workspaces", "create", "acme", "-q", "-o", "acme.token").strip()
     assert "acme" in run("workspaces", "list")
     assert "10.0.0.0/8" in run("workspaces", "update", acme, "--network", "office=10.0.0.0/8")
@@ -100,6 +125,9 @@ def used(house: House) -> str:
     file = next(house.place.folder.glob("json-prod-*.token"))
     house.run("verify", "--file", file.name, "--method", "GET", "--path", "/a").done()
     house.run("slots", "set", "json-prod", "--runtime", "nightly=26h", "--runtime", "web").done()
+    start = ("rotations", "start", "json-prod", "--no-auto-complete", "-o", "json-new.token")
+    house.run(*start).done()
+    house.run("rotations", "rollback", "json-prod").done()
     return key
 
 
@@ -118,6 +146,10 @@ JSON = {
     ),
     "activity list": "/v1/activity-logs",
     "self": "/v1/self",
+    "rotations list": "/v1/rotations",
+    "rotations list --state open --slot json-prod": "/v1/rotations?state=open&slot=json-prod",
+    "rotations show json-prod": "/v1/rotations/{rotation}",
+    "findings list --state all": "/v1/findings?state=all",
     "workspaces list": "/v1/workspaces",
 }
 
@@ -127,7 +159,8 @@ def test_json_is_what_the_api_answers_member_by_member(
     command: str, house: House, used: str
 ) -> None:
     shown = house.run(*command.format(key=used).split(), "--json").done()
-    answered = house.ask("GET", JSON[command].format(key=used))
+    rotation = house.ask("GET", "/v1/rotations?slot=json-prod")[0]["id"]
+    answered = house.ask("GET", JSON[command].format(key=used, rotation=rotation))
     if "items" in answered:
         answered = answered["items"]
     assert json.loads(shown.output) == answered
@@ -138,6 +171,8 @@ EMPTY = {
     "slots": "--owner nobody@example.com",
     "requests": "--runtime nobody",
     "activity": "--actor nobody",
+    "rotations": "--slot nobody-prod",
+    "findings": "--slot nobody-prod",
 }
 
 
@@ -182,6 +217,14 @@ ENDINGS: dict[int, list[tuple[str, dict[str, str], tuple[str, ...]]]] = {
         ("slots set a-prod --if-new --if-version 1", {}, ("but not both",)),
         ("workspaces show acme", {}, ("ID is a UUID or its 22 characters",)),
         ("workspaces create x -o x --network office", {}, ("--network takes a name and blocks",)),
+        ("rotations start plain-prod", {}, ("say where the token goes with --output",)),
+        ("rotations start a-prod -o x --overlap soon", {}, ("--overlap takes a span of time",)),
+        ("rotations start a-prod -o x --watch --json", {}, ("--watch or --json",)),
+        ("rotations complete a-prod --force", {}, ("--force needs a --reason",)),
+        ("rotations complete a-prod --waive nightly", {}, ("--waive takes a runtime",)),
+        ("rotations extend a-prod", {}, ("one of the two",)),
+        ("rotations decide a-prod a --standing waived", {}, ("needs a --reason",)),
+        ("staff-changes ada --rotate", {}, ("--output-dir DIR",)),
         ("verify", {}, ("There is no token to judge",)),
         ("verify --header Origin", {}, ("--header takes a name and a text",)),
         ("verify --file nowhere", {}, ("nowhere cannot be read", "Look at --url")),
@@ -200,6 +243,18 @@ ENDINGS: dict[int, list[tuple[str, dict[str, str], tuple[str, ...]]]] = {
         ("keys show nobody-prod", {}, ("goes by nobody-prod", "keys list --status all")),
         ("keys show nothing", {}, ("goes by nothing", "KEY is an id")),
         ("slots show nobody-prod", {}, ("slot.unknown", "`keyturn slots list`")),
+        ("rotations start nobody-prod -o x", {}, ("goes by nobody-prod",)),
+        ("rotations show nobody-prod", {}, ("No rotation goes by", "`keyturn rotations list`")),
+        (
+            "rotations show 01a203e7-487b-774f-94db-b6feca2dc3f3",
+            {},
+            ("rotation.unknown", "`keyturn rotations list`"),
+        ),
+        (
+            "findings show 01a203e7-487b-774f-94db-b6feca2dc3f3",
+            {},
+            ("finding.unknown", "--state all"),
+        ),
         ("workspaces show 01a203e7-487b-774f-94db-b6feca2dc3f3", {}, ("workspace.unknown",)),
     ],
     ending.MOVED: [
