@@ -64,6 +64,14 @@ class ProblemError(Shown):
     detail: str
 
 
+class ProblemBlocker(Shown):
+    """What keeps a rotation from being completed."""
+
+    code: str
+    runtime: str | None
+    detail: str
+
+
 class Problem(Shown):
     """RFC 9457, with a stable code."""
 
@@ -74,6 +82,12 @@ class Problem(Shown):
     code: str
     request_id: str
     errors: list[ProblemError] | None = None
+    blocked_by: list[ProblemBlocker] | None = Field(
+        default=None, description="With `rotation.evidence_missing`."
+    )
+    runtimes: list[str] | None = Field(
+        default=None, description="With `rotation.rollback_unsafe`: who uses only the new key."
+    )
 
 
 class Paged(Asked):
