@@ -20,6 +20,13 @@ GIVEN = {
     "[page.total for page in sync.keys.list().pages()]": "list[int | None]",
     'sync.verify("a")': "keyturn.client.resources.Verdict",
     'sync.verify("a").require()': "keyturn.client.resources.VerifiedKey",
+    'sync.rotations.start("a").token': "keyturn.domain.token.Token",
+    'sync.keys.impact("a").is_safe': "bool",
+    'sync.staff_changes.report("a")': "keyturn.client.rotation_records.StaffChange",
+    'await later.rotations.complete("a")': "keyturn.client.rotation_records.Rotation",
+    "[one async for one in later.findings.list()]": (
+        "list[keyturn.client.rotation_records.Finding]"
+    ),
     "sync.about()": "keyturn.client.resources.About",
     'await later.keys.create("a")': "keyturn.client.resources.IssuedKey",
     'await later.verify("a")': "keyturn.client.resources.Verdict",
@@ -32,6 +39,7 @@ WRONG = {
     'sync.keys.create("a", scope=["read"])': "[call-arg]",
     'sync.keys.create("a", scopes=7)': "[arg-type]",
     'sync.keys.list(status="dead")': "[arg-type]",
+    'sync.rotations.decide("a", "b", "good")': "[arg-type]",
     "sync.keys.read()": "[call-arg]",
     'sync.keys.reed("a")': "[attr-defined]",
     'sync.keys.read("a").api_key': "[attr-defined]",
