@@ -26,6 +26,11 @@ def until(is_so: Callable[[], Any]) -> Any:
     raise AssertionError("it does not come")
 
 
+def holding(word: str, text: str) -> str:
+    """The text, nothing where the word is not in it."""
+    return text if word in text else ""
+
+
 class Slot:
     """A slot with a key that workloads use, and what becomes of it."""
 
@@ -297,6 +302,27 @@ def test_it_is_extended_tested_and_decided_on(house: House, slot: Slot) -> None:
     shown = house.run("rotations", "show", slot.name).done()
     assert "nightly is" in shown.output
     assert "worker   waits" in shown.output
+
+
+def test_a_workload_from_elsewhere_is_decided_on_by_its_place(house: House, slot: Slot) -> None:
+    def come_from(address: str) -> None:
+        body = {"api_key": slot.old.read_text().strip(), "runtime": "web", "ip": address}
+        assert house.ask("POST", "/v1/verify", body)["valid"]
+
+    come_from("10.1.0.4")
+    slot.start("--no-auto-complete")
+    come_from("198.51.100.7")
+    show = ("rotations", "show", slot.name)
+    shown = until(lambda: holding("conflict", house.run(*show).done().output))
+    assert "--standing ours" in shown
+    assert "--standing intruder" in shown
+    assert "seen from 198.51.0.0/16" in shown
+    decide = ("rotations", "decide", slot.name, "web", "--standing", "intruder", "--network")
+    missed = house.run(*decide, "203.0.113.0/24").done()
+    assert "Not decided by that: " in missed.errors
+    hit = house.run(*decide, "198.51.0.0/16").done()
+    assert "Not decided" not in hit.errors
+    assert "conflict" not in house.run(*show).done().output
 
 
 # --- naming ---------------------------------------------------------------------------------------

@@ -25,7 +25,9 @@ def test_a_span_is_so_many_seconds(text: str, seconds: int) -> None:
     assert SPAN.convert(text, None, None) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "s", "-1s", "1.5h", "1y", "007s", "1 h", "١d", "soon", "00"])
+@pytest.mark.parametrize(
+    "text", ["", "s", "-1s", "1.5h", "1y", "007s", "1 h", "\u0661d", "soon", "00"]
+)
 def test_what_is_no_span_is_told_what_one_is(text: str) -> None:
     with pytest.raises(click.UsageError, match="90s, 15m, 2h, 1d"):
         SPAN.convert(text, None, None)

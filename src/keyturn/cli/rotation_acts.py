@@ -224,7 +224,9 @@ def brownout(
 @_rotation
 @click.argument("runtime")
 @click.option("--standing", required=True, type=click.Choice(_STANDINGS), help="What it is.")
-@click.option("--network", metavar="PLACE", help="From there only: a named network, or a block.")
+@click.option(
+    "--network", metavar="PLACE", help="From there only; spelled as the rotation tells it."
+)
 @click.option("--reason", metavar="TEXT", help="Why; needed with waived and checked_in.")
 @once_option
 @calling
@@ -247,7 +249,7 @@ def decide(
     \b
     Examples:
       keyturn rotations decide scheduler-prod web --standing ours
-      keyturn rotations decide scheduler-prod web --standing intruder --network 198.51.100.0/24
+      keyturn rotations decide scheduler-prod web --standing intruder --network 198.51.0.0/16
       keyturn rotations decide scheduler-prod nightly --standing waived --reason 'switched off'
     """
     if standing in ("waived", "checked_in") and not reason:
@@ -262,6 +264,9 @@ def decide(
     )
     place = f" from {network}" if network else ""
     _tell(output, changed, f"Of {runtime}{place} it is kept: {standing}.")
+    for one in changed.blocked_by:
+        if (one.code, one.runtime) == ("identity.conflict", runtime):
+            output.note(f"Not decided by that: {one.detail}")
     if not (output.as_json or output.is_quiet):
         output.say(f"Next: {changed.next_step}")
 

@@ -159,6 +159,10 @@ def _notes(rotation: Rotation, rows: list[Row]) -> Iterator[str]:
     for one in rotation.blocked_by:
         if one.runtime is None or one.code == _CONFLICT:
             yield f"{one.runtime}: {one.detail}" if one.runtime else one.detail
+        if one.code == _CONFLICT:
+            asked = shlex.quote(one.runtime or "")
+            listed = f"keyturn requests list --key {short(rotation.old_key_id)} --runtime {asked}"
+            yield f"Look first with `{listed}`; then decide: ours, or --standing intruder."
     strangers = [row.runtime for row in rows if row.status == "stranger"]
     if strangers:
         yield f"On the old key only since the start, and not waited for: {', '.join(strangers)}."
