@@ -36,7 +36,8 @@ def calling_commands() -> Iterator[tuple[str, ...]]:
             yield (name,)
 
 
-ELSEWHERE = {("apply",), ("activity", "verify")}  # with tests of their own
+# With tests of their own.
+ELSEWHERE = {("apply",), ("activity", "verify"), ("drill", "rotation")}
 
 
 @pytest.fixture
