@@ -1,8 +1,14 @@
 """The how-to guides are followed word by word, each with a product of its own."""
 
+import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
+from keyturn.domain.evidence import BLOCKERS
+from keyturn.domain.finding import FindingKind
+from keyturn.domain.rotation import Standing
 from tests.documentation.walk import (
     ADDRESS,
     PROJECT,
@@ -27,6 +33,8 @@ FOLLOWED = {
     "call-the-http-api.md",
     "back-up-and-restore.md",
     "rotate-the-pepper.md",
+    "rotate-a-key-by-evidence.md",
+    "plan-rotations.md",
 }
 
 
@@ -40,6 +48,28 @@ def test_names_and_owners(tmp_path: Path) -> None:
     with product(checkout) as address:
         shown = walk(checkout, steps(page), instead={ADDRESS: address}, before={0: SIGNED_IN})
     hold(page, steps(page), shown)
+
+
+@pytest.mark.parametrize("name", ["rotate-a-key-by-evidence.md", "plan-rotations.md"])
+def test_rotations(name: str, tmp_path: Path) -> None:
+    page = HOWTO / name
+    checkout = copy_project(tmp_path / "keyturn", "Makefile", "src")
+    with product(checkout) as address:
+        shown = walk(checkout, steps(page), instead={ADDRESS: address}, before={0: SIGNED_IN})
+    hold(page, steps(page), shown)
+
+
+def test_the_guide_to_a_rotation_tells_every_blocker() -> None:
+    told = (HOWTO / "rotate-a-key-by-evidence.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `([a-z_.]+)` \|", told, re.MULTILINE) == list(BLOCKERS)
+    assert all(f"--standing {one}" in told for one in Standing)
+
+
+def test_the_guide_to_plans_tells_every_finding() -> None:
+    told = (HOWTO / "plan-rotations.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| (`.+?`) \|", told, re.MULTILINE)
+    kinds = {kind.strip("`") for cell in named for kind in cell.split(", ")}
+    assert kinds == set(FindingKind)
 
 
 def test_the_http_api(tmp_path: Path) -> None:

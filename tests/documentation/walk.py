@@ -23,7 +23,7 @@ import pytest
 
 PROJECT = Path(__file__).parents[2]
 ADDRESS = "http://127.0.0.1:8420"
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 240
 
 _BLOCK = re.compile(r"^ *```(\w+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _TYPED = re.compile(r"^\$ (.*)$", re.MULTILINE)
@@ -49,7 +49,7 @@ _VOLATILE = (
     (re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "<id>"),
     (re.compile(r"\breq-[0-9A-Za-z]{22}\b"), "<id>"),
     (re.compile(r"(?<![0-9A-Za-z])[0-9A-Za-z]{22}(?![0-9A-Za-z])"), "<id>"),
-    (re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}"), "<time>"),
+    (re.compile(r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(?:\.\d+Z)?"), "<time>"),
     (re.compile(r"\d{4}-\d{2}-\d{2}"), "<date>"),
     (re.compile(r"\b\d+ (s|min) ago\b"), "<ago>"),
     (re.compile(r"\b\d+ signed heads"), "<heads>"),
