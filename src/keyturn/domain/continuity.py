@@ -56,22 +56,25 @@ def broken_state(rotation: Rotation, old: Key, new: Key) -> list[str]:
         broken.append("S7: it is open and ended, or neither.")
     if (rotation.state is RotationState.BROWNOUT) is not (rotation.brownout is not None):
         broken.append("S7: it is browned out without a brown-out, or the other way round.")
+    if not _suits(rotation, old, new):
+        broken.append(f"S2: its keys are {old.state} and {new.state} while it is {rotation.state}.")
+    return broken
+
+
+def _suits(rotation: Rotation, old: Key, new: Key) -> bool:
+    """Whether its keys are as its state says."""
     revoked = {one.id for one in (old, new) if one.state is KeyState.REVOKED}
     match rotation.state:
         case RotationState.OVERLAPPING:
-            is_told = not revoked
+            return not revoked
         case RotationState.BROWNOUT:
-            is_told = not revoked and old.state is KeyState.SUSPENDED
+            return not revoked and old.state is KeyState.SUSPENDED
         case RotationState.COMPLETED:
-            is_told = old.id in revoked
-        case RotationState.ROLLED_BACK:
-            # Both may live on, and the old one may be revoked later.
-            is_told = True
+            return old.id in revoked
+        case RotationState.ROLLED_BACK:  # both may live on, and each may be revoked later
+            return True
         case RotationState.CANCELLED:
-            is_told = old.compromised or new.compromised
-    if not is_told:
-        broken.append(f"S2: its keys are {old.state} and {new.state} while it is {rotation.state}.")
-    return broken
+            return old.compromised or new.compromised
 
 
 def broken_move(before: Rotation, after: Rotation) -> list[str]:
