@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
 import httpx2
 import pytest
 
-from tests.acceptance.api import Api, Site, Workspace, code_of, expect, label
+from tests.acceptance.api import PATIENCE_SECONDS, Api, Site, Workspace, code_of, expect, label
+from tests.acceptance.rotating import rotate, used_key
+from tests.acceptance.servers import until
 
 PERMISSIONS = [
     "admin",
@@ -28,7 +31,71 @@ BODIES: dict[tuple[str, str], object] = {
     ("POST", "/v1/verify"): {"api_key": "nothing"},
     ("POST", "/v1/workspaces"): {"name": "tenant"},
     ("PATCH", "/v1/workspaces/{id}"): {"name": "renamed"},
+    ("POST", "/v1/rotations/{id}/complete"): {"force": True, "reason": "now"},
+    ("POST", "/v1/rotations/{id}/extend"): {"overlap_seconds": 200_000},
+    ("POST", "/v1/rotations/{id}/runtimes"): {"runtime": "worker", "standing": "ours"},
+    ("POST", "/v1/staff-changes"): {"person": "nobody"},
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objects:
+    """What operations are called on."""
+
+    key: str
+    workspace: str
+    slot: str
+    rotation: str
+    finding: str
+
+    def target(self, path: str) -> str:
+        """The path of an operation, with the ids in it."""
+        noun = path.split("/")[2] if path.count("/") > 2 else ""
+        of_nouns = {
+            "workspaces": self.workspace,
+            "rotations": self.rotation,
+            "findings": self.finding,
+        }
+        return path.replace("{id}", of_nouns.get(noun, self.key)).replace("{slot}", self.slot)
+
+
+def new_slot() -> str:
+    return f"{label('rotated')}-prod"
+
+
+def objects_of(home: Workspace) -> Objects:
+    """New objects of a workspace: a key, another one that is being rotated, and what was found on
+    that rotation."""
+    slot = new_slot()
+    rotation = rotate(home, used_key(home, name=slot))
+    assert rotation.use(rotation.old, "stranger")["valid"]
+    (finding,) = strangers_of(home, rotation.id)
+    return Objects(
+        key=home.admin.create(name="a-prod").id,
+        workspace=home.id,
+        slot="a-prod",
+        rotation=rotation.id,
+        finding=finding["id"],
+    )
+
+
+def strangers_of(home: Workspace, rotation_id: str) -> Any:
+    """What is found of the strangers in a rotation, once it is."""
+    found: list[Any] = []
+
+    def is_found() -> bool:
+        found[:] = expect(home.admin.get("/v1/findings", subject_id=rotation_id), 200)
+        return bool(found)
+
+    assert until(is_found, PATIENCE_SECONDS)
+    return found
+
+
+def objects_of_nothing() -> Objects:
+    key, workspace, rotation, finding = (str(uuid4()) for _ in range(4))
+    return Objects(
+        key=key, workspace=workspace, slot="nothing-prod", rotation=rotation, finding=finding
+    )
 
 
 def operations(site: Site) -> Iterator[tuple[str, str, str | None]]:
@@ -40,13 +107,9 @@ def operations(site: Site) -> Iterator[tuple[str, str, str | None]]:
     yield from sorted(found, key=lambda one: (one[0] == "DELETE", one[1], one[0]))
 
 
-def call(
-    caller: Api, method: str, path: str, *, key: str, workspace: str, slot: str
-) -> httpx2.Response:
+def call(caller: Api, method: str, path: str, objects: Objects) -> httpx2.Response:
     """An operation on the objects named; its body would be accepted from who has the right."""
-    id_ = workspace if path.startswith("/v1/workspaces") else key
-    target = path.replace("{id}", id_).replace("{slot}", slot)
-    return caller.call(method, target, BODIES.get((method, path)))
+    return caller.call(method, objects.target(path), BODIES.get((method, path)))
 
 
 def test_every_operation_declares_its_permission_or_is_public(site: Site) -> None:
@@ -60,29 +123,29 @@ def test_every_operation_declares_its_permission_or_is_public(site: Site) -> Non
 def test_every_operation_but_the_public_ones_needs_a_credential(
     site: Site, home: Workspace
 ) -> None:
-    key = home.admin.create(name="a-prod")
-    named = {"key": key.id, "workspace": home.id, "slot": "a-prod"}
+    objects = objects_of(home)
+    before = home.records()
     for method, path, permission in operations(site):
-        missing = call(site.anyone, method, path, **named)
-        bad = call(site.anyone.with_token("nonsense"), method, path, **named)
+        missing = call(site.anyone, method, path, objects)
+        bad = call(site.anyone.with_token("nonsense"), method, path, objects)
         if permission is None:
             assert missing.status_code == bad.status_code == 200, path
         else:
             expect(missing, 401, "credential.missing")
             expect(bad, 401, "credential.invalid")
-    assert home.key(key)["version"] == 1
+    assert home.records() == before
 
 
 @pytest.mark.parametrize("held", PERMISSIONS)
 def test_each_permission_opens_exactly_its_operations(
     site: Site, home: Workspace, held: str
 ) -> None:
-    caller = home.holder(held).api
-    subject = home.admin.create(name="a-prod")
-    named = {"key": subject.id, "workspace": home.id, "slot": "a-prod"}
+    caller, objects = home.holder(held).api, objects_of(home)
     opened = 0
     for method, path, permission in operations(site):
-        response = call(caller, method, path, **named)
+        if method == "POST" and path.startswith("/v1/rotations/"):  # each ends it or goes before
+            objects = replace(objects, rotation=rotate(home, used_key(home, name=new_slot())).id)
+        response = call(caller, method, path, objects)
         place = f"{method} {path} with {held}"
         if permission in (None, "any", held) or (held == "admin" and permission != "operator"):
             assert response.status_code < 300, f"{place}: {code_of(response)}"
@@ -95,12 +158,10 @@ def test_each_permission_opens_exactly_its_operations(
 
 
 def test_a_key_without_permissions_opens_nothing_but_itself(site: Site, home: Workspace) -> None:
-    caller = home.holder().api
-    subject = home.admin.create(name="a-prod")
-    named = {"key": subject.id, "workspace": home.id, "slot": "a-prod"}
+    caller, objects = home.holder().api, objects_of(home)
     for method, path, permission in operations(site):
         status = 200 if permission in (None, "any") else 403
-        assert call(caller, method, path, **named).status_code == status, path
+        assert call(caller, method, path, objects).status_code == status, path
 
 
 def answer_of(response: httpx2.Response) -> tuple[int, bytes, dict[str, str]]:
@@ -109,11 +170,17 @@ def answer_of(response: httpx2.Response) -> tuple[int, bytes, dict[str, str]]:
 
 
 def snapshot(workspace: Workspace) -> Any:
-    """All that there is in a workspace, but for what looking at it leaves."""
+    """All that there is in a workspace, but for what looking at it leaves, and what is found there
+    meanwhile by itself."""
     return (
         workspace.records(),
         expect(workspace.admin.get("/v1/slots"), 200),
-        workspace.activity(),
+        [
+            {name: value for name, value in one.items() if name != "evidence_until"}
+            for one in expect(workspace.admin.get("/v1/rotations"), 200)
+        ],
+        expect(workspace.admin.get("/v1/findings", state="all", kind="stranger_on_old_key"), 200),
+        [one for one in workspace.activity() if one["actor_type"] != "worker"],
     )
 
 
@@ -125,6 +192,7 @@ def test_another_tenants_objects_answer_as_those_that_do_not_exist(
     mine = home.admin.create(name="secret-prod", owner="ops", scopes=["read"])
     home.verify(mine.token)
     assert home.requests(key_id=mine.id)
+    theirs = replace(objects_of(home), key=mine.id, slot="secret-prod")
     before = snapshot(home)
     caller = other.admin
     if role != "admin":
@@ -134,13 +202,13 @@ def test_another_tenants_objects_answer_as_those_that_do_not_exist(
     for method, path, permission in operations(site):
         if "{id}" not in path:
             continue
-        theirs = {"key": mine.id, "workspace": home.id, "slot": "secret-prod"}
-        nothing = {"key": str(uuid4()), "workspace": str(uuid4()), "slot": "nothing-prod"}
-        found, missing = (call(caller, method, path, **named) for named in (theirs, nothing))
+        found, missing = (
+            call(caller, method, path, objects) for objects in (theirs, objects_of_nothing())
+        )
         assert answer_of(found) == answer_of(missing), f"{method} {path}"
         assert found.status_code == (403 if permission == "operator" else 404)
         compared += 1
-    assert compared >= 9
+    assert compared >= 19
     assert snapshot(home) == before
     assert home.verify(mine.token)["valid"]
 
@@ -152,6 +220,9 @@ def test_another_tenants_ids_and_names_in_filters_find_nothing(
     mine = home.admin.create(name="secret-prod", owner="ops")
     home.verify(mine.token, request_id=name, runtime="worker", ip="192.0.2.7", path="/a")
     home.requests(request_id=name)
+    rotation = rotate(home, used_key(home, name="rotated-prod"))
+    rotation.use(rotation.old, "stranger")
+    assert strangers_of(home, rotation.id)
     filters: list[tuple[str, dict[str, str]]] = [
         ("/v1/api-keys", {"service": "secret"}),
         ("/v1/api-keys", {"owner": "ops"}),
@@ -163,6 +234,12 @@ def test_another_tenants_ids_and_names_in_filters_find_nothing(
         ("/v1/requests", {"runtime": "worker"}),
         ("/v1/requests", {"ip": "192.0.2.0/24"}),
         ("/v1/requests", {"path": "/a"}),
+        ("/v1/rotations", {"slot": rotation.body["slot"]}),
+        ("/v1/rotations", {"key_id": rotation.old.id}),
+        ("/v1/rotations", {"key_id": rotation.new.id, "state": "open"}),
+        ("/v1/findings", {"slot": rotation.body["slot"]}),
+        ("/v1/findings", {"subject_id": rotation.id}),
+        ("/v1/findings", {"kind": "stranger_on_old_key"}),
     ]
     for path, query in filters:
         assert len(expect(home.admin.get(path, **query), 200)) >= 1
@@ -217,7 +294,15 @@ def test_nothing_of_a_tenant_stands_in_anothers_lists(home: Workspace, other: Wo
     key = home.admin.create(name="secret-prod")
     home.verify(key.token)
     home.requests(key_id=key.id)
-    for path in ("/v1/api-keys?status=all", "/v1/slots", "/v1/requests", "/v1/activity-logs"):
+    rotate(home, key)
+    for path in (
+        "/v1/api-keys?status=all",
+        "/v1/slots",
+        "/v1/requests",
+        "/v1/rotations",
+        "/v1/findings?state=all",
+        "/v1/activity-logs",
+    ):
         text = json.dumps(expect(other.admin.get(path), 200))
         assert key.id not in text
         assert home.id not in text

@@ -93,13 +93,35 @@ EXCUSES = (
     Excuse(
         pointer="(/rotation_policy)?/rotation_period_days|/rotation_policy/most_at_once"
         "|/rotation_policy/maintenance_windows/[0-9]+/minutes"
-        "|/runtimes/[0-9]+/max_call_interval_seconds",
+        "|/runtimes/[0-9]+/max_call_interval_seconds"
+        "|/(overlap|quiet|brownout|lookback)_seconds",
         reason="5.0 is an integer to JSON Schema; a strict reader converts nothing",
     ),
     Excuse(
         operation="GET .*/usage",
         pointer="/since|/bucket",
         reason="since lies before until, and there are not too many buckets between them",
+    ),
+    Excuse(code="rotation.wider", reason="a key in rotation does no more than its old one"),
+    Excuse(
+        operation="POST /v1/rotations/{id}/extend",
+        pointer="|/deadline|/overlap_seconds",
+        reason="one of the two, and later than the present deadline by at most a year",
+    ),
+    Excuse(
+        operation="POST /v1/rotations/{id}/(complete|rollback|runtimes)",
+        pointer="/reason",
+        reason="whoever goes past what is known says why",
+    ),
+    Excuse(
+        operation="POST /v1/rotations/{id}/(complete|runtimes)",
+        pointer="/runtime|/waive",
+        reason="only a runtime of the evidence is spoken of",
+    ),
+    Excuse(
+        operation="POST /v1/api-keys",
+        pointer="/replaces",
+        reason="a key replaces one of its own slot",
     ),
     Excuse(
         pointer="/created_by|/key_id",
