@@ -127,6 +127,8 @@ class NamedKills:
             assert done.deed.is_done(again), "done again it is not done"
             total = moved(done.before, self._site.ledger())
             assert total == wanted, f"done again it is done twice: {dict(total)}"
+        if done.deed.undo is not None:
+            done.deed.undo()
 
 
 @dataclass(frozen=True, slots=True)

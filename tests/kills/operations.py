@@ -13,7 +13,8 @@ _numbers = itertools.count(1)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deed:
     """One call. `is_done` looks, over HTTP, whether it was carried out; it raises where that was
-    done by half, and is told the answer, if there was one. To do it `again` is to end alike."""
+    done by half, and is told the answer, if there was one. To do it `again` is to end alike; it
+    may be `undo`ne at last."""
 
     method: str
     path: str
@@ -22,6 +23,7 @@ class Deed:
     body: Json = None
     headers: Mapping[str, str] = field(default_factory=dict)
     again: bool = True
+    undo: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,7 @@ class Stage:
     site: Site
     operator: str = field(repr=False)
     admin: str = field(repr=False)
+    workspace_id: str
 
     def ask(self, method: str, path: str, body: Json = None, **headers: str) -> Json:
         return self.site.ask(method, path, self.admin, body, **headers)
@@ -63,7 +66,7 @@ def word(kind: str) -> str:
 def open_stage(site: Site) -> Stage:
     operator = site.place.token
     made = site.ask("POST", "/v1/workspaces", operator, {"name": "kills"})
-    return Stage(site=site, operator=operator, admin=made["api_key"])
+    return Stage(site=site, operator=operator, admin=made["api_key"], workspace_id=made["id"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +80,7 @@ class Operation:
     afterplay: tuple[str, ...] = ()
 
 
-def _effect(changes: int, *moved: str, entries: int = 0) -> Counter[str]:
+def effect(changes: int, *moved: str, entries: int = 0) -> Counter[str]:
     return Counter(moved) + Counter(
         {"+changes": changes, "+activity": changes + entries, "~change_head": 1}
     )
@@ -285,47 +288,47 @@ OPERATIONS = (
     Operation(
         name="create",
         prepare=_create,
-        effect=_effect(2, "+keys", "+slots"),
+        effect=effect(2, "+keys", "+slots"),
         afterplay=("recording", "watching"),
     ),
     Operation(
         name="create-kept",
         prepare=_create_kept,
-        effect=_effect(2, "+keys", "+slots", "+idempotency"),
+        effect=effect(2, "+keys", "+slots", "+idempotency"),
     ),
-    Operation(name="patch", prepare=_patch, effect=_effect(2, "~keys", "~slots")),
+    Operation(name="patch", prepare=_patch, effect=effect(2, "~keys", "~slots")),
     Operation(
         name="suspend",
         prepare=_move("POST", "/suspend", "suspended", is_kept=True),
-        effect=_effect(1, "~keys", "+idempotency"),
+        effect=effect(1, "~keys", "+idempotency"),
     ),
     Operation(
         name="resume",
         prepare=_move("POST", "/resume", "active", first="suspend"),
-        effect=_effect(1, "~keys"),
+        effect=effect(1, "~keys"),
     ),
     Operation(
         name="revoke",
         prepare=_move("DELETE", "", "revoked"),
-        effect=_effect(1, "~keys"),
+        effect=effect(1, "~keys"),
     ),
     Operation(
         name="compromise",
         prepare=_move("DELETE", "?reason=compromised", "revoked"),
-        effect=_effect(1, "~keys"),
+        effect=effect(1, "~keys"),
     ),
-    Operation(name="refusal", prepare=_refused, effect=_effect(0, entries=1)),
-    Operation(name="slot", prepare=_slot, effect=_effect(1, "+slots")),
-    Operation(name="slot-changed", prepare=_slot_changed, effect=_effect(1, "~slots")),
+    Operation(name="refusal", prepare=_refused, effect=effect(0, entries=1)),
+    Operation(name="slot", prepare=_slot, effect=effect(1, "+slots")),
+    Operation(name="slot-changed", prepare=_slot_changed, effect=effect(1, "~slots")),
     Operation(
         name="workspace",
         prepare=_workspace,
-        effect=_effect(3, "+workspaces", "+keys", "+slots", "+idempotency"),
+        effect=effect(3, "+workspaces", "+keys", "+slots", "+idempotency"),
     ),
     Operation(
         name="workspace-suspended",
         prepare=_workspace_suspended,
-        effect=_effect(1, "~workspaces"),
+        effect=effect(1, "~workspaces"),
     ),
     Operation(name="verify", prepare=_verify, effect=Counter(), afterplay=("recording",)),
 )

@@ -112,9 +112,15 @@ class Site:
         return str(self.ask("POST", "/v1/verify", caller, {"api_key": token})["code"])
 
     def ledger(self) -> Ledger:
-        """What stands in the database."""
+        """What stands in the database at one moment."""
+        begin = (
+            "BEGIN" if self.place.engine == "sqlite" else "BEGIN ISOLATION LEVEL REPEATABLE READ"
+        )
         with self.place.database() as ask:
-            return read_ledger(ask)
+            ask(begin)
+            found = read_ledger(ask)
+            ask("COMMIT")
+            return found
 
     def faults(self) -> list[str]:
         """What is wrong with the database and its log, whatever was done to it."""

@@ -9,17 +9,21 @@ from pathlib import Path
 
 import pytest
 
+from tests.kills.automation import SCENES, AutomationKills, survey_scene
 from tests.kills.commands import Command, Init, OperatorsCreate, Start, run_command
 from tests.kills.figures import Figures
 from tests.kills.grounds import Grounds
 from tests.kills.named import NamedKills, is_weighty, survey
 from tests.kills.operations import OPERATIONS, Operation
+from tests.kills.rotations import ROTATIONS
 
 IS_FULL = os.environ.get("KILLS") == "all"
 LEAST_POINTS = 8
 # Of the many points of `init` nearly all lie in one transaction, in which the tables are made.
 STEPS = {"sqlite": 1, "postgresql": 3}
 INIT_STEP = 8
+# The steps of rotations are many, and in each of them most points lie in one transaction.
+ROTATION_STEPS = {"sqlite": 9, "postgresql": 30}
 _DECISIVE = ("COMMIT", "answer", "half", "renaming")
 
 
@@ -50,6 +54,39 @@ def test_a_server_killed_at_any_point_of_a_call_leaves_all_of_it_or_nothing(
     NamedKills(site, figures).run(operation, points)
     require_sound(figures, points)
     assert figures.restarts > len(points)
+
+
+def spread(points: list[str], step: int) -> list[str]:
+    """As `chosen`, sparingly: each so-manieth of the weighty ones, and around the commits."""
+    if IS_FULL:
+        return points
+    weighty = [point for point in points if is_weighty(point)]
+    assert len(weighty) >= LEAST_POINTS, weighty
+    return [
+        point
+        for number, point in enumerate(weighty)
+        if number % step == step // 2 or "COMMIT" in point
+    ]
+
+
+@pytest.mark.parametrize("operation", ROTATIONS, ids=lambda operation: operation.name)
+def test_a_server_killed_in_a_step_of_a_rotation_leaves_all_of_it_or_nothing(
+    grounds: Grounds, operation: Operation
+) -> None:
+    site, figures = grounds.site(), Figures()
+    points = spread(survey(site, [operation])[operation.name], ROTATION_STEPS[grounds.engine])
+    NamedKills(site, figures).run(operation, points)
+    require_sound(figures, points)
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_a_rotation_goes_on_by_itself_whatever_step_of_it_the_server_was_killed_in(
+    grounds: Grounds, name: str
+) -> None:
+    site, figures = grounds.site(), Figures()
+    points = spread(survey_scene(site, name), ROTATION_STEPS[grounds.engine])
+    AutomationKills(site, figures).run(name, points)
+    require_sound(figures, points)
 
 
 def require_survival(command: Command, step: int) -> None:

@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.kills.automation import SCENES, AutomationKills, survey_scene
 from tests.kills.commands import Command, Init, OperatorsCreate, Start, run_command
 from tests.kills.figures import Figures
 from tests.kills.grounds import Grounds, OwnPostgres, own_postgres
 from tests.kills.named import NamedKills, is_weighty, survey
 from tests.kills.operations import OPERATIONS
+from tests.kills.rotations import ROTATIONS
 from tests.kills.storm import crash_database, kill_backends, kill_servers
 
 KILLS_A_STORM = 50
@@ -85,11 +87,17 @@ def _report(what: str, figures: Figures, total: Figures) -> None:
 def _named(grounds: Grounds, is_all: bool) -> Figures:
     figures = Figures()
     site = grounds.site()
-    points = survey(site)
-    for operation in OPERATIONS:
+    operations = (*OPERATIONS, *ROTATIONS)
+    points = survey(site, operations)
+    for operation in operations:
         chosen = [one for one in points[operation.name] if is_all or is_weighty(one)]
         NamedKills(site, figures).run(operation, chosen)
         print(f"{operation.name}: {len(chosen)} points", flush=True)
+    for name in SCENES:
+        own = grounds.site()
+        chosen = [one for one in survey_scene(own, name) if is_all or is_weighty(one)]
+        AutomationKills(own, figures).run(name, chosen)
+        print(f"{name}: {len(chosen)} points", flush=True)
     site.start()
     commands: tuple[Command, ...] = (
         Init(grounds.place),

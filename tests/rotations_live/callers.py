@@ -7,7 +7,7 @@ its environment at its start. What a caller holds is the truth that the trial ju
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from tests.rotations_live.wire import Wire
 
 AGAIN_SECONDS = 0.2
 POD_LIFE_SECONDS = 6.0
+STRAGGLER_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -72,7 +73,8 @@ class Caller:
 
     async def live(self) -> None:
         while not (self.world.over or self.is_gone):
-            await asyncio.sleep(self.chance.uniform(*self.period))
+            is_refused = self._refused_since is not None
+            await asyncio.sleep(AGAIN_SECONDS if is_refused else self.chance.uniform(*self.period))
             await self.call()
 
     async def call(self) -> None:
@@ -120,8 +122,8 @@ class Consumer:
     def begin(self) -> None:
         self.run(self._live())
 
-    def run(self, work: object) -> None:
-        task = asyncio.ensure_future(work)  # type: ignore[arg-type, var-annotated]
+    def run(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -194,7 +196,7 @@ class Rolling(Consumer):
     async def reload(self) -> None:
         self.release += 1
         for number in (2, 1, 0):
-            lag = 4.0 if self.straggler and number == 0 else 1.0
+            lag = STRAGGLER_SECONDS if self.straggler and number == 0 else 1.0
             await asyncio.sleep(self.chance.uniform(0.2, lag))
             if not (self.straggler and number == 0):
                 self._replace(number)

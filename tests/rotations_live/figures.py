@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 @dataclass(kw_only=True)
 class Figures:
     """Counts, and the faults in words. `denied` are calls of healthy callers that were refused
-    though no brown-out was going on; `retired_early` rotations that ended while somebody held only
-    the old key. `took` and `waited` are seconds, from the start and from the last move, to the end."""
+    though no brown-out was going on; `retired_early` are callers that held only a key which was
+    retired. `took` and `waited` are seconds to the end, from the start and from the last move."""
 
     rotations: int = 0
     completed: int = 0

@@ -80,7 +80,12 @@ class Service:
             id_ = str(started["id"])
             thief = steal(self.world, self.held, self._chance, lambda: self._has_ended(id_))
             self.consumers[0].run(thief)
-        await asyncio.gather(*(self._deliver(one, fresh) for one in self.consumers))
+        late = [one for one in self.consumers if isinstance(one, Rolling) and one.straggler]
+        early = [one for one in self.consumers if one not in late]
+        await asyncio.gather(*(self._deliver(one, fresh) for one in early))
+        for one in late:  # so that the rotation waits for none but the straggler
+            await asyncio.sleep(Batch.interval)
+            await self._deliver(one, fresh)
         moved = time.monotonic()
         person = await self._await_end(started, moved)
         await self._count(started, person, began, moved)
