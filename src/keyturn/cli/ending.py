@@ -3,7 +3,7 @@
 | code | meaning |
 | --- | --- |
 | 0 | done |
-| 1 | it could not be done; the sentence says why and what helps |
+| 1 | it could not be done, or a drill failed; the sentence says why and what helps |
 | 2 | it was asked for wrongly: arguments, settings, values that were refused |
 | 3 | the answer is no: denied by `verify`, drift, `keys impact` not safe, a rotation given up |
 | 4 | the token is missing or not valid, or it may not do this |

@@ -38,6 +38,7 @@ COMMANDS = lazy_group(
     rotations=Lazy(
         "keyturn.cli.rotations:rotations", "Replace keys, on the evidence of their traffic.", _CALLS
     ),
+    drill=Lazy("keyturn.cli.drill:drill", "Rehearse a rotation, on a slot of its own.", _CALLS),
     findings=Lazy(
         "keyturn.cli.findings:findings", "What a person should know of keys and slots.", _CALLS
     ),
