@@ -127,7 +127,8 @@ def leaves_nothing(rotation: Rotation, old: Key, new: Key, now: int) -> bool:
     retired by itself."""
     if rotation.state is not RotationState.COMPLETED or old.is_expired(now):
         return False
-    return new.status(now) is not KeyStatus.ACTIVE
+    is_early = new.not_before is not None and new.not_before > now
+    return is_early or new.status(now) is not KeyStatus.ACTIVE
 
 
 def _core(rotation: Rotation) -> Rotation:

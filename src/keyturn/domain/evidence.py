@@ -8,12 +8,13 @@
    blocks nothing. A runtime of ours seen at a place (`place.py`) where it never was is a
    *conflict*: what it does there counts neither for nor against it, and blocks until a person
    decides.
-3. Everything is judged as of `Observation.until`, up to which all requests are known. A quiet must
-   have been seen by a process that ran all the while (`watched_since`); of a use that was not kept
-   when a process died it is known that one at most `KEPT_WITHIN` before it was. A long silence is
-   measured by what is `borne_out`, so that no clock that was set makes it.
-4. Time alone retires nothing: unless somebody has been allowed on the new key, or the old one was
-   left alone for a whole look-back, it ends by a person's word only (`Evidence.may_end_by_itself`).
+3. Everything is judged as of `Observation.until`, up to which all requests are known. While nobody
+   could use the old key, its silence tells nothing: quiet and silence are counted from when a
+   process began to look on without a break (`watched_since`), and where they are asked for days,
+   from the last break that was longer than a moment (`unbroken_since`). So neither an outage of
+   ours nor a clock that was set makes anybody silent.
+4. Time alone retires nothing: unless somebody has been allowed on the new key, it ends by a
+   person's word only (`Evidence.may_end_by_itself`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,15 +22,20 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from keyturn.domain.error import Blocker
-from keyturn.domain.instant import SECOND, format_instant
-from keyturn.domain.key import Key, KeyStatus
+from keyturn.domain.instant import DAY, SECOND, format_instant
+from keyturn.domain.key import Key, KeyState, KeyStatus
+from keyturn.domain.place import is_same_place
 from keyturn.domain.rotation import MOST_LIFTS, Rotation, Standing
+from keyturn.domain.runtime import NamedNetwork
 from keyturn.domain.slot import ExpectedRuntime
 
 # A use by a runtime whose last kept use is older than this is kept before it is answered.
 KEPT_WITHIN = 60 * SECOND
 # Evidence that lies further back than this tells nothing of the present.
 FRESH_WITHIN = 10 * SECOND
+# A quiet up to this long, and an interval up to a day, must be watched without any break.
+_WATCHED_QUIET = 3_600 * SECOND
+_WATCHED_INTERVAL = DAY
 # A runtime that was at so many places before the start cannot be told by its place.
 ROAMING = 16
 INFERRED = "ua:"
@@ -59,13 +65,16 @@ class Use:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What can be known: all requests up to `until` are, and quiet was watched since
-    `watched_since`. `borne_out` is `until` as far as no clock alone says so. `complete_since` is
-    when a gap in the records ended, None where there is none."""
+    """What can be known at `now`: all requests up to `until` are. `borne_out` is `until` as far as
+    no clock alone says so. This process has looked on since `watched_since`, and some process,
+    but for moments, since `unbroken_since`. `complete_since` is when a gap in the records ended,
+    None where there is none."""
 
+    now: int
     until: int
     borne_out: int
     watched_since: int
+    unbroken_since: int
     complete_since: int | None = None
 
 
@@ -84,11 +93,13 @@ class RuntimeEvidence:
     new_denied: int
     checked_in_at: int | None
     moved: bool
+    networks: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """All that is known of a rotation. `met` are those of ours that the brown-out has hit."""
+    """All that is known of a rotation. `met` are those of ours that the brown-out has hit,
+    `strangers` stand in the order in which they were first seen."""
 
     until: int
     runtimes: tuple[RuntimeEvidence, ...]
@@ -98,16 +109,19 @@ class Evidence:
     only_on_new: tuple[str, ...]
     met: tuple[str, ...]
     is_new_seen: bool
-    is_old_long_silent: bool
 
     @property
     def may_end_by_itself(self) -> bool:
-        return not self.blocked_by and (self.is_new_seen or self.is_old_long_silent)
+        return not self.blocked_by and self.is_new_seen
 
     @property
     def allows_person(self) -> bool:
-        """Whether a person's word completes it: only the lifted brown-outs wait for just that."""
-        return all(one.code == LIFTED for one in self.blocked_by)
+        """Whether a person's word completes it: some things wait for just that."""
+        return all(one.code in _FOR_A_PERSON for one in self.blocked_by)
+
+    @property
+    def is_behind(self) -> bool:
+        return any(one.code == BEHIND for one in self.blocked_by)
 
 
 NOT_MOVED = "runtime.not_moved"
@@ -117,8 +131,21 @@ HISTORY = "history.incomplete"
 UNUSABLE = "new_key.unusable"
 BEHIND = "evidence.behind"
 LIFTED = "brownout.lifted"
+SUSPENDED = "old_key.suspended"
+DAMAGED = "record.damaged"
 
-BLOCKERS = (NOT_MOVED, STILL_ON_OLD, CONFLICT, HISTORY, UNUSABLE, BEHIND, LIFTED)
+BLOCKERS = (
+    NOT_MOVED,
+    STILL_ON_OLD,
+    CONFLICT,
+    HISTORY,
+    UNUSABLE,
+    BEHIND,
+    LIFTED,
+    SUSPENDED,
+    DAMAGED,
+)
+_FOR_A_PERSON = frozenset({LIFTED, SUSPENDED})
 
 Identity = tuple[str, bool]
 
@@ -134,27 +161,32 @@ def judge_rotation(
     old: Key,
     new: Key,
     uses: Iterable[Use],
-    expected: Sequence[ExpectedRuntime],
+    expected: Sequence[ExpectedRuntime] | None,
     observation: Observation,
-    *,
-    now: int,
+    networks: Sequence[NamedNetwork] = (),
 ) -> Evidence:
-    """Everything that can be said of an open rotation. `uses` are those of both its keys."""
-    case = _Case(rotation, old, new, tuple(uses), expected, observation)
+    """Everything that can be said of an open rotation. `uses` are those of both its keys;
+    `expected` is None where the slot's record cannot be trusted."""
+    case = _Case(rotation, old, new, tuple(uses), expected or (), observation, networks)
     found = [_Runtime(case, identity) for identity in case.identities()]
     found.sort(key=lambda one: (not one.is_ours, one.name, one.declared))
     blocked = [blocker for one in found for blocker in one.blockers()]
-    blocked += _general(case, now)
+    blocked += _general(case)
+    if expected is None:
+        blocked.append(_SLOT_DAMAGED)
     return Evidence(
         until=observation.until,
         runtimes=tuple(one.told() for one in found),
         blocked_by=tuple(blocked),
-        strangers=tuple(one.name for one in found if one.is_stranger),
+        strangers=tuple(
+            one.name
+            for one in sorted(found, key=lambda one: (one.first_seen_at, one.name))
+            if one.is_stranger
+        ),
         conflicts=tuple(one.name for one in found if one.conflicts),
         only_on_new=tuple(one.name for one in found if one.is_only_on_new),
         met=tuple(one.name for one in found if one.has_met),
         is_new_seen=any(one.new_last is not None for one in found),
-        is_old_long_silent=case.is_old_long_silent,
     )
 
 
@@ -169,8 +201,10 @@ class _Case:
         uses: tuple[Use, ...],
         expected: Sequence[ExpectedRuntime],
         observation: Observation,
+        networks: Sequence[NamedNetwork],
     ) -> None:
         self.rotation, self.old, self.new = rotation, old, new
+        self.networks = {one.name: one.cidrs for one in networks}
         self.expected = {one.name: one.max_call_interval_seconds for one in expected}
         self.observation = observation
         self.lookback = rotation.terms.lookback_seconds * SECOND
@@ -187,29 +221,31 @@ class _Case:
         }
         return named | set(self.uses)
 
-    @property
-    def is_old_long_silent(self) -> bool:
-        mine = (one for rows in self.uses.values() for one in rows if self.of_old(one))
-        return self.silence(_last(mine)) > self.lookback
-
     def of_old(self, use: Use) -> bool:
         return use.key_id == self.old.id
 
-    def silence(self, last: int | None) -> int:
-        """For how long at least nothing was heard since `last`, or since the old key was made."""
-        since = self.old.created_at
-        if last is not None:
-            since = max(last, min(last + KEPT_WITHIN, self.observation.watched_since))
-        return self.observation.borne_out - max(since, self.rotation.lifted_at or 0)
+    def silence(self, last: int | None, interval: int) -> int:
+        """For how long at least a runtime has let the old key alone that could have used it, where
+        it may call as rarely as `interval`."""
+        seen = self.observation
+        since = self.old.created_at if last is None else last
+        since = max(since, self.rotation.lifted_at or 0, seen.unbroken_since)
+        if interval <= _WATCHED_INTERVAL:
+            since = max(since, seen.watched_since)
+        elif last is not None:
+            since = max(since, min(last + KEPT_WITHIN, seen.watched_since))
+        return seen.until - since
 
     @property
     def looks_back_to(self) -> int:
         return min(self.rotation.started_at, self.observation.borne_out) - self.lookback
 
     def watched_silence(self, last: int | None) -> int:
-        """As `silence`, but only while this process looked on."""
-        since = max(last or 0, self.observation.watched_since, self.rotation.lifted_at or 0)
-        return self.observation.until - since
+        """As `silence`, for the quiet that is asked of everybody."""
+        seen = self.observation
+        is_short = self.quiet <= _WATCHED_QUIET
+        watched = seen.watched_since if is_short else seen.unbroken_since
+        return seen.until - max(last or 0, watched, self.rotation.lifted_at or 0)
 
 
 class _Runtime:
@@ -222,12 +258,14 @@ class _Runtime:
         rows = case.uses.get(identity, [])
         self._standings = self._decisions()
         self._known = self._known_places(rows)
-        strange = [one for one in rows if self._is_elsewhere(one)]
-        self._counted = [one for one in rows if one not in strange]
-        self._old = [one for one in self._counted if case.of_old(one)]
-        self._new = [one for one in self._counted if not case.of_old(one)]
-        self._all_new = [one for one in rows if not case.of_old(one)]
-        self.is_ours = self._judge_ours(rows)
+        strange: list[Use] = []
+        counted: list[Use] = []
+        for one in rows:
+            (strange if self._is_elsewhere(one) else counted).append(one)
+        self._rows = rows
+        self._old = [one for one in counted if case.of_old(one)]
+        self._new = [one for one in counted if not case.of_old(one)]
+        self.is_ours = self._judge_ours()
         self.conflicts = tuple(
             sorted({str(one.place) for one in strange if self._is_undecided(one)})
             if self.is_ours
@@ -242,13 +280,19 @@ class _Runtime:
 
     @property
     def is_stranger(self) -> bool:
-        is_intruder = Standing.INTRUDER in self._standings.values()
-        return bool(self._old) and not (self.is_ours or self.is_waived or is_intruder)
+        is_known = self.is_ours or self.is_waived or Standing.INTRUDER in self._standings.values()
+        return not is_known and any(one.allowed for one in self._old)
+
+    @property
+    def first_seen_at(self) -> int:
+        times = (one.first_seen_at for one in self._rows if self._case.of_old(one))
+        return min((at for at in times if at is not None), default=0)
 
     @property
     def is_only_on_new(self) -> bool:
         """Whether a rollback would cut it off: it has used the new key and not gone back since."""
-        new_last = _last(self._all_new, since=self._case.rotation.started_at)
+        mine = (one for one in self._rows if not self._case.of_old(one))
+        new_last = _last(mine, since=self._case.rotation.started_at)
         if new_last is None:
             return False
         has_returned = (
@@ -262,7 +306,9 @@ class _Runtime:
     def has_met(self) -> bool:
         """Whether the brown-out has hit it: it was refused the old key since that began."""
         brownout = self._case.rotation.brownout
-        if brownout is None or not self.is_ours or self.is_waived:
+        started = self._case.rotation.started_at
+        is_known = self.is_ours or any(_was_seen_before(one, started) for one in self._old)
+        if brownout is None or not is_known or self.is_waived:
             return False
         return any((one.last_denied_at or 0) >= brownout.began_at for one in self._old)
 
@@ -293,7 +339,7 @@ class _Runtime:
 
     @property
     def is_long_silent(self) -> bool:
-        return self._case.silence(self.old_last) > self._interval
+        return self._case.silence(self.old_last, self._interval) > self._interval
 
     @property
     def moved(self) -> bool:
@@ -338,6 +384,7 @@ class _Runtime:
             new_denied=sum(one.denied for one in self._new),
             checked_in_at=self.checked_in_at,
             moved=self.moved,
+            networks=tuple(sorted({one.place for one in self._rows if one.place is not None})),
         )
 
     def _told_standing(self) -> str:
@@ -376,13 +423,21 @@ class _Runtime:
         return frozenset(before | {place for place in said if place is not None})
 
     def _is_elsewhere(self, use: Use) -> bool:
-        """Whether this is at a place where the runtime never was before the start."""
-        word = self._standings.get(None)
-        if use.place is None or use.place in self._known or word is Standing.OURS:
+        """Whether what is done here counts for nothing: a person says so, or the runtime never was
+        at this place before the start."""
+        word, anywhere = self._standings.get(use.place), self._standings.get(None)
+        if use.place is not None and word is not None:
+            return word is Standing.INTRUDER
+        if anywhere is Standing.OURS:
             return False
-        if self._standings.get(use.place) is Standing.INTRUDER:
-            return True
-        return 0 < len(self._known) < ROAMING
+        is_known = use.place is None or self._is_at_known(use.place)
+        if anywhere is Standing.INTRUDER:
+            return not self._known or not is_known
+        return not is_known and 0 < len(self._known) < ROAMING
+
+    def _is_at_known(self, place: str) -> bool:
+        networks = self._case.networks
+        return any(is_same_place(place, one, networks) for one in self._known)
 
     def _is_undecided(self, use: Use) -> bool:
         words = (self._standings.get(use.place), self._standings.get(None))
@@ -390,15 +445,14 @@ class _Runtime:
         is_active = max(use.last_seen_at or 0, use.last_denied_at or 0) >= started
         return Standing.INTRUDER not in words and is_active
 
-    def _judge_ours(self, rows: Sequence[Use]) -> bool:
+    def _judge_ours(self) -> bool:
+        if self._rows and not self._old and not self._new:
+            return self.registered  # all that it did was an intruder's, or is in conflict
         if self.registered or Standing.OURS in self._standings.values():
-            return bool(rows) or self._case.expected.get(self.name) is not None
-        started = self._case.rotation.started_at
-        mine = [one for one in rows if self._case.of_old(one)]
-        was_known = any(_was_seen_before(one, started) for one in mine)
-        return was_known and any(
-            (one.last_seen_at or 0) >= self._case.looks_back_to for one in mine
-        )
+            return bool(self._rows) or self._case.expected.get(self.name) is not None
+        started, since = self._case.rotation.started_at, self._case.looks_back_to
+        was_known = any(_was_seen_before(one, started) for one in self._old)
+        return was_known and any((one.last_seen_at or 0) >= since for one in self._old)
 
 
 def _was_seen_before(use: Use, moment: int) -> bool:
@@ -410,10 +464,10 @@ def _last(uses: Iterable[Use], since: int = 0) -> int | None:
     return max((at for at in times if at is not None and at >= since), default=None)
 
 
-def _general(case: _Case, now: int) -> Iterable[Blocker]:
+def _general(case: _Case) -> Iterable[Blocker]:
     """What stands in the way and is no runtime's."""
-    observation, rotation = case.observation, case.rotation
-    gap = observation.complete_since
+    seen, rotation, new = case.observation, case.rotation, case.new
+    gap = seen.complete_since
     if gap is not None and gap > max(case.looks_back_to, case.old.created_at):
         yield Blocker(
             code=HISTORY,
@@ -421,22 +475,38 @@ def _general(case: _Case, now: int) -> Iterable[Blocker]:
             detail=f"Requests from before {format_instant(gap)} are missing, so who used the old "
             "key then is not known. A shorter look-back, or your word, goes past that.",
         )
-    if case.new.status(now) is not KeyStatus.ACTIVE:
+    is_early = new.not_before is not None and new.not_before > seen.now
+    if new.status(seen.now) is not KeyStatus.ACTIVE or is_early:
+        told = "not valid yet" if is_early else str(new.status(seen.now))
         yield Blocker(
-            code=UNUSABLE,
-            runtime=None,
-            detail=f"The new key is {case.new.status(now)}; nobody could use it.",
+            code=UNUSABLE, runtime=None, detail=f"The new key is {told}; nobody could use it."
         )
-    if now - observation.until > FRESH_WITHIN:
+    if rotation.brownout is None and case.old.state is KeyState.SUSPENDED:
+        yield Blocker(
+            code=SUSPENDED,
+            runtime=None,
+            detail="The old key is suspended, so that nobody uses it tells nothing. Resume it, or "
+            "complete it yourself.",
+        )
+    if seen.now - seen.until > FRESH_WITHIN:
         yield Blocker(
             code=BEHIND,
             runtime=None,
-            detail=f"Requests are known only up to {format_instant(observation.until)}.",
+            detail=f"Requests are known only up to {format_instant(seen.until)}.",
         )
     if rotation.lifts >= MOST_LIFTS:
+        hit = f" It hit {', '.join(rotation.met)}." if rotation.met else ""
         yield Blocker(
             code=LIFTED,
             runtime=None,
-            detail=f"The brown-out hit {', '.join(rotation.met)} and was lifted {rotation.lifts} "
-            "times; complete it yourself once that is mended.",
+            detail=f"The brown-out was lifted, and does not begin again by itself.{hit} Complete "
+            "it yourself once that is mended.",
         )
+
+
+_SLOT_DAMAGED = Blocker(
+    code=DAMAGED,
+    runtime=None,
+    detail="The record of the slot was changed from outside, so who is registered on it is not "
+    "known. Say anew what it is to say.",
+)

@@ -125,7 +125,7 @@ def _judge(
     gap = observation.complete_since
     if gap is not None and gap > max(back, key.created_at):
         return ImpactWord.UNKNOWN, "Nobody is known to use it, but records are missing."
-    if runtimes:
+    if any(one.allowed for one in runtimes):
         return ImpactWord.SAFE, "Everybody who used it has moved, or was silent for long."
     if key.created_at > back:
         return ImpactWord.UNKNOWN, "Nobody has used it yet; whoever holds it may still begin."

@@ -6,10 +6,11 @@ address the block that is commonly one provider's region (a /16, or a /32 of IPv
 prove who calls; it shows that somebody calls from where a runtime never did.
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
 from ipaddress import IPv4Address, ip_network
 
-from keyturn.domain.network import Address, Network, holds_address
+from keyturn.domain.network import Address, Network, holds_address, parse_network
 from keyturn.domain.runtime import NamedNetwork
 
 _PRIVATE: tuple[Network, ...] = tuple(
@@ -28,6 +29,19 @@ _PRIVATE: tuple[Network, ...] = tuple(
         ),
     )
 )
+
+
+def is_same_place(one: str, other: str, networks: Mapping[str, tuple[str, ...]]) -> bool:
+    """Whether two places share addresses: a block may have got a name since it was seen."""
+    if one == other:
+        return True
+    mine, others = (_blocks(place, networks) for place in (one, other))
+    return any(a.version == b.version and a.overlaps(b) for a in mine for b in others)
+
+
+def _blocks(place: str, networks: Mapping[str, tuple[str, ...]]) -> list[Network]:
+    found = (parse_network(text) for text in networks.get(place, (place,)))
+    return [block for block in found if block is not None]
 
 
 @lru_cache(maxsize=65_536)

@@ -2,21 +2,21 @@
 
 1. A brown-out is lifted as soon as it is known to have hit a runtime of ours.
 2. A brown-out is over when a process has watched it for its whole length and every request up to
-   there is known. Then the rotation ends, if its evidence allows; else the brown-out is lifted.
+   there is known. Then the rotation ends, if its evidence allows; else the brown-out is lifted. It
+   is lifted too where nothing new is known, or where the clock lies before its beginning: a key
+   that works is no harm, one that is suspended for ever is.
 3. Outside of a brown-out, and only with `auto_complete`, the last step begins when the evidence
-   allows it without a person: by a brown-out, unless that takes no time or the old key is suspended
-   anyway.
-4. An old key that has expired is dead already: its rotation is over.
-5. While its workspace is suspended a rotation rests, since nobody can use either key.
+   allows it without a person: by a brown-out, unless that takes no time.
+4. While its workspace is suspended a rotation rests, since nobody can use either key.
 """
 
 from keyturn.domain.evidence import Evidence, Observation
 from keyturn.domain.instant import SECOND
 from keyturn.domain.key import Key, KeyState
-from keyturn.domain.rotation import Rotation, RotationAct
+from keyturn.domain.rotation import Rotation, RotationAct, RotationState
 
-# So long an expiry must have passed before anything is done about it.
-AFTER_EXPIRY = 30 * SECOND
+# By so much a clock may lie before the beginning of a brown-out.
+_SLACK = 5 * SECOND
 
 
 def next_act(
@@ -25,13 +25,11 @@ def next_act(
     """The step that is due now by itself, None for none."""
     if not rotation.is_open:
         return None
-    if old.is_expired(observation.borne_out - AFTER_EXPIRY):
-        return RotationAct.COMPLETE
     ends_by_itself = rotation.terms.auto_complete and evidence.may_end_by_itself
     brownout = rotation.brownout
     if brownout is None:
         return begin_end(rotation, old) if ends_by_itself else None
-    if evidence.met:
+    if evidence.met or evidence.is_behind or observation.now < brownout.began_at - _SLACK:
         return RotationAct.LIFT
     watched = observation.until - max(brownout.began_at, observation.watched_since)
     if watched < brownout.seconds * SECOND:
@@ -49,17 +47,24 @@ def begin_end(rotation: Rotation, old: Key) -> RotationAct:
 
 def tell_next_step(rotation: Rotation, evidence: Evidence | None) -> str:
     """What is left to do, in one plain sentence."""
-    if evidence is None or not rotation.is_open:
-        return _ENDED[rotation.state.value]
+    if not rotation.is_open:
+        return _ENDED[rotation.state]
+    if evidence is None:
+        return "See the activity log: a record that this rests on was changed from outside."
     conflict = next(iter(evidence.conflicts), None)
     if conflict is not None:
         return f"Say whether {conflict}, seen from a new place, is yours or an intruder."
     if rotation.brownout is not None:
+        if not rotation.brownout.is_ours:
+            return "Wait: the old key is suspended, by a person's word as well."
         return "Wait: the old key is suspended as a test, and works again if one of yours needs it."
     waiting = [one.runtime for one in evidence.blocked_by if one.runtime is not None]
     if waiting:
         more = f" and {len(waiting) - 1} more" if len(waiting) > 1 else ""
-        return f"Bring the new token to {waiting[0]}{more}; then the old key retires by itself."
+        then = (
+            "then the old key retires by itself" if rotation.terms.auto_complete else "complete it"
+        )
+        return f"Bring the new token to {waiting[0]}{more}; {then}."
     if evidence.blocked_by:
         return evidence.blocked_by[0].detail
     if not rotation.terms.auto_complete:
@@ -70,9 +75,7 @@ def tell_next_step(rotation: Rotation, evidence: Evidence | None) -> str:
 
 
 _ENDED = {
-    "completed": "Nothing is left to do: the old key is revoked.",
-    "rolled_back": "Take the new token away from wherever it was brought.",
-    "cancelled": "See to the key that was compromised, and start another rotation.",
-    "overlapping": "Read the evidence.",
-    "brownout": "Read the evidence.",
+    RotationState.COMPLETED: "Nothing is left to do: the old key is revoked.",
+    RotationState.ROLLED_BACK: "Take the new token away from wherever it was brought.",
+    RotationState.CANCELLED: "See to its keys, and start another rotation.",
 }

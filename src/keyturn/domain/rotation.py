@@ -2,7 +2,7 @@
 
 `TRANSITIONS` is the whole machine: what is not in it cannot happen, and changes nothing. Whether
 the old key may be retired is judged elsewhere (`evidence`); here stands what each step does to the
-rotation. What it does to the two keys stands in `services/rotate.py`, in the same transaction.
+rotation. What it does to the two keys stands in `services/conclude.py`, in the same transaction.
 """
 
 from dataclasses import dataclass, replace
@@ -21,6 +21,7 @@ LONGEST_SECONDS = 366 * 86_400
 LONGEST_BROWNOUT_SECONDS = 86_400
 DEFAULT_OVERLAP_SECONDS = 86_400
 DEFAULT_QUIET_SECONDS = 300
+LEAST_QUIET_SECONDS = 2
 DEFAULT_BROWNOUT_SECONDS = 60
 DEFAULT_LOOKBACK_SECONDS = 35 * 86_400
 MOST_LIFTS = 2
@@ -212,6 +213,15 @@ class Rotation:
             return self
         return self._changed(now, brownout=replace(self.brownout, is_ours=False))
 
+    def vetoed(self, now: int) -> "Rotation":
+        """A person has resumed the old key: its brown-out, if there is one, is over. The last step
+        does not begin again by itself; quiet is counted from now."""
+        lifts, state = self.lifts, self.after(RotationAct.AMEND)
+        if self.brownout is not None:
+            state = self.after(RotationAct.LIFT)
+            lifts = lifts if self.brownout.is_trial else max(lifts, MOST_LIFTS)
+        return self._changed(now, state=state, brownout=None, lifts=lifts, lifted_at=now)
+
     def ended(self, act: RotationAct, ending: Ending) -> "Rotation":
         """At its end; once more, it stays as it is."""
         state = self.after(act)
@@ -228,7 +238,7 @@ _WAY_OUT = {
     RotationState.BROWNOUT: "its brown-out has begun already.",
     RotationState.COMPLETED: "the old key is revoked. Only forward: rotate once more.",
     RotationState.ROLLED_BACK: "the new key was given up. Start another one.",
-    RotationState.CANCELLED: "one of its keys was compromised. Start another one.",
+    RotationState.CANCELLED: "see to its keys, and start another one.",
 }
 
 
@@ -242,11 +252,14 @@ def settle_terms(
 ) -> tuple[int, RotationTerms]:
     """The overlap in seconds and the terms, with what was left out filled in.
 
-    The quiet asked for is five minutes, or a tenth of an overlap that is shorter than that; the
-    brown-out lasts as long as the quiet, at most a minute. Raises `RequestInvalid`.
+    The quiet asked for is five minutes, or a tenth of an overlap that is shorter than that, and
+    two seconds at least; the brown-out lasts as long as the quiet, at most a minute. Raises
+    `RequestInvalid`.
     """
     overlap = DEFAULT_OVERLAP_SECONDS if overlap_seconds is None else overlap_seconds
-    quiet = min(DEFAULT_QUIET_SECONDS, overlap // 10) if quiet_seconds is None else quiet_seconds
+    quiet = max(LEAST_QUIET_SECONDS, min(DEFAULT_QUIET_SECONDS, overlap // 10))
+    if quiet_seconds is not None:
+        quiet = quiet_seconds
     brownout = (
         min(DEFAULT_BROWNOUT_SECONDS, quiet) if brownout_seconds is None else brownout_seconds
     )

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, cast
 
 from pydantic import Field
 
-from keyturn.domain.evidence import RuntimeEvidence
+from keyturn.domain.evidence import DAMAGED, RuntimeEvidence
 from keyturn.domain.instant import SECOND
 from keyturn.domain.network import MOST_NETWORKS
 from keyturn.domain.progress import tell_next_step
@@ -136,6 +136,7 @@ class ShownEvidence(Shown):
     new_denied: int
     checked_in_at: ShownInstant | None
     moved: bool
+    networks: list[str]
 
 
 class ShownBlocker(Shown):
@@ -255,6 +256,9 @@ def _evidence(
                 for one in weighed.evidence.blocked_by
             ],
         )
+    if rotation.is_open:
+        detail = "One of its records was changed from outside; nothing is decided on such."
+        return [], [{"code": DAMAGED, "runtime": None, "detail": detail}]
     if rotation.ending is None or rotation.ending.evidence is None:
         return [], []
     kept = cast("dict[str, list[dict[str, object]]]", json.loads(rotation.ending.evidence))
@@ -274,6 +278,7 @@ def _runtime(one: RuntimeEvidence) -> dict[str, object]:
         "new_denied": one.new_denied,
         "checked_in_at": one.checked_in_at,
         "moved": one.moved,
+        "networks": list(one.networks),
     }
 
 

@@ -127,6 +127,7 @@ class Background:
         self._fault: str | None = None
         self._lease = Lease(is_sole, context.clock.elapsed)
         self._tidier = Tidier(context)
+        self._witness = witness
         self._advancer = Advancer(context, witness)
         self._overseer = Overseer(context, witness)
         recording = Ticker("recording", self._record)
@@ -207,6 +208,7 @@ class Background:
         return SCRUB_SECONDS
 
     def _hold(self) -> float:
+        self._witness.beat()
         if not self._lease.is_held():
             _log.critical("another Keyturn serves this database; stop one of the two")
         return HOLD_SECONDS

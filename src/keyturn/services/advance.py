@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from keyturn.domain.error import IntegrityFailed, KeyturnError, StorageUnavailable
+from keyturn.domain.evidence import FRESH_WITHIN, Observation
 from keyturn.domain.progress import next_act
 from keyturn.domain.rotation import Rotation, RotationAct
-from keyturn.services.conclude import brown_out, complete_rotation, lift
+from keyturn.services.conclude import brown_out, complete_rotation, lift, lift_blindly
 from keyturn.services.context import Context
 from keyturn.services.find import reconcile_subject, rotation_causes
 from keyturn.services.journal import WORKER
@@ -38,17 +39,24 @@ class Advancer:
 
     def step(self) -> int:
         """Looks at every open rotation and takes the steps that are due; says how many are open.
-        Raises `StorageUnavailable`."""
-        count, after = 0, None
+        Raises `StorageUnavailable`, once it has tried each."""
+        seen: set[UUID] = set()
+        after: UUID | None = None
+        failure: Exception | None = None
         while True:
             with self._context.store.read() as reading:
                 page = reading.rotations.open(after=after, limit=PAGE)
             if not page:
-                return count
-            count += len(page)
+                break
+            seen |= {one.id for one in page}
             after = page[-1].id
             for rotation in self._due(page):
-                self._advance(rotation)
+                failure = self._advance(rotation) or failure
+        self._found = {id_: found for id_, found in self._found.items() if id_ in seen}
+        self._told = {id_: told for id_, told in self._told.items() if id_ in seen}
+        if failure is not None:
+            raise failure
+        return len(seen)
 
     def _due(self, page: Sequence[Rotation]) -> Sequence[Rotation]:
         """Those that have something to do: a step to take, or something to be found."""
@@ -62,6 +70,8 @@ class Advancer:
                     weighed = weigh(reading, rotation, observation)
                 except IntegrityFailed as error:
                     self._tell(rotation, error)
+                    if _is_stuck(rotation, observation):
+                        due.append(rotation)
                     continue
                 act = next_act(rotation, weighed.old, weighed.evidence, observation)
                 if act is not None or self._found.get(rotation.id) != self._causes(weighed):
@@ -69,16 +79,20 @@ class Advancer:
         return due
 
     def _causes(self, weighed: Weighed) -> frozenset[tuple[str, str, str]]:
-        causes = rotation_causes(weighed, self._witness.time.borne_out())
+        causes = rotation_causes(weighed, self._witness.time.now())
         return frozenset(cause.identity for cause in causes)
 
-    def _advance(self, rotation: Rotation) -> None:
+    def _advance(self, rotation: Rotation) -> Exception | None:
+        """What kept it from being carried out, if it may be tried again."""
         try:
             self._carry_out(rotation)
-        except StorageUnavailable:
-            raise
+        except StorageUnavailable as error:
+            return error
         except KeyturnError as error:
             self._tell(rotation, error)
+        except Exception as error:  # noqa: BLE001  (one rotation must not hold up the others)
+            return error
+        return None
 
     def _carry_out(self, rotation: Rotation) -> None:
         observation = self._witness.observe()
@@ -87,7 +101,12 @@ class Advancer:
             if present is None or not present.is_open or _rests(transaction, present):
                 return
             now = self._context.clock.now()
-            weighed = weigh(transaction, present, observation)
+            try:
+                weighed = weigh(transaction, present, observation)
+            except IntegrityFailed:
+                if _is_stuck(present, observation):
+                    lift_blindly(self._context, transaction, WORKER, present, now)
+                return
             act = next_act(present, weighed.old, weighed.evidence, observation)
             if act is not None:
                 present = self._take(transaction, weighed, act, now)
@@ -95,7 +114,7 @@ class Advancer:
                 self._found.pop(present.id, None)
                 return
             weighed = weigh(transaction, present, observation)
-            causes = rotation_causes(weighed, self._witness.time.borne_out())
+            causes = rotation_causes(weighed, self._witness.time.now())
             reconcile_subject(
                 self._context, transaction, present.workspace_id, str(present.id), causes, now
             )
@@ -126,9 +145,7 @@ class Advancer:
                     WORKER,
                     weighed,
                     now,
-                    reason="The evidence allowed it."
-                    if weighed.evidence.allows_person
-                    else "The old key has expired.",
+                    reason="The evidence allowed it.",
                     is_forced=False,
                 )
             case RotationAct.AMEND | RotationAct.ROLL_BACK | RotationAct.CANCEL:
@@ -139,6 +156,12 @@ class Advancer:
         if self._told.get(rotation.id) != error.detail:
             self._told[rotation.id] = error.detail
             _log.error("rotation %s of %s rests: %s", rotation.id, rotation.slot, error.detail)
+
+
+def _is_stuck(rotation: Rotation, observation: Observation) -> bool:
+    """Whether a brown-out should long be over, though nothing can be said of it."""
+    brownout = rotation.brownout
+    return brownout is not None and observation.now > brownout.until + FRESH_WITHIN
 
 
 def _rests(reading: Reading, rotation: Rotation) -> bool:

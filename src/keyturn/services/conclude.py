@@ -5,6 +5,7 @@ of its keys. Each step writes one entry for the rotation, and one for each key t
 """
 
 import hashlib
+from contextlib import suppress
 
 from keyturn.domain.activity import Category
 from keyturn.domain.continuity import broken_by_step
@@ -148,6 +149,21 @@ def lift(
     told = {"met": list(met), "lifts": lifted.lifts}
     keep_rotation(context, transaction, author, lifted, rotation.version, "lifted", told)
     return lifted
+
+
+def lift_blindly(
+    context: Context, transaction: Writing, author: Author, rotation: Rotation, now: int
+) -> Rotation:
+    """Ends a brown-out that nothing can be said of, since a record was changed from outside. The
+    old key works again, unless it is its record."""
+    with suppress(IntegrityFailed):
+        old = transaction.keys.find(rotation.workspace_id, rotation.old_key_id)
+        if old is not None:
+            free_old_key(context, transaction, author, rotation, old, now)
+    vetoed = rotation.vetoed(now)
+    told: dict[str, object] = {"damaged": True}
+    keep_rotation(context, transaction, author, vetoed, rotation.version, "vetoed", told)
+    return vetoed
 
 
 def free_old_key(

@@ -5,18 +5,12 @@ operator, and with the name of a key: whoever made a key was shown its token.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from uuid import UUID
 
-from keyturn.domain.error import (
-    GrantExceeded,
-    IntegrityFailed,
-    KeyTerminal,
-    PermissionMissing,
-    RotationOpen,
-    VersionMoved,
-)
+from keyturn.domain.error import IntegrityFailed, KeyturnError, RotationOpen
 from keyturn.domain.key import KeyStatus
 from keyturn.domain.permission import Permission, covers_slot
 from keyturn.domain.text import check_text
@@ -83,10 +77,17 @@ def _find(
         for view in _live(transaction, workspace_id, now):
             because = _because(view, makers, sought)
             if because and covers_slot(patterns, str(view.key.slot)):
-                rotation = transaction.rotations.open_of_slot(workspace_id, view.key.slot)
-                rotation_id = None if rotation is None else rotation.id
+                rotation_id = _open_id(transaction, view)
                 touched.append(TouchedKey(view=view, because=because, rotation_id=rotation_id))
     return tuple(touched)
+
+
+def _open_id(transaction: Reading, view: KeyView) -> UUID | None:
+    """The open rotation of a key's slot; one that was changed from outside tells nothing."""
+    with suppress(IntegrityFailed):
+        rotation = transaction.rotations.open_of_slot(view.key.workspace_id, view.key.slot)
+        return None if rotation is None else rotation.id
+    return None
 
 
 def _live(transaction: Reading, workspace_id: UUID, now: int) -> Iterator[KeyView]:
@@ -126,14 +127,11 @@ def _because(view: KeyView, makers: frozenset[UUID], sought: str) -> tuple[Becau
     return (*owned, *made)
 
 
-_REFUSALS = (KeyTerminal, GrantExceeded, PermissionMissing, IntegrityFailed, VersionMoved)
-
-
 def _rotate(context: Context, act: Act, workspace_id: UUID, touched: TouchedKey) -> TouchedKey:
     key = touched.view.key
     try:
         started = start_rotation(context, act, workspace_id, key.id, RotationDraft())
-    except _REFUSALS as error:
+    except KeyturnError as error:  # the tokens that were made already must reach the caller
         return replace(touched, refused=error.code)
     if started.rotation.old_key_id != key.id:
         return replace(touched, rotation_id=started.rotation.id, refused=RotationOpen.code)

@@ -209,19 +209,15 @@ def rotation_causes(weighed: Weighed, now: int) -> list[Cause]:
         )
 
     causes = []
-    if evidence.strangers:
-        causes.append(
-            cause(
-                FindingKind.STRANGER_ON_OLD_KEY,
-                Severity.WARNING,
-                runtimes=list(evidence.strangers[:_MOST_NAMED]),
-                count=len(evidence.strangers),
-            )
-        )
-    causes += [
-        cause(FindingKind.IDENTITY_CONFLICT, Severity.CRITICAL, name, runtime=name, blocks=True)
-        for name in evidence.conflicts[:_MOST_NAMED]
-    ]
+    networks = {one.runtime: list(one.networks) for one in evidence.runtimes}
+    for kind, severity, names in (
+        (FindingKind.STRANGER_ON_OLD_KEY, Severity.WARNING, evidence.strangers),
+        (FindingKind.IDENTITY_CONFLICT, Severity.CRITICAL, evidence.conflicts),
+    ):
+        causes += [
+            cause(kind, severity, name, runtime=name, networks=networks[name])
+            for name in names[:_MOST_NAMED]
+        ]
     if rotation.is_overdue(now):
         deadline = format_instant(rotation.deadline)
         causes.append(

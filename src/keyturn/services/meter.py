@@ -183,7 +183,7 @@ class Meter:
             self._kept_at = {}
         for _, request in batch:
             user = user_of(request)
-            if user is not None and request.is_valid:
+            if user is not None and request.is_valid and not request.is_check_in:
                 self._kept_at[user] = max(request.at, self._kept_at.get(user, 0))
         for user, one in calls.items():
             self._kept_at[user] = max(one.last, self._kept_at.get(user, 0))

@@ -45,10 +45,18 @@ class Overseer:
             return 0
         if is_full:
             self._full_at = began
-        touched, self._touched = self._touched, set()
-        written = sum(self._look(id_) for id_ in sorted(touched))
+        written, failure = 0, None
+        for id_ in sorted(self._touched):
+            try:
+                written += self._look(id_)
+            except Exception as error:  # noqa: BLE001  (one workspace must not hold up the others)
+                failure = error
+                continue
+            self._touched.discard(id_)
         ended = self._context.clock.elapsed()
         self._free_at = ended + (ended - began) * RESTS
+        if failure is not None:
+            raise failure
         return written
 
     def _follow(self, reading: Reading) -> None:

@@ -1,6 +1,7 @@
 """Taking keys out of use: revoked for good, or suspended and resumed."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from uuid import UUID
 
@@ -128,9 +129,11 @@ def _end_with(
     a brown-out."""
     is_old = key.id == rotation.old_key_id
     if not is_old:
-        old = transaction.keys.find(rotation.workspace_id, rotation.old_key_id)
-        if old is not None:
-            free_old_key(context, transaction, author, rotation, old, now)
+        # One key is contained, whatever became of the other's record.
+        with suppress(IntegrityFailed):
+            old = transaction.keys.find(rotation.workspace_id, rotation.old_key_id)
+            if old is not None:
+                free_old_key(context, transaction, author, rotation, old, now)
     if reason is RevocationReason.COMPROMISED:
         step = RotationAct.CANCEL
     else:
@@ -162,10 +165,11 @@ def _stay_suspended(
 def _end_brownout(
     context: Context, transaction: Writing, author: Author, rotation: Rotation, key: Key, now: int
 ) -> None:
-    """A person lets the old key work again: its brown-out is over."""
-    if key.id == rotation.old_key_id and rotation.brownout is not None:
-        lifted = rotation.lifted((), now)
-        keep_rotation(context, transaction, author, lifted, rotation.version, "lifted", {"met": []})
+    """A person lets the old key work again: its brown-out is over, and is not begun again by
+    itself. Who was kept from using it has to be heard of anew."""
+    if key.id == rotation.old_key_id:
+        vetoed = rotation.vetoed(now)
+        keep_rotation(context, transaction, author, vetoed, rotation.version, "vetoed", {})
 
 
 def _tombstone(
@@ -289,7 +293,7 @@ def _move(
                 now=now,
             )
         rotation = _open_rotation(transaction, following)
-        if rotation is not None:
+        if rotation is not None and (following is not key or rotation.brownout is not None):
             settle(context, transaction, Author.of(act), rotation, following, now)
         moved = replace(view, key=following)
         if remember is not None:

@@ -14,6 +14,7 @@ from keyturn.domain.error import (
     KeyUnknown,
     RequestInvalid,
     RotationOpen,
+    RotationWider,
 )
 from keyturn.domain.instant import SECOND
 from keyturn.domain.key import Key, KeyAct
@@ -222,23 +223,30 @@ def _open(
 
 
 def _heirs(transaction: Writing, old: Key, now: int) -> tuple[Decision, ...]:
-    """Those that a person let check in instead of run when the old key was the new one. They hold
-    it and may not have used it yet, so their uses do not tell of them."""
+    """Those that hold the old key though the times of their uses do not tell it: a person let them
+    check in instead of run when that was the new one, or the clock was ahead when they used it."""
     wanted = RotationFilter(states=(RotationState.COMPLETED,), key_id=old.id)
     before = transaction.rotations.list(old.workspace_id, wanted, limit=2, before=None)
-    return tuple(
-        Decision(
-            runtime=one.runtime,
-            standing=Standing.OURS,
-            place=None,
-            reason="It checked in with the old key when that was new.",
-            by="keyturn rotations",
-            at=now,
-        )
+    reasons = {
+        one.runtime: "It checked in with the old key when that was new."
         for rotation in before
         if rotation.new_key_id == old.id
         for one in rotation.decisions
         if one.standing is Standing.CHECKED_IN
+    }
+    for use in transaction.uses.of((old.id,)):
+        if use.first_seen_at is not None and use.first_seen_at > now:
+            reasons[use.runtime] = "It used the old key before, by a clock that was ahead."
+    return tuple(
+        Decision(
+            runtime=runtime,
+            standing=Standing.OURS,
+            place=None,
+            reason=reason,
+            by="keyturn rotations",
+            at=now,
+        )
+        for runtime, reason in sorted(reasons.items())
     )
 
 
@@ -277,6 +285,9 @@ def replace_key(
             expires_at=draft.expires_at if "expires_at" in given else lifetime_from(old, now),
         )
         check_lifetime(made.not_before, made.expires_at, now)
+        longest = lifetime_from(old, now)
+        if longest is not None and (made.expires_at is None or made.expires_at > longest):
+            raise RotationWider("The new key may live no longer than the old one was made to live.")
         new, token = make_key(context, workspace_id, made, act.caller.actor.id, now)
         if new.slot != old.slot:
             raise RequestInvalid.at(

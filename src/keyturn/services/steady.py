@@ -5,7 +5,7 @@
 2. A clock that has jumped ahead is followed once it has stayed there for `DOUBT_SECONDS` (a machine
    that slept is no fault). From then on quiet has to be watched anew (`watched_since`).
 3. What takes days is measured by `borne_out`: no jump, and no start after a long silence, moves it
-   by more than a day.
+   by more than a day at once. It catches up a day in each hour that the process runs.
 """
 
 import threading
@@ -16,6 +16,7 @@ from keyturn.services.context import Context
 
 TOLERANCE = 5 * SECOND
 DOUBT_SECONDS = 30.0
+CATCH_UP = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,11 @@ class SteadyTime:
 
     def _capped(self, now: int, elapsed: float) -> int:
         known = self._anchor.known
-        return now if known is None else min(now, self._ran_from(known + DAY, elapsed))
+        if known is None:
+            return now
+        # An hour of running makes up for a day of silence before the start.
+        ran = int((elapsed - self._anchor.elapsed) * SECOND)
+        return min(now, known + DAY + CATCH_UP * ran)
 
     def _ran_from(self, moment: int, elapsed: float) -> int:
         return moment + int((elapsed - self._anchor.elapsed) * SECOND)

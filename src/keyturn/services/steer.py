@@ -281,11 +281,14 @@ def decide(
     needs_reason = standing in (Standing.WAIVED, Standing.CHECKED_IN)
     reason = _checked_reason(reason, is_needed=needs_reason)
     place = None if place is None else check_text(place, "/network")
+    if place is not None and needs_reason:
+        raise RequestInvalid.at("/network", f"What is {standing} is so from everywhere.")
 
     def move(turn: _Turn) -> Rotation:
         turn.rotation.after(RotationAct.AMEND)
         weighed = turn.weigh()
         _require_known(weighed, runtime, "/runtime")
+        _require_seen(weighed, runtime, place)
         if standing is Standing.CHECKED_IN and not _has_checked_in(weighed, runtime):
             raise CheckInMissing(
                 "This runtime has not asked `GET /v1/self` with the new key since the start."
@@ -300,6 +303,14 @@ def _require_known(weighed: Weighed, runtime: str, pointer: str) -> None:
     known = {one.runtime for one in weighed.evidence.runtimes}
     if runtime not in known:
         raise RequestInvalid.at(pointer, "No such runtime is in the evidence of this rotation.")
+
+
+def _require_seen(weighed: Weighed, runtime: str, place: str | None) -> None:
+    mine = [one for one in weighed.evidence.runtimes if one.runtime == runtime]
+    networks = sorted({network for one in mine for network in one.networks})
+    if place is not None and place not in networks:
+        told = ", ".join(networks) or "no known network"
+        raise RequestInvalid.at("/network", f"This runtime was seen from {told}.")
 
 
 def _has_checked_in(weighed: Weighed, runtime: str) -> bool:

@@ -1,13 +1,14 @@
 """Weighing: the evidence of a rotation, read and judged in the transaction that acts on it."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from uuid import UUID
 
 from keyturn.domain.error import IntegrityFailed
 from keyturn.domain.evidence import Evidence, Observation, judge_rotation
 from keyturn.domain.key import Key
 from keyturn.domain.rotation import Rotation
+from keyturn.domain.slot import ExpectedRuntime
 from keyturn.storage.transaction import Reading
 
 
@@ -22,21 +23,38 @@ class Weighed:
 
 
 def weigh(transaction: Reading, rotation: Rotation, observation: Observation) -> Weighed:
-    """Judges an open rotation. Raises `IntegrityFailed` where a record that it rests on was changed
-    from outside: nothing is decided on such."""
+    """Judges an open rotation. Raises `IntegrityFailed` where one of its keys, or the workspace,
+    was changed from outside: nothing is decided on such."""
     old = _key(transaction, rotation.workspace_id, rotation.old_key_id)
     new = _key(transaction, rotation.workspace_id, rotation.new_key_id)
-    slot = transaction.slots.find(rotation.workspace_id, rotation.slot)
+    workspace = transaction.workspaces.find(rotation.workspace_id)
+    if workspace is not None:
+        # It may have been suspended until then, and a silence that is forced tells nothing.
+        since = min(workspace.updated_at, observation.now)
+        observation = replace(
+            observation,
+            watched_since=max(observation.watched_since, since),
+            unbroken_since=max(observation.unbroken_since, since),
+        )
     evidence = judge_rotation(
         rotation,
         old,
         new,
         transaction.uses.of((old.id, new.id)),
-        () if slot is None else slot.notes.runtimes or (),
+        _expected(transaction, rotation),
         observation,
-        now=max(observation.until, observation.borne_out),
+        () if workspace is None else workspace.networks,
     )
     return Weighed(rotation=rotation, old=old, new=new, evidence=evidence)
+
+
+def _expected(transaction: Reading, rotation: Rotation) -> tuple[ExpectedRuntime, ...] | None:
+    """Who is registered on the slot; None where its record was changed from outside."""
+    try:
+        slot = transaction.slots.find(rotation.workspace_id, rotation.slot)
+    except IntegrityFailed:
+        return None
+    return () if slot is None else slot.notes.runtimes or ()
 
 
 def _key(transaction: Reading, workspace_id: UUID, id_: UUID) -> Key:

@@ -4,10 +4,16 @@ from contextlib import suppress
 
 from keyturn.domain.error import StorageUnavailable
 from keyturn.domain.evidence import Observation
+from keyturn.domain.instant import SECOND
 from keyturn.services.context import Context
 from keyturn.services.meter import Meter
 from keyturn.services.restore import RESTORED
 from keyturn.services.steady import SteadyTime
+from keyturn.storage.heartbeat import Heartbeat
+
+BEAT_SECONDS = 20.0
+# A break no longer than this is a restart, in which nobody's turn to call is missed for good.
+LONGEST_BREAK = 60 * SECOND
 
 
 class Witness:
@@ -16,25 +22,59 @@ class Witness:
     def __init__(self, context: Context, meter: Meter) -> None:
         self._meter = meter
         self.time = SteadyTime(context)
-        self._until = self.time.watched_since
+        self._began = self._until = self.time.watched_since
         self._complete_since = _restored_at(context)
+        self._context = context
+        self._unbroken_since = _unbroken_since(context, self.time.now())
+        self._beaten_at: float | None = None
 
     def observe(self) -> Observation:
         """What is known now: everything noted so far is kept first. Where that cannot be, what was
         known before."""
         with suppress(StorageUnavailable):
-            self._until = max(self._until, self._meter.settle())
+            settled = self._meter.settle()
+            self._until = max(self._until, min(settled, self.time.now()))
         return self.observed()
 
     def observed(self) -> Observation:
         """What was known when it was last asked, for who is inside a transaction."""
-        until = min(self._until, self.time.now())
+        now = self.time.now()
+        until = min(self._until, now)
+        watched_since = self.time.watched_since
         return Observation(
+            now=now,
             until=until,
             borne_out=min(until, self.time.borne_out()),
-            watched_since=self.time.watched_since,
+            watched_since=watched_since,
+            unbroken_since=self._unbroken(watched_since),
             complete_since=self._complete_since,
         )
+
+    def beat(self) -> None:
+        """Writes down, once in a while, that somebody looks on. Raises `StorageUnavailable`."""
+        elapsed = self._context.clock.elapsed()
+        if self._beaten_at is not None and elapsed - self._beaten_at < BEAT_SECONDS:
+            return
+        unbroken_since = self._unbroken(self.time.watched_since)
+        beat = Heartbeat(seen_at=self.time.now(), unbroken_since=unbroken_since)
+        with self._context.store.record() as transaction:
+            transaction.heartbeat.keep(beat)
+        self._beaten_at = elapsed
+
+    def _unbroken(self, watched_since: int) -> int:
+        """A clock that was set is a break: what it says of before is not to be compared."""
+        if watched_since != self._began:
+            self._unbroken_since = max(self._unbroken_since, watched_since)
+        return self._unbroken_since
+
+
+def _unbroken_since(context: Context, now: int) -> int:
+    """The end of the last break in which nobody looked on for longer than a moment."""
+    with context.store.read() as transaction:
+        last = transaction.heartbeat.find()
+    if last is None or not 0 <= now - last.seen_at <= LONGEST_BREAK:
+        return now
+    return min(last.unbroken_since, now)
 
 
 def _restored_at(context: Context) -> int | None:

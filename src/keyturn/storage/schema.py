@@ -382,6 +382,15 @@ activity = Table(
     _partial("ix_activity_expires_at", "expires_at", where="action IS NOT NULL"),
 )
 
+heartbeat = Table(
+    "heartbeat",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    _number("seen_at"),
+    _number("unbroken_since"),
+    CheckConstraint("id = 1", name="single"),
+)
+
 idempotency = Table(
     "idempotency",
     metadata,

@@ -6,6 +6,7 @@ from sqlalchemy import select, tuple_
 
 from keyturn.storage.activity import Activity
 from keyturn.storage.findings import Findings
+from keyturn.storage.heartbeat import HeartbeatRow
 from keyturn.storage.idempotency import Idempotency
 from keyturn.storage.installation import InstallationRow
 from keyturn.storage.keys import Keys
@@ -40,6 +41,7 @@ class Reading:
         self.rotations = Rotations(session)
         self.findings = Findings(session)
         self.idempotency = Idempotency(session)
+        self.heartbeat = HeartbeatRow(session)
 
     def head(self) -> Head:
         """The end of the change log. Raises `IntegrityFailed` where it was tampered with."""

@@ -8,20 +8,21 @@
 4. A check-in that was allowed is no use: it moves `checked_in_at` alone.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Row, select, text
+from sqlalchemy import Row, and_, select, text
 
-from keyturn.domain.evidence import Use
+from keyturn.domain.evidence import Use, is_registered
 from keyturn.domain.instant import is_instant
 from keyturn.domain.request import LONGEST_ENVIRONMENT, LONGEST_PLACE, Request, recordable
 from keyturn.domain.runtime import MOST_RUNTIMES_OF_A_KEY, OTHER, Runtime
 from keyturn.domain.seal import Cell
-from keyturn.storage.schema import IS_OVERFLOW, uses
+from keyturn.storage.schema import IS_OVERFLOW, keys, slots, uses
 from keyturn.storage.sealed import Damage
 from keyturn.storage.session import Session
 
@@ -248,6 +249,7 @@ class _Bounds:
         self.last_seen: dict[_Name, int] = {}
         self._rows: dict[_Name, set[tuple[str, str]]] = defaultdict(set)
         self._runtimes: dict[str, set[tuple[str, int]]] = {}
+        self._registered: dict[str, dict[str, None]] = {}
         wanted = list(wanted)
         rows = self._connection.execute(
             select(
@@ -275,7 +277,7 @@ class _Bounds:
         name, spot = identity[:3], identity[3:]
         if name not in self._rows:
             mine = self._runtimes[name[0]]
-            if len(mine) >= MOST_RUNTIMES_OF_A_KEY:
+            if len(mine) >= MOST_RUNTIMES_OF_A_KEY and not self._is_registered(name):
                 return (name[0], OTHER, 0, UNKNOWN, UNKNOWN)
             mine.add(name[1:])
         rows = self._rows[name]
@@ -283,6 +285,28 @@ class _Bounds:
             spot = _ELSEWHERE
         rows.add(spot)
         return (*name, *spot)
+
+    def _is_registered(self, name: _Name) -> bool:
+        """Whether the key's slot names this runtime: whoever fills the table with made-up names
+        must not hide it. Read as it stands; it only gives a row of its own."""
+        key_id, runtime, declared = name
+        if key_id not in self._registered:
+            query = (
+                select(slots.c.runtimes)
+                .select_from(
+                    keys.join(
+                        slots,
+                        and_(
+                            slots.c.workspace_id == keys.c.workspace_id,
+                            slots.c.service == keys.c.service,
+                            slots.c.environment == keys.c.environment,
+                        ),
+                    )
+                )
+                .where(keys.c.id == key_id)
+            )
+            self._registered[key_id] = _names_in(self._connection.execute(query).scalar())
+        return is_registered((runtime, bool(declared)), self._registered[key_id])
 
     def _count_runtimes(self, key_ids: set[str]) -> None:
         """Reads the runtimes of the keys that have met a new one; `other` is none."""
@@ -299,6 +323,14 @@ class _Bounds:
 
 
 _ELSEWHERE = (UNKNOWN, OTHER)
+
+
+def _names_in(cell: object) -> dict[str, None]:
+    """The names of the runtimes in a slot's cell, none where what stands there is no such list."""
+    try:
+        return {name: None for name, _ in json.loads(cell)} if isinstance(cell, str) else {}
+    except (ValueError, TypeError, RecursionError):
+        return {}
 
 
 def _measure_gaps(counts: dict[_Identity, _Count], last_seen: dict[_Name, int]) -> None:

@@ -30,6 +30,14 @@ def upgrade() -> None:
     _make_uses()
     _make_rotations()
     _make_findings()
+    op.create_table(
+        "heartbeat",
+        Column("id", Integer(), autoincrement=False, nullable=False),
+        Column("seen_at", BigInteger(), nullable=False),
+        Column("unbroken_since", BigInteger(), nullable=False),
+        CheckConstraint("id = 1", name=op.f("ck_heartbeat_single")),
+        PrimaryKeyConstraint("id", name=op.f("pk_heartbeat")),
+    )
 
 
 def _make_uses() -> None:
