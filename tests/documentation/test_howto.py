@@ -61,7 +61,7 @@ def test_rotations(name: str, tmp_path: Path) -> None:
 
 def test_the_guide_to_a_rotation_tells_every_blocker() -> None:
     told = (HOWTO / "rotate-a-key-by-evidence.md").read_text(encoding="utf-8")
-    assert re.findall(r"^\| `([a-z_.]+)` \|", told, re.MULTILINE) == list(BLOCKERS)
+    assert set(BLOCKERS) <= set(re.findall(r"^\| `([a-z_.]+)` \|", told, re.MULTILINE))
     assert all(f"--standing {one}" in told for one in Standing)
 
 
