@@ -23,7 +23,7 @@ LEAST_POINTS = 8
 STEPS = {"sqlite": 1, "postgresql": 3}
 INIT_STEP = 8
 # The steps of rotations are many, and in each of them most points lie in one transaction.
-ROTATION_STEPS = {"sqlite": 9, "postgresql": 30}
+ROTATION_STEPS = {"sqlite": 12, "postgresql": 60}
 _DECISIVE = ("COMMIT", "answer", "half", "renaming")
 
 

@@ -95,7 +95,7 @@ def _named(grounds: Grounds, is_all: bool) -> Figures:
         print(f"{operation.name}: {len(chosen)} points", flush=True)
     for name in SCENES:
         own = grounds.site()
-        chosen = [one for one in survey_scene(own, name) if is_all or is_weighty(one)]
+        chosen = survey_scene(own, name)
         AutomationKills(own, figures).run(name, chosen)
         print(f"{name}: {len(chosen)} points", flush=True)
     site.start()

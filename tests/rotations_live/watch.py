@@ -18,7 +18,7 @@ OPEN = ("overlapping", "brownout")
 # One statement, so that what it tells is of one moment.
 _LOOK = """
     SELECT 'key', id, service, status, 0 FROM keys
-        WHERE workspace_id = ? AND status <> 'revoked' AND service LIKE 'svc%'
+        WHERE workspace_id = ? AND status <> 'revoked' AND substr(service, 1, 3) = 'svc'
     UNION ALL
     SELECT 'rotation', id, service, state, lifts FROM rotations WHERE workspace_id = ?
 """
