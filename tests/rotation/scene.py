@@ -112,6 +112,8 @@ class Scene:
     expected: Sequence[ExpectedRuntime] = ()
     decisions: tuple[Decision, ...] = ()
     watched_since: float = -10 * DAY_SECONDS
+    unbroken_since: float = -200 * DAY_SECONDS
+    unbroken_since: float = -1_000 * DAY_SECONDS
     borne_out: float | None = None
     until: float | None = None
     complete_since: float | None = None
@@ -125,9 +127,11 @@ class Scene:
         borne_out = until if self.borne_out is None else min(until, self.borne_out)
         gap = self.complete_since
         return Observation(
+            now=moment(self.at),
             until=moment(until),
             borne_out=moment(borne_out),
             watched_since=moment(self.watched_since),
+            unbroken_since=moment(self.unbroken_since),
             complete_since=None if gap is None else moment(gap),
         )
 
@@ -139,7 +143,6 @@ class Scene:
             self.uses,
             self.expected,
             self.observation,
-            now=moment(self.at),
         )
 
     def blockers(self) -> set[tuple[str, str | None]]:

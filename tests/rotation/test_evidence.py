@@ -13,6 +13,7 @@ from keyturn.domain.evidence import (
     NOT_MOVED,
     ROAMING,
     STILL_ON_OLD,
+    SUSPENDED,
     UNUSABLE,
     Use,
 )
@@ -135,22 +136,43 @@ def test_a_quiet_that_nobody_watched_is_none() -> None:
     assert scene.later(10_001).blockers() == set()
 
 
-def test_a_use_lost_with_a_process_is_reckoned_with() -> None:
-    minutely = registered("batch", seconds=600)
-    uses = [old_use("batch", -1000, 0)]
-    watched = Scene(at=601, uses=uses, expected=minutely)
-    assert watched.blockers() == set()
-    restarted = watched.later(601, watched_since=590)
+def test_a_silence_within_a_day_must_be_watched_without_a_break() -> None:
+    often = registered("batch", seconds=600)
+    uses = [*MOVED, old_use("batch", -1000, 0)]
+    assert Scene(at=601, uses=uses, expected=often).blockers() == set()
+    restarted = Scene(at=1190, uses=uses, expected=often, watched_since=590)
     assert restarted.blockers() == {(NOT_MOVED, "batch")}
-    assert restarted.later(661).blockers() == set()
+    assert restarted.later(1191).blockers() == set()
+
+
+def test_a_use_lost_with_a_process_is_reckoned_with() -> None:
+    weekly = registered("batch", seconds=WEEK)
+    uses = [*MOVED, old_use("batch", -LOOKBACK, 0)]
+    scene = Scene(at=WEEK + 60, uses=uses, expected=weekly, watched_since=DAY_SECONDS)
+    assert scene.blockers() == {(NOT_MOVED, "batch")}
+    assert scene.later(WEEK + 61).blockers() == set()
+
+
+def test_while_nobody_looks_on_nobody_is_silent() -> None:
+    weekly = registered("batch", seconds=WEEK)
+    uses = [*MOVED, old_use("batch", -LOOKBACK, 0)]
+    back = 3 * DAY_SECONDS
+    scene = Scene(
+        at=WEEK + back, uses=uses, expected=weekly, watched_since=back, unbroken_since=back
+    )
+    assert scene.blockers() == {(NOT_MOVED, "batch")}
+    assert scene.later(WEEK + back + 1).blockers() == set()
 
 
 def test_a_clock_that_jumps_ahead_makes_no_silence() -> None:
     weekly = registered("batch", seconds=WEEK)
     uses = [*MOVED, old_use("batch", -LOOKBACK, 10)]
-    jumped = Scene(at=90 * DAY_SECONDS, borne_out=DAY_SECONDS, uses=uses, expected=weekly)
+    jump = 90 * DAY_SECONDS
+    jumped = Scene(
+        at=jump + 1000, uses=uses, expected=weekly, watched_since=jump, unbroken_since=jump
+    )
     assert jumped.blockers() == {(NOT_MOVED, "batch")}
-    assert jumped.later(90 * DAY_SECONDS, expected=()).blockers() == {(NOT_MOVED, "batch")}
+    assert jumped.later(jump + 1000, expected=()).blockers() == {(NOT_MOVED, "batch")}
 
 
 def test_missing_records_within_the_look_back_block() -> None:
@@ -175,11 +197,11 @@ def test_time_alone_retires_nothing() -> None:
     assert not long_after.may_end_by_itself
 
 
-def test_an_old_key_that_nobody_used_for_a_whole_look_back_may_go_by_itself() -> None:
-    young = replace(OLD, created_at=moment(-DAY_SECONDS))
-    scene = Scene(at=0, old=young, uses=[old_use("worker", -1000, 0)])
-    assert not scene.later(LOOKBACK).judged().may_end_by_itself
-    assert scene.later(LOOKBACK + 1).judged().may_end_by_itself
+def test_an_old_key_that_is_suspended_is_silent_for_no_reason_of_its_callers() -> None:
+    scene = Scene(at=1000, uses=MOVED, old=replace(OLD, state=KeyState.SUSPENDED))
+    assert scene.blockers() == {(SUSPENDED, None)}
+    assert scene.judged().allows_person
+    assert not scene.judged().may_end_by_itself
 
 
 @pytest.mark.parametrize(
