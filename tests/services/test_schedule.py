@@ -121,17 +121,21 @@ def test_the_workspaces_policy_reminds_of_keys_whose_slots_say_nothing(house: Ho
     assert set(found(house, *REMINDERS)) == {id_of(own)}
 
 
-def test_neither_key_of_an_open_rotation_is_due(house: House) -> None:
-    house.issue(notes=replace(OWNED, rotation_period_days=5))
-    key = house.issue(slot="other-prod", notes=replace(OWNED, rotation_period_days=5))
+def test_of_an_open_rotation_nobody_is_reminded_and_an_overdue_key_is_told_of(
+    house: House,
+) -> None:
+    timely = house.issue(notes=replace(OWNED, rotation_period_days=10))
+    overdue = house.issue(slot="other-prod", notes=replace(OWNED, rotation_period_days=5))
     set_policy(house, RotationPolicy(most_at_once=9))
     house.clock.advance(6 * DAY)
     kinds = (*REMINDERS, FindingKind.ROTATION_ANNOUNCED)
-    assert len(found(house, *kinds)) == 2
-    new_key_id = rotate(house, key)
-    house.clock.advance(6 * DAY)
-    assert {id_of(key), str(new_key_id)}.isdisjoint(found(house, *kinds))
-    assert len(found(house, *kinds)) == 1
+    assert set(found(house, *kinds)) == {id_of(timely), id_of(overdue)}
+    rotate(house, timely)
+    rotate(house, overdue)
+    house.clock.advance(DAY)
+    causes = found(house, *kinds)
+    assert set(causes) == {id_of(overdue)}
+    assert causes[id_of(overdue)].kind is FindingKind.KEY_ROTATION_OVERDUE
 
 
 def test_a_key_that_is_suspended_or_revoked_is_not_due(house: House) -> None:
