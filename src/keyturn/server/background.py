@@ -30,7 +30,7 @@ HOLD_SECONDS = 5.0
 LEASE_SECONDS = 2.0
 SCRUB_SECONDS = 60.0
 LAST_ATTEMPTS = 3
-STOP_SECONDS = 0.5
+STOP_SECONDS = 2.0  # for all of them together: they were told to end at the same time
 LAST_SECONDS = 2.5
 
 _log = logging.getLogger("keyturn.background")
@@ -59,10 +59,10 @@ class Ticker:
         self._stopping.set()
         self._signal.set()
 
-    def stop(self) -> None:
-        """Waits a moment until it has ended; it may be waiting for a database that is silent."""
+    def stop(self, seconds: float) -> None:
+        """Waits so long until it has ended; it may be waiting for a database that is silent."""
         self.tell()
-        self._thread.join(STOP_SECONDS)
+        self._thread.join(max(0.0, seconds))
 
     def _run(self) -> None:
         wait = 0.0
@@ -151,8 +151,9 @@ class Background:
         """Ends them all, then keeps what was noted last."""
         for ticker in self._tickers:
             ticker.tell()
+        latest = self._context.clock.elapsed() + STOP_SECONDS
         for ticker in self._tickers:
-            ticker.stop()
+            ticker.stop(latest - self._context.clock.elapsed())
         last = threading.Thread(target=self._keep_last, name="last", daemon=True)
         last.start()
         last.join(LAST_SECONDS)
