@@ -151,6 +151,10 @@ def test_on_a_terminal_it_keeps_to_its_width(columns: int, tmp_path: Path) -> No
     lines = [CONTROL.sub(b"", line).decode() for line in LINE_END.split(shown)]
     assert [line for line in lines if len(line) > columns] == []
     assert "Every figure is as it must be." in " ".join(filter(None, map(str.strip, lines)))
+    if columns == 100:
+        for shown_of_admin in ("on the old key: it is waited for", "has moved to the new key"):
+            rows = (line for line in lines if line.strip().startswith("admin "))
+            assert any(shown_of_admin in row for row in rows)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -58,6 +58,7 @@ class Told:
         self._console = console
         is_alive = console.is_terminal and not console.is_dumb_terminal
         self._live = Live(console=console, auto_refresh=False, transient=True) if is_alive else None
+        self._tallies: Mapping[str, Tally] = {}
         self._rotation: Rotation | None = None
         self._places: dict[str, str] = {}
 
@@ -71,12 +72,8 @@ class Told:
 
     def traffic(self, tallies: Mapping[str, Tally]) -> None:
         """Shows the traffic as of now, where it can be shown in place."""
-        if self._live is not None:
-            tables = [_traffic(tallies)]
-            if self._rotation is not None:
-                tables.append(_movement(self._rotation))
-            shown = Group(*(Padding(table, (1, 0, 0, INDENT)) for table in tables))
-            self._live.update(shown, refresh=True)
+        self._tallies = tallies
+        self._draw()
 
     def rotation(self, rotation: Rotation) -> None:
         """Shows who has moved, in place with the traffic; else says what has changed."""
@@ -86,6 +83,16 @@ class Told:
             if self._live is None and self._places.get(one.runtime) != place:
                 self.say(f"{one.runtime:<9}  {place}")
             self._places[one.runtime] = place
+        self._draw()
+
+    def _draw(self) -> None:
+        if self._live is None:
+            return
+        tables = [_traffic(self._tallies)]
+        if self._rotation is not None:
+            tables.append(_movement(self._rotation))
+        shown = Group(*(Padding(table, (1, 0, 0, INDENT)) for table in tables))
+        self._live.update(shown, refresh=True)
 
     def _print(self, text: Text, indent: int = 0) -> None:
         if self._console.is_terminal:
