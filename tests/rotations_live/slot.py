@@ -1,13 +1,10 @@
 """A slot as the scenarios play it: a key, its rotation, and callers by their names."""
 
 import itertools
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from tests.acceptance.servers import until
-from tests.kills.grounds import Grounds
 from tests.kills.sites import Json, Reply, Site
 
 PATIENCE_SECONDS = 30.0
@@ -94,12 +91,3 @@ def build_slot(site: Site, *, used_by: tuple[str, ...] = ("worker",), **members:
     for runtime in used_by:
         assert slot.uses_old(runtime) == "valid"
     return slot
-
-
-@contextmanager
-def serving(grounds: Grounds) -> Iterator[Site]:
-    """A site whose server runs."""
-    site = grounds.site()
-    site.start()
-    yield site
-    site.kill()
