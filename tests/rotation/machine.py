@@ -68,6 +68,7 @@ runtimes = st.sampled_from(["worker", "reader", BATCH, "thief"])
 addresses = st.sampled_from([HOME, HOME, HOME, AWAY])
 environments = st.sampled_from([None, "prod", "staging"])
 picks = st.integers(0, 5)
+rarely = st.sampled_from([False, False, False, True])
 reasons = st.sampled_from(list(RevocationReason))
 
 
@@ -185,6 +186,22 @@ class Lives(RuleBasedStateMachine):
         for runtime in ("worker", "reader", BATCH):
             self._use(self.homes[at], 0, runtime, HOME, environment)
 
+    @rule(at=places, pick=st.sampled_from([0, 0, 0, 1]), rounds=st.integers(1, 6))
+    def ours_call_for_a_while(self, at: int, pick: int, rounds: int) -> None:
+        """All of ours call with one key, and what is due by itself happens meanwhile."""
+        for _ in range(rounds):
+            for runtime in ("worker", "reader", BATCH):
+                self._use(self.homes[at], pick, runtime, HOME, None)
+            self.house.clock.advance(7 * SECOND)
+            self.it_advances()
+
+    @rule(at=places)
+    def ours_begin_to_be_rotated(self, at: int) -> None:
+        """The usual way: all of ours use the newest key, and its rotation is started."""
+        for runtime in ("worker", "reader", BATCH):
+            self._use(self.homes[at], 0, runtime, HOME, None)
+        self.it_is_started(at, 0, has_brownout=True, by_itself=True)
+
     @rule(at=places, pick=picks, runtime=runtimes)
     def a_key_checks_in(self, at: int, pick: int, runtime: str) -> None:
         self._use(self.homes[at], pick, runtime, HOME, None, is_check_in=True)
@@ -275,7 +292,7 @@ class Lives(RuleBasedStateMachine):
 
     # --- steering --------------------------------------------------------------------------------
 
-    @rule(at=places, force=st.booleans(), waived=st.none() | runtimes)
+    @rule(at=places, force=rarely, waived=st.none() | runtimes)
     def a_person_completes(self, at: int, *, force: bool, waived: str | None) -> None:
         waive = () if waived is None else (Waiver(runtime=waived, reason="gone"),)
         self._steer(
@@ -286,7 +303,7 @@ class Lives(RuleBasedStateMachine):
             is_forced=force,
         )
 
-    @rule(at=places, force=st.booleans(), keep_both=st.booleans())
+    @rule(at=places, force=rarely, keep_both=rarely)
     def a_person_rolls_back(self, at: int, *, force: bool, keep_both: bool) -> None:
         home = self.homes[at]
         rotation, only_new = home.open, self._only_on_new(home)

@@ -112,7 +112,6 @@ class Scene:
     expected: Sequence[ExpectedRuntime] = ()
     decisions: tuple[Decision, ...] = ()
     watched_since: float = -10 * DAY_SECONDS
-    unbroken_since: float = -200 * DAY_SECONDS
     unbroken_since: float = -1_000 * DAY_SECONDS
     borne_out: float | None = None
     until: float | None = None

@@ -13,10 +13,10 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.houses import House, Plots
 from tests.rotation.machine import COUNTS, Lives
 
-LIVES = int(os.environ.get("KEYTURN_ROTATION_LIVES", "50"))
+LIVES = int(os.environ.get("KEYTURN_ROTATION_LIVES", "12"))
 
 
-@pytest.fixture(params=[("sqlite", 1), ("postgresql", 8)], ids=lambda param: param[0])
+@pytest.fixture(params=[("sqlite", 1), ("postgresql", 6)], ids=lambda param: param[0])
 def share(request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
     """An engine, and which part of all lives are led on it."""
     COUNTS.clear()

@@ -3,7 +3,8 @@
 1. It goes on with the time that the process has run, from the earlier of this machine's clock and
    the database's; it never runs ahead of the clock.
 2. A clock that has jumped ahead is followed once it has stayed there for `DOUBT_SECONDS` (a machine
-   that slept is no fault). From then on quiet has to be watched anew (`watched_since`).
+   that slept is no fault), one that was set back at once. From then on quiet has to be watched
+   anew (`watched_since`); else a clock set back and forth would make one.
 3. What takes days is measured by `borne_out`: no jump, and no start after a long silence, moves it
    by more than a day at once. It catches up a day in each hour that the process runs.
 """
@@ -43,6 +44,10 @@ class SteadyTime:
         with self._lock:
             wall, elapsed = self._clock.now(), self._clock.elapsed()
             expected = self._ran_from(self._anchor.began, elapsed)
+            if wall < expected - TOLERANCE:
+                self._doubted_at = None
+                self._anchor = _Anchor(wall, elapsed, self._capped(wall, elapsed))
+                return wall
             if wall <= expected + TOLERANCE:
                 self._doubted_at = None
                 return min(wall, expected)
