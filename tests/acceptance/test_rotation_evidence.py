@@ -23,7 +23,7 @@ from tests.acceptance.servers import Installation, serving, until
 
 MEMBERS = {
     "runtime", "declared", "registered", "standing", "old_last_seen_at", "old_allowed",
-    "new_last_seen_at", "new_allowed", "new_denied", "checked_in_at", "moved",
+    "new_last_seen_at", "new_allowed", "new_denied", "checked_in_at", "moved", "networks",
 }  # fmt: skip
 HERE, THERE = "10.0.0.1", "192.0.2.7"
 THERE_BLOCK = "192.0.0.0/16"
@@ -70,6 +70,7 @@ def test_the_evidence_tells_of_each_runtime_on_both_keys(home: Workspace) -> Non
         "new_denied": 0,
         "checked_in_at": None,
         "moved": False,
+        "networks": [],
     }
     rotation.use(rotation.new, scopes=["write"])
     rotation.move()
@@ -294,9 +295,21 @@ def test_one_sighting_of_the_new_key_does_not_retire_the_old_one(home: Workspace
     assert rotation.is_in("completed")
 
 
-def test_an_old_key_left_alone_for_a_whole_look_back_retires(home: Workspace) -> None:
+def test_an_old_key_left_alone_for_a_whole_look_back_waits_for_a_persons_word(
+    home: Workspace,
+) -> None:
     rotation = rotate(home, used_key(home), **BY_ITSELF | {"lookback_seconds": 1})
-    assert rotation.is_in("completed")
+    assert until(lambda: blocked(rotation) == [], PATIENCE_SECONDS)
+    assert is_left_alone(rotation)
+    expect(rotation.steer("complete"), 200)
+
+
+def test_an_old_key_that_a_person_has_suspended_waits_for_a_persons_word(home: Workspace) -> None:
+    rotation = rotate(home, used_key(home), **BY_ITSELF | {"quiet_seconds": 1})
+    expect(home.admin.post(f"{rotation.old.path}/suspend"), 200)
+    rotation.move()
+    assert is_left_alone(rotation)
+    assert ("old_key.suspended", None) in blocked(rotation)
 
 
 def test_without_auto_complete_nothing_ends_by_itself(home: Workspace) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.acceptance.api import Workspace, expect, expect_invalid
 from tests.acceptance.rotating import (
+    BY_HAND,
     DAY,
     HOUR,
     YEAR,
@@ -283,6 +284,17 @@ def test_a_person_who_resumes_the_key_ends_its_brown_out(home: Workspace) -> Non
     expect(home.admin.post(f"{rotation.old.path}/resume"), 200)
     assert rotation.now()["state"] == "overlapping"
     assert rotation.use(rotation.old)["valid"]
+
+
+def test_a_brown_out_that_a_person_ended_is_not_begun_again_by_itself(home: Workspace) -> None:
+    terms = BY_HAND | {"auto_complete": True, "brownout_seconds": HOUR}
+    rotation = rotate(home, used_key(home), **terms)
+    rotation.move()
+    assert rotation.is_in("brownout")
+    expect(home.admin.post(f"{rotation.old.path}/resume"), 200)
+    assert rotation.use(rotation.old)["valid"]
+    assert not until(lambda: rotation.now()["state"] != "overlapping", 3)
+    assert expect(rotation.steer("complete"), 202)["state"] == "brownout"
 
 
 def test_a_key_that_a_person_suspends_in_a_brown_out_stays_so_at_its_end(home: Workspace) -> None:

@@ -39,6 +39,7 @@ _ISSUING = (
     "POST /v1/staff-changes",
 )
 _MOST_SHOWN = 1_000
+_LONG_SECONDS = 30_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,8 +138,11 @@ def before_call(
     match case.operation.label:
         case "POST /v1/api-keys" if len(str(body.get("name"))) % 4:
             body.pop("replaces", None)
-        case "POST /v1/rotations/{id}/extend" if body.get("overlap_seconds") is not None:
+        case "POST /v1/rotations/{id}/extend" if body.get("overlap_seconds") or not body.get(
+            "deadline"
+        ):
             body.pop("deadline", None)
+            body["overlap_seconds"] = body.get("overlap_seconds") or _LONG_SECONDS
         case _:
             pass
 
