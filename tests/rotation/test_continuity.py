@@ -119,9 +119,15 @@ def test_a_step_that_would_break_an_invariant_is_undone(house: House) -> None:
     ).rotation
     position = house.position()
     ended = started.ended(RotationAct.COMPLETE, replace(ENDING, at=house.clock.now()))
-    with pytest.raises(InvariantBroken, match="S2"), house.store.change() as transaction:
-        author = Author.of(house.act())
-        keep_rotation(house.context, transaction, author, ended, started.version, "completed", {})
+    author = Author.of(house.act())
+
+    def end() -> None:
+        with house.store.change() as transaction:
+            version = started.version
+            keep_rotation(house.context, transaction, author, ended, version, "completed", {})
+
+    with pytest.raises(InvariantBroken, match="S2"):
+        end()
     with house.store.read() as reading:
         assert reading.rotations.find(house.workspace_id, started.id) == started
     assert house.position() == position

@@ -35,8 +35,8 @@ def test_no_life_breaks_an_invariant(plots: Plots, share: tuple[str, int]) -> No
         houses.append(House(*plots.installed(engine)))
         return houses[-1]
 
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        lambda: Lives(build),
+    run_state_machine_as_test(
+        lambda: Lives(build),  # type: ignore[arg-type]
         settings=settings(
             max_examples=lives,
             stateful_step_count=60,
