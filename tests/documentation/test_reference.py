@@ -3,14 +3,18 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 
 import click
 import pytest
 
 from keyturn.cli.main import keyturn
+from keyturn.domain import key, rotation
 from keyturn.domain.error import KeyturnError
-from keyturn.domain.key import TRANSITIONS, KeyAct, KeyState
+from keyturn.domain.key import KeyAct, KeyState
+from keyturn.domain.rotation import RotationAct, RotationState
 from keyturn.domain.verdict import VerdictCode
 from keyturn.http.app import RESOURCES
 from keyturn.server.settings import SETTINGS
@@ -58,18 +62,30 @@ def test_an_unknown_argument_is_refused(copy: Path) -> None:
     assert make_reference(copy, "--force").returncode == 2
 
 
-def test_the_table_of_states_has_every_state_and_every_act() -> None:
-    page = (PROJECT / "docs" / "reference" / "states.md").read_text()
-    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("|")]
-    acts = rows[0][1:]
-    assert acts == list(KeyAct)
+@pytest.mark.parametrize(
+    ("heading", "states", "acts", "transitions"),
+    [
+        ("## A key", KeyState, KeyAct, key.TRANSITIONS),
+        ("## A rotation", RotationState, RotationAct, rotation.TRANSITIONS),
+    ],
+    ids=["key", "rotation"],
+)
+def test_the_table_of_states_has_every_state_and_every_act(
+    heading: str,
+    states: type[StrEnum],
+    acts: type[StrEnum],
+    transitions: Mapping[tuple[StrEnum, StrEnum], StrEnum],
+) -> None:
+    table = page("states.md").partition(f"{heading}\n")[2].partition("| from |")[2]
+    rows = [line.strip("| ").split(" | ") for line in table.partition("\n\n")[0].splitlines()]
+    assert rows[0] == list(acts)
     told = {
-        (KeyState(row[0].strip("`")), KeyAct(act)): cell.strip("`")
+        (states(row[0].strip("`")), acts(act)): cell.strip("`")
         for row in rows[2:]
         for act, cell in zip(acts, row[1:], strict=True)
     }
-    assert len(told) == len(KeyState) * len(KeyAct)
-    assert {step: to for step, to in told.items() if to != "refused"} == TRANSITIONS
+    assert len(told) == len(states) * len(acts)
+    assert {step: to for step, to in told.items() if to != "refused"} == transitions
 
 
 def page(name: str) -> str:
