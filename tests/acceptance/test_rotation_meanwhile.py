@@ -84,6 +84,7 @@ def test_a_new_key_that_expires_in_the_middle_blocks(home: Workspace) -> None:
 def test_an_old_key_that_expires_in_the_middle_is_not_made_to_live_longer(home: Workspace) -> None:
     old = used_key(home, expires_at=in_future(4))
     rotation = rotate(home, old, auto_complete=True)
+    expect(home.admin.patch(rotation.new.path, {"expires_at": in_future(HOUR)}), 200)
     assert until(lambda: home.key(old)["status"] == "expired", PATIENCE_SECONDS)
     assert home.verify(old.token)["code"] == "expired"
     assert rotation.now()["state"] == "overlapping"
