@@ -23,8 +23,9 @@ TERMS = {"quiet_seconds": 0, "brownout_seconds": 1}
 
 @dataclass(slots=True, kw_only=True)
 class Scene:
-    """A rotation that is about to do something by itself. `entries` are the steps that its log must
-    tell of at last, each exactly so often; `is_over` says whether it has come there."""
+    """A rotation that is about to do something by itself, upon its `cue`. A use that was neither kept
+    nor answered when the server died is known to nobody, so `is_over` begins with it. `entries` are the steps that its log must
+    tell of at last, each exactly so often."""
 
     begun: Json = field(repr=False)
     old: Json = field(repr=False)
@@ -40,20 +41,25 @@ def _open(stage: Stage, terms: Json) -> tuple[Json, Json]:
     return old, stage.ask("POST", f"/v1/api-keys/{old['id']}/rotations", terms)
 
 
-def _use(stage: Stage, token: str) -> str:
-    body = {"api_key": token, "runtime": "worker"}
+def _use(stage: Stage, token: str, runtime: str = "worker") -> str:
+    body = {"api_key": token, "runtime": runtime}
     return str(stage.site.ask("POST", "/v1/verify", stage.operator, body)["code"])
 
 
 def _ends_by_itself(stage: Stage, brownout_seconds: int) -> Scene:
     old, begun = _open(stage, TERMS | {"brownout_seconds": brownout_seconds})
     path = f"/v1/rotations/{begun['id']}"
+
+    def is_over() -> bool:
+        assert _use(stage, begun["api_key"]) == "valid"
+        return bool(stage.ask("GET", path)["state"] == "completed")
+
     steps = ["started", *(["browned_out"] if brownout_seconds else []), "completed"]
     return Scene(
         begun=begun,
         old=old,
         cue=lambda id_: _cue(stage, begun["api_key"], "worker", id_),
-        is_over=lambda: bool(stage.ask("GET", path)["state"] == "completed"),
+        is_over=is_over,
         entries=Counter(steps),
         findings=Counter(),
     )
@@ -80,7 +86,6 @@ def _lifted(stage: Stage) -> Scene:
     stage.ask("POST", f"{path}/brownout", {"brownout_seconds": 600})
 
     def is_over() -> bool:
-        # A refusal that was not recorded when the server died is met again by who tries again.
         code = _use(stage, old["api_key"])
         return code == "valid" and bool(stage.ask("GET", path)["state"] == "overlapping")
 
@@ -100,6 +105,7 @@ def _found(stage: Stage) -> Scene:
     old, begun = _open(stage, terms)
 
     def is_over() -> bool:
+        _use(stage, old["api_key"], "thief")
         found = stage.ask("GET", f"/v1/findings?state=all&subject_id={begun['id']}")
         return [one["kind"] for one in found] == ["stranger_on_old_key"]
 

@@ -179,7 +179,8 @@ def moved(before: Ledger, after: Ledger) -> Counter[str]:
         found[f"+{table}"] += len(new.keys() - old.keys())
         found[f"-{table}"] += len(old.keys() - new.keys())
         found[f"~{table}"] += sum(old[one] != new[one] for one in old.keys() & new.keys())
-    if found["+changes"] or found["+activity"]:
+    is_found = before.tables["findings"] != after.tables["findings"]
+    if found["+changes"] or found["+activity"] or not is_found:
         found["~change_head"] += before.rows("change_head") != after.rows("change_head")
     return +found
 

@@ -5,6 +5,7 @@ PostgreSQL, where each costs more, most of the others.
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,8 @@ STEPS = {"sqlite": 1, "postgresql": 3}
 INIT_STEP = 8
 # The steps of rotations are many, and in each of them most points lie in one transaction.
 ROTATION_STEPS = {"sqlite": 12, "postgresql": 60}
+# On PostgreSQL a share of them.
+_SHARED = ("rotate", "complete-by-brownout", "roll-back-brownout", "browns-out", "lifts")
 _DECISIVE = ("COMMIT", "answer", "half", "renaming")
 
 
@@ -69,17 +72,27 @@ def spread(points: list[str], step: int) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("operation", ROTATIONS, ids=lambda operation: operation.name)
+def on_engines(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Each name on SQLite, and a share of them on PostgreSQL."""
+    names = list(names)
+    shared = names if IS_FULL else [name for name in names if name in _SHARED]
+    return [("sqlite", name) for name in names] + [("postgresql", name) for name in shared]
+
+
+_ASKED_FOR = {operation.name: operation for operation in ROTATIONS}
+
+
+@pytest.mark.parametrize(("grounds", "name"), on_engines(_ASKED_FOR), indirect=["grounds"])
 def test_a_server_killed_in_a_step_of_a_rotation_leaves_all_of_it_or_nothing(
-    grounds: Grounds, operation: Operation
+    grounds: Grounds, name: str
 ) -> None:
-    site, figures = grounds.site(), Figures()
+    site, figures, operation = grounds.site(), Figures(), _ASKED_FOR[name]
     points = spread(survey(site, [operation])[operation.name], ROTATION_STEPS[grounds.engine])
     NamedKills(site, figures).run(operation, points)
     require_sound(figures, points)
 
 
-@pytest.mark.parametrize("name", SCENES)
+@pytest.mark.parametrize(("grounds", "name"), on_engines(SCENES), indirect=["grounds"])
 def test_a_rotation_goes_on_by_itself_whatever_step_of_it_the_server_was_killed_in(
     grounds: Grounds, name: str
 ) -> None:

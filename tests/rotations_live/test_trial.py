@@ -7,9 +7,9 @@ from tests.rotations_live.figures import Figures
 from tests.rotations_live.trial import Trial, is_sound
 
 ROTATIONS = 20
-SERVICES = 10
+SERVICES = 20
 SEED = 7
-KILL_SECONDS = 15.0
+KILL_SECONDS = 10.0
 
 
 def test_rotations_under_load_end_by_themselves_and_no_healthy_caller_is_denied(
