@@ -23,9 +23,9 @@ TERMS = {"quiet_seconds": 0, "brownout_seconds": 1}
 
 @dataclass(slots=True, kw_only=True)
 class Scene:
-    """A rotation that is about to do something by itself, upon its `cue`. A use that was neither kept
-    nor answered when the server died is known to nobody, so `is_over` begins with it. `entries` are the steps that its log must
-    tell of at last, each exactly so often."""
+    """A rotation that is about to do something by itself, upon its `cue`. A use that was neither
+    kept nor answered when the server died is known to nobody, so `is_over` begins with it.
+    `entries` are the steps that its log must tell of at last, each exactly so often."""
 
     begun: Json = field(repr=False)
     old: Json = field(repr=False)

@@ -1,5 +1,6 @@
 """A tenth of the trial: rotations end by themselves under load, and nobody is harmed."""
 
+import tempfile
 from pathlib import Path
 
 from tests.kills.grounds import Grounds
@@ -13,17 +14,18 @@ KILL_SECONDS = 10.0
 
 
 def test_rotations_under_load_end_by_themselves_and_no_healthy_caller_is_denied(
-    sqlite_grounds: Grounds, tmp_path: Path
+    sqlite_grounds: Grounds,
 ) -> None:
-    trial = Trial(
-        sqlite_grounds.site(),
-        tmp_path,
-        rotations=ROTATIONS,
-        services=SERVICES,
-        seed=SEED,
-        every=KILL_SECONDS,
-    )
-    figures = trial.run()
+    with tempfile.TemporaryDirectory() as folder:  # the callers' tokens stand in files there
+        trial = Trial(
+            sqlite_grounds.site(),
+            Path(folder),
+            rotations=ROTATIONS,
+            services=SERVICES,
+            seed=SEED,
+            every=KILL_SECONDS,
+        )
+        figures = trial.run()
     assert figures.faults == []
     assert (figures.denied, figures.retired_early, figures.thefts_after) == (0, 0, 0)
     assert figures.completed == figures.rotations >= ROTATIONS
