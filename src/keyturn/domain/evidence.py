@@ -186,7 +186,7 @@ def judge_rotation(
         conflicts=tuple(one.name for one in found if one.conflicts),
         only_on_new=tuple(one.name for one in found if one.is_only_on_new),
         met=tuple(one.name for one in found if one.has_met),
-        is_new_seen=any(one.new_last is not None for one in found),
+        is_new_seen=any(one.new_last is not None or one.is_taken_for_run for one in found),
     )
 
 
@@ -319,9 +319,14 @@ class _Runtime:
         return max((at for at in times if at is not None), default=None)
 
     @property
+    def is_taken_for_run(self) -> bool:
+        """Whether a person takes its check-in with the new key for its run."""
+        return Standing.CHECKED_IN in self._standings.values() and self.checked_in_at is not None
+
+    @property
     def is_seen_on_new(self) -> bool:
         """Whether it was allowed on the new key, from each environment it had the old one in."""
-        if Standing.CHECKED_IN in self._standings.values() and self.checked_in_at is not None:
+        if self.is_taken_for_run:
             return True
         if self.new_last is None:
             return False

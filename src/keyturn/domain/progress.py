@@ -62,7 +62,7 @@ def tell_next_step(rotation: Rotation, evidence: Evidence | None) -> str:
     if waiting:
         more = f" and {len(waiting) - 1} more" if len(waiting) > 1 else ""
         then = (
-            "then the old key retires by itself" if rotation.terms.auto_complete else "complete it"
+            "then the old key retires by itself" if rotation.terms.auto_complete else "then complete it"
         )
         return f"Bring the new token to {waiting[0]}{more}; {then}."
     if evidence.blocked_by:
