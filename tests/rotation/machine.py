@@ -563,8 +563,8 @@ class Lives(RuleBasedStateMachine):
     def _require_one_entry_a_step(self) -> None:
         """S16: every version of a rotation has one entry, and no entry is without a version."""
         rows = self.house.run(
-            "SELECT resource_id, count(*), count(DISTINCT resource_version) FROM activity"
-            " WHERE resource_type = 'rotation' GROUP BY resource_id"
+            "SELECT resource_id, count(*) AS entries, count(DISTINCT resource_version) AS steps"
+            " FROM activity WHERE resource_type = 'rotation' GROUP BY resource_id"
         )
         written = {str(one[0]): (int(one[1]), int(one[2])) for one in rows}
         expected = {
