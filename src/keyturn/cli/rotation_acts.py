@@ -144,6 +144,8 @@ def rollback(
             code=MOVED,
         ) from error
     kept = "both keys live on" if keep_both else "the old key stays, and the new one is revoked"
+    if not found.is_open:
+        kept = "it was before, and stays as it ended"
     _tell(output, changed, f"Rolled back the rotation of {changed.slot}: {kept}.")
 
 

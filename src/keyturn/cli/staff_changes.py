@@ -9,7 +9,6 @@ from keyturn.cli.ending import FAULT
 from keyturn.cli.handover_many import TokenFolder
 from keyturn.cli.naming import short
 from keyturn.cli.output import Column, Output, counted, harmless
-from keyturn.cli.repeating import once_option
 from keyturn.client.errors import KeyturnClientError
 from keyturn.client.rotation_records import StaffChange, StaffKey
 from keyturn.domain.slot import SlotName
@@ -41,7 +40,6 @@ takes one back."
     help="With --rotate: where the new tokens go, a file (0600) for each. Needed where standard "
     "output is no terminal.",
 )
-@once_option
 @calling
 def staff_changes(
     client: "Keyturn",
@@ -49,7 +47,6 @@ def staff_changes(
     person: str,
     rotate: bool,
     folder: str | None,
-    idempotency_key: str | None,
 ) -> None:
     """List the keys that a person owned, made or was shown; with --rotate, replace them.
 
@@ -63,11 +60,11 @@ def staff_changes(
     if folder is not None and not rotate:
         raise click.UsageError("--output-dir goes with --rotate: else there is no token.")
     if not rotate:
-        found = client.staff_changes.report(person, idempotency_key=idempotency_key)
+        found = client.staff_changes.report(person)
         _show(output, found, {})
         return
     with TokenFolder(folder, unsure=_UNSURE) as tokens:
-        found = client.staff_changes.report(person, rotate=True, idempotency_key=idempotency_key)
+        found = client.staff_changes.report(person, rotate=True)
         places: dict[str, str] = {}
         lost = []
         for one in found.keys:

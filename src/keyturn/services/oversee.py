@@ -16,7 +16,8 @@ from keyturn.storage.transaction import Reading
 
 FULL_SECONDS = 600.0
 PAGE = 1_000
-RESTS = 20.0
+RESTS = 5.0
+MOST_REST_SECONDS = 5.0
 
 _TOUCHING = frozenset({"key", "slot", "workspace", "rotation"})
 
@@ -54,7 +55,7 @@ class Overseer:
                 continue
             self._touched.discard(id_)
         ended = self._context.clock.elapsed()
-        self._free_at = ended + (ended - began) * RESTS
+        self._free_at = ended + min((ended - began) * RESTS, MOST_REST_SECONDS)
         if failure is not None:
             raise failure
         return written
