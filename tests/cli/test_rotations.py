@@ -318,10 +318,10 @@ def test_a_workload_from_elsewhere_is_decided_on_by_its_place(house: House, slot
     assert "--standing intruder" in shown
     assert "seen from 198.51.0.0/16" in shown
     decide = ("rotations", "decide", slot.name, "web", "--standing", "intruder", "--network")
-    missed = house.run(*decide, "203.0.113.0/24").done()
-    assert "Not decided by that: " in missed.errors
-    hit = house.run(*decide, "198.51.0.0/16").done()
-    assert "Not decided" not in hit.errors
+    missed = house.run(*decide, "203.0.113.0/24")
+    assert missed.code == ending.WRONG
+    assert "This runtime was seen from 10.0.0.0/8, 198.51.0.0/16." in missed.errors
+    house.run(*decide, "198.51.0.0/16").done()
     assert "conflict" not in house.run(*show).done().output
 
 

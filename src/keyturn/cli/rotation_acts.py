@@ -266,9 +266,6 @@ def decide(
     )
     place = f" from {network}" if network else ""
     _tell(output, changed, f"Of {runtime}{place} it is kept: {standing}.")
-    for one in changed.blocked_by:
-        if (one.code, one.runtime) == ("identity.conflict", runtime):
-            output.note(f"Not decided by that: {one.detail}")
     if not (output.as_json or output.is_quiet):
         output.say(f"Next: {changed.next_step}")
 

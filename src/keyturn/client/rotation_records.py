@@ -23,6 +23,7 @@ class RuntimeEvidence(Record, frozen=True, kw_only=True):
     new_denied: int
     checked_in_at: Instant | None = None
     moved: bool
+    networks: tuple[str, ...] = ()
 
 
 class RuntimeDecision(Record, frozen=True, kw_only=True):

@@ -61,10 +61,8 @@ def tell_next_step(rotation: Rotation, evidence: Evidence | None) -> str:
     waiting = [one.runtime for one in evidence.blocked_by if one.runtime is not None]
     if waiting:
         more = f" and {len(waiting) - 1} more" if len(waiting) > 1 else ""
-        then = (
-            "then the old key retires by itself" if rotation.terms.auto_complete else "then complete it"
-        )
-        return f"Bring the new token to {waiting[0]}{more}; {then}."
+        end = "the old key retires by itself" if rotation.terms.auto_complete else "complete it"
+        return f"Bring the new token to {waiting[0]}{more}; then {end}."
     if evidence.blocked_by:
         return evidence.blocked_by[0].detail
     if not rotation.terms.auto_complete:

@@ -291,8 +291,8 @@ def decide(
         _require_seen(weighed, runtime, place)
         if standing is Standing.CHECKED_IN and not _has_checked_in(weighed, runtime):
             raise CheckInMissing(
-                "This runtime has not asked `GET /v1/self` with the new key since the start, or not "
-                "from where it was before."
+                "This runtime has not asked `GET /v1/self` with the new key since the start, or "
+                "not from where it was before."
             )
         turn.decide(runtime, standing, place, reason or "")
         return turn.rotation
