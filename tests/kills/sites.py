@@ -103,6 +103,7 @@ class Site:
 
     def ask(self, method: str, path: str, token: str, body: object = None, **more: str) -> Json:
         """The body of a call that must go well."""
+        __tracebackhide__ = True  # what it was called with is a token
         reply = self.call(method, path, token, body, more)
         assert reply is not None, f"no answer to {method} {path}"
         assert reply.status in (200, 201, 204), (method, path, reply.status)
