@@ -28,7 +28,8 @@ HOME = "10.0.0.0/8"
 AWAY = "203.0.0.0/16"
 
 # It was made long before the start, and is known for all that time.
-OLD = replace(SAMPLE_KEY, id=sample_id(11), created_at=NOW - 400 * DAY_SECONDS * SECOND)
+MADE = NOW - 400 * DAY_SECONDS * SECOND
+OLD = replace(SAMPLE_KEY, id=sample_id(11), created_at=MADE, updated_at=MADE)
 NEW = replace(SAMPLE_KEY, id=sample_id(12), created_at=NOW)
 
 STARTED = Rotation(

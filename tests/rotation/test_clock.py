@@ -44,7 +44,7 @@ def test_a_quiet_is_vouched_for_again_after_every_jump(house: House) -> None:
     for jump in (QUIET, -QUIET, -QUIET, QUIET):
         house.clock.jump(jump)
         used_at = house.clock.now()
-        for _ in range(20):
-            house.clock.advance(QUIET // 10)
+        for _ in range(80):
+            house.clock.advance(QUIET // 40)
             witness.observe()
         assert watched(witness, used_at) >= QUIET

@@ -291,7 +291,7 @@ def test_a_thief_who_goes_on_does_not_hold_it_open_once_it_is_known() -> None:
 
 
 def test_an_intruder_at_one_place_is_not_trusted_at_the_next() -> None:
-    uses = [*MOVED, old_use("worker", 10, 999, place=AWAY), old_use("worker", 10, 999, place="x")]
+    uses = [*MOVED, old_use("worker", 10, 999, place=AWAY), old_use("worker", 10, 999, place="192.0.0.0/16")]
     scene = Scene(at=1000, uses=uses, decisions=(said(Standing.INTRUDER, "worker", AWAY),))
     assert scene.blockers() == {(CONFLICT, "worker")}
 
@@ -309,7 +309,7 @@ def test_where_it_was_before_the_start_is_no_conflict() -> None:
 
 
 def test_who_roams_cannot_be_told_by_its_place() -> None:
-    homes = [old_use("worker", -1000, -10, place=f"network-{n}") for n in range(ROAMING)]
+    homes = [old_use("worker", -1000, -10, place=f"{n + 20}.1.0.0/16") for n in range(ROAMING)]
     uses = [*homes, new_use("worker", 100, 400, place=AWAY)]
     assert Scene(at=1000, uses=uses).blockers() == set()
     assert (CONFLICT, "worker") in Scene(at=1000, uses=uses[1:]).blockers()

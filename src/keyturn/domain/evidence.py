@@ -22,20 +22,20 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from keyturn.domain.error import Blocker
-from keyturn.domain.instant import DAY, SECOND, format_instant
+from keyturn.domain.instant import SECOND, format_instant
 from keyturn.domain.key import Key, KeyState, KeyStatus
 from keyturn.domain.place import is_same_place
 from keyturn.domain.rotation import MOST_LIFTS, Rotation, Standing
-from keyturn.domain.runtime import NamedNetwork
+from keyturn.domain.runtime import OTHER, NamedNetwork
 from keyturn.domain.slot import ExpectedRuntime
 
 # A use by a runtime whose last kept use is older than this is kept before it is answered.
 KEPT_WITHIN = 60 * SECOND
 # Evidence that lies further back than this tells nothing of the present.
 FRESH_WITHIN = 10 * SECOND
-# A quiet up to this long, and an interval up to a day, must be watched without any break.
+# A quiet, or an interval, up to this long must be watched without any break.
 _WATCHED_QUIET = 3_600 * SECOND
-_WATCHED_INTERVAL = DAY
+_WATCHED_INTERVAL = 3_600 * SECOND
 # A runtime that was at so many places before the start cannot be told by its place.
 ROAMING = 16
 INFERRED = "ua:"
@@ -126,6 +126,7 @@ class Evidence:
 
 NOT_MOVED = "runtime.not_moved"
 STILL_ON_OLD = "runtime.still_on_old"
+DENIED_ON_NEW = "runtime.denied_on_new"
 CONFLICT = "identity.conflict"
 HISTORY = "history.incomplete"
 UNUSABLE = "new_key.unusable"
@@ -137,6 +138,7 @@ DAMAGED = "record.damaged"
 BLOCKERS = (
     NOT_MOVED,
     STILL_ON_OLD,
+    DENIED_ON_NEW,
     CONFLICT,
     HISTORY,
     UNUSABLE,
@@ -164,10 +166,15 @@ def judge_rotation(
     expected: Sequence[ExpectedRuntime] | None,
     observation: Observation,
     networks: Sequence[NamedNetwork] = (),
+    *,
+    is_named_anew: bool = False,
 ) -> Evidence:
     """Everything that can be said of an open rotation. `uses` are those of both its keys;
-    `expected` is None where the slot's record cannot be trusted."""
+    `expected` is None where the slot's record cannot be trusted; `is_named_anew` where `networks`
+    may have got their names since the start."""
     case = _Case(rotation, old, new, tuple(uses), expected or (), observation, networks)
+    if is_named_anew:
+        case.renamed = case.inferred_before()
     found = [_Runtime(case, identity) for identity in case.identities()]
     found.sort(key=lambda one: (not one.is_ours, one.name, one.declared))
     blocked = [blocker for one in found for blocker in one.blockers()]
@@ -205,6 +212,7 @@ class _Case:
     ) -> None:
         self.rotation, self.old, self.new = rotation, old, new
         self.networks = {one.name: one.cidrs for one in networks}
+        self.renamed: frozenset[str] = frozenset()
         self.expected = {one.name: one.max_call_interval_seconds for one in expected}
         self.observation = observation
         self.lookback = rotation.terms.lookback_seconds * SECOND
@@ -219,7 +227,23 @@ class _Case:
             for name, seconds in self.expected.items()
             if seconds is not None
         }
-        return named | set(self.uses)
+        seen = {
+            identity
+            for identity, rows in self.uses.items()
+            if any(one.allowed or one.checked_in_at is not None for one in rows)
+        }
+        return named | seen
+
+    def inferred_before(self) -> frozenset[str]:
+        """The products of the inferred runtimes that used the old key before the start, without
+        the networks in their names."""
+        started = self.rotation.started_at
+        return frozenset(
+            name.partition("@")[0]
+            for (name, declared), rows in self.uses.items()
+            if not declared
+            and any(self.of_old(one) and _was_seen_before(one, started) for one in rows)
+        )
 
     def of_old(self, use: Use) -> bool:
         return use.key_id == self.old.id
@@ -228,8 +252,7 @@ class _Case:
         """For how long at least a runtime has let the old key alone that could have used it, where
         it may call as rarely as `interval`."""
         seen = self.observation
-        since = self.old.created_at if last is None else last
-        since = max(since, self.rotation.lifted_at or 0, seen.unbroken_since)
+        since = max(self.usable_since, last or 0, seen.unbroken_since)
         if interval <= _WATCHED_INTERVAL:
             since = max(since, seen.watched_since)
         elif last is not None:
@@ -245,7 +268,15 @@ class _Case:
         seen = self.observation
         is_short = self.quiet <= _WATCHED_QUIET
         watched = seen.watched_since if is_short else seen.unbroken_since
-        return seen.until - max(last or 0, watched, self.rotation.lifted_at or 0)
+        return seen.until - max(self.usable_since, last or 0, watched)
+
+    @property
+    def usable_since(self) -> int:
+        """Since when the old key could be used without a break, but for the brown-out that runs: it
+        may have been suspended before the start, until it was changed last."""
+        old, started = self.old, self.rotation.started_at
+        changed = old.updated_at if old.updated_at <= started else 0
+        return max(old.created_at, old.not_before or 0, changed, self.rotation.lifted_at or 0)
 
 
 class _Runtime:
@@ -347,8 +378,15 @@ class _Runtime:
         return self._case.silence(self.old_last, self._interval) > self._interval
 
     @property
+    def is_denied_on_new(self) -> bool:
+        """Whether the new key, which it was allowed on, has only refused it for the quiet time."""
+        denied = max((one.last_denied_at or 0 for one in self._new), default=0)
+        quiet = max(self._case.quiet, SECOND)
+        return self.new_last is not None and denied - self.new_last >= quiet
+
+    @property
     def moved(self) -> bool:
-        return self.is_seen_on_new and self.is_quiet
+        return self.is_seen_on_new and self.is_quiet and not self.is_denied_on_new
 
     def blockers(self) -> Iterable[Blocker]:
         if not self.is_ours or self.is_waived:
@@ -362,6 +400,13 @@ class _Runtime:
                 "yours or an intruder.",
             )
         if self.moved or self.is_long_silent:
+            return
+        if self.is_denied_on_new:
+            yield Blocker(
+                code=DENIED_ON_NEW,
+                runtime=self.name,
+                detail="It was allowed on the new key, and has been denied since.",
+            )
             return
         if self.is_seen_on_new:
             yield Blocker(
@@ -417,13 +462,14 @@ class _Runtime:
         }
 
     def _known_places(self, rows: Sequence[Use]) -> frozenset[str]:
-        """Where it was before the start, as far as that is known, and where a person says it is."""
+        """Where it was before the start, and where a person says it is. Of one that never called
+        before, where it uses the new key, which no thief of the old one has."""
         started = self._case.rotation.started_at
         before = {
             one.place
             for one in rows
             if self._case.of_old(one) and one.place is not None and _was_seen_before(one, started)
-        }
+        } or {one.place for one in rows if not self._case.of_old(one) and one.place is not None}
         said = {place for place, word in self._standings.items() if word is Standing.OURS}
         return frozenset(before | {place for place in said if place is not None})
 
@@ -435,14 +481,17 @@ class _Runtime:
             return word is Standing.INTRUDER
         if anywhere is Standing.OURS:
             return False
-        is_known = use.place is None or self._is_at_known(use.place)
         if anywhere is Standing.INTRUDER:
-            return not self._known or not is_known
-        return not is_known and 0 < len(self._known) < ROAMING
+            return True
+        if use.place in (None, OTHER) or not 0 < len(self._known) < ROAMING:
+            return False
+        return not self._is_at_known(str(use.place))
 
     def _is_at_known(self, place: str) -> bool:
         networks = self._case.networks
-        return any(is_same_place(place, one, networks) for one in self._known)
+        return place in self._known or any(
+            is_same_place(place, one, networks) for one in self._known
+        )
 
     def _is_undecided(self, use: Use) -> bool:
         words = (self._standings.get(use.place), self._standings.get(None))
@@ -457,6 +506,8 @@ class _Runtime:
             return bool(self._rows) or self._case.expected.get(self.name) is not None
         started, since = self._case.rotation.started_at, self._case.looks_back_to
         was_known = any(_was_seen_before(one, started) for one in self._old)
+        if not self.declared and self.name.partition("@")[0] in self._case.renamed:
+            was_known = True
         return was_known and any((one.last_seen_at or 0) >= since for one in self._old)
 
 

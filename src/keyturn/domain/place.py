@@ -32,15 +32,19 @@ _PRIVATE: tuple[Network, ...] = tuple(
 
 
 def is_same_place(one: str, other: str, networks: Mapping[str, tuple[str, ...]]) -> bool:
-    """Whether two places share addresses: a block may have got a name since it was seen."""
+    """Whether two places share addresses: a block may have got a name since it was seen. Of a name
+    that is gone it cannot be said, and it is held against nobody."""
     if one == other:
         return True
-    mine, others = (_blocks(place, networks) for place in (one, other))
+    mine, others = (_blocks(place, networks.get(place)) for place in (one, other))
+    if not mine or not others:
+        return True
     return any(a.version == b.version and a.overlaps(b) for a in mine for b in others)
 
 
-def _blocks(place: str, networks: Mapping[str, tuple[str, ...]]) -> list[Network]:
-    found = (parse_network(text) for text in networks.get(place, (place,)))
+@lru_cache(maxsize=65_536)
+def _blocks(place: str, cidrs: tuple[str, ...] | None) -> list[Network]:
+    found = (parse_network(text) for text in cidrs or (place,))
     return [block for block in found if block is not None]
 
 

@@ -10,7 +10,7 @@
 4. While its workspace is suspended a rotation rests, since nobody can use either key.
 """
 
-from keyturn.domain.evidence import Evidence, Observation
+from keyturn.domain.evidence import UNUSABLE, Evidence, Observation
 from keyturn.domain.instant import SECOND
 from keyturn.domain.key import Key, KeyState
 from keyturn.domain.rotation import Rotation, RotationAct, RotationState
@@ -28,7 +28,9 @@ def next_act(
     ends_by_itself = rotation.terms.auto_complete and evidence.may_end_by_itself
     brownout = rotation.brownout
     if brownout is None:
-        return begin_end(rotation, old) if ends_by_itself else None
+        return begin_end(rotation, old, observation.now) if ends_by_itself else None
+    if not brownout.is_ours:
+        return RotationAct.LIFT  # a person has suspended the key meanwhile: it is no test any more
     if evidence.met or evidence.is_behind or observation.now < brownout.began_at - _SLACK:
         return RotationAct.LIFT
     watched = observation.until - max(brownout.began_at, observation.watched_since)
@@ -38,9 +40,11 @@ def next_act(
     return RotationAct.COMPLETE if allowed else RotationAct.LIFT
 
 
-def begin_end(rotation: Rotation, old: Key) -> RotationAct:
-    """The first step of the end: the brown-out, or the end itself."""
-    if rotation.terms.brownout_seconds == 0 or old.state is not KeyState.ACTIVE:
+def begin_end(rotation: Rotation, old: Key, now: int) -> RotationAct:
+    """The first step of the end: the brown-out, or the end itself. A key that does not work any
+    more cannot be suspended as a test."""
+    is_dead = old.is_expired(now) or old.state is not KeyState.ACTIVE
+    if is_dead or rotation.terms.brownout_seconds == 0:
         return RotationAct.COMPLETE
     return RotationAct.BROWN_OUT
 
@@ -55,9 +59,10 @@ def tell_next_step(rotation: Rotation, evidence: Evidence | None) -> str:
     if conflict is not None:
         return f"Say whether {conflict}, seen from a new place, is yours or an intruder."
     if rotation.brownout is not None:
-        if not rotation.brownout.is_ours:
-            return "Wait: the old key is suspended, by a person's word as well."
         return "Wait: the old key is suspended as a test, and works again if one of yours needs it."
+    unusable = next((one for one in evidence.blocked_by if one.code == UNUSABLE), None)
+    if unusable is not None:
+        return f"{unusable.detail} Mend that, or roll back."
     waiting = [one.runtime for one in evidence.blocked_by if one.runtime is not None]
     if waiting:
         more = f" and {len(waiting) - 1} more" if len(waiting) > 1 else ""

@@ -67,8 +67,8 @@ TRANSITIONS: dict[tuple[RotationState, RotationAct], RotationState] = {
 class Standing(StrEnum):
     """What a person says of a runtime.
 
-    `ours`: it counts, also from the place named. `intruder`: what it does, from the place named or
-    from any that it did not have before, counts for nothing. `waived`: it is left out.
+    `ours`: it counts, also from the place named. `intruder`: what is done under its name, from the
+    place named or from any, counts for nothing. `waived`: it is left out.
     `checked_in`: that it asked `/v1/self` with the new key is taken for its run.
     """
 
@@ -216,11 +216,14 @@ class Rotation:
     def vetoed(self, now: int) -> "Rotation":
         """A person has resumed the old key: its brown-out, if there is one, is over. The last step
         does not begin again by itself; quiet is counted from now."""
-        lifts, state = self.lifts, self.after(RotationAct.AMEND)
-        if self.brownout is not None:
-            state = self.after(RotationAct.LIFT)
-            lifts = lifts if self.brownout.is_trial else max(lifts, MOST_LIFTS)
-        return self._changed(now, state=state, brownout=None, lifts=lifts, lifted_at=now)
+        act = RotationAct.AMEND if self.brownout is None else RotationAct.LIFT
+        return self._changed(
+            now,
+            state=self.after(act),
+            brownout=None,
+            lifts=max(self.lifts, MOST_LIFTS),
+            lifted_at=now,
+        )
 
     def ended(self, act: RotationAct, ending: Ending) -> "Rotation":
         """At its end; once more, it stays as it is."""

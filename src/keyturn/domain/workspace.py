@@ -25,6 +25,7 @@ class Workspace:
     updated_at: int
     version: int
     policy: str | None = None
+    resumed_at: int | None = None
 
     @property
     def is_suspended(self) -> bool:

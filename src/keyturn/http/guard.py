@@ -142,6 +142,8 @@ class Visit:
             desk=self._desk, caller=caller, request_id=self._request_id, workspace=workspace
         )
         call.body = self.request.parsed = await self._read_body()
+        # Only now, since a body may take its time, and no time is settled while a call is about.
+        self._arrived = self._desk.meter.arrive()
         self.request.state.call = call
 
     async def _identify(self) -> Identification:
@@ -210,8 +212,8 @@ class Visit:
         if identification is None:
             return
         if identification.workspace_id is not None and self._is_worth_noting(identification):
-            # Only now: a body, or a verb, may take its time, and no time is settled meanwhile.
-            self._arrived = self._desk.meter.arrive()
+            if self._arrived is None:
+                self._arrived = self._desk.meter.arrive()
             request = self._recorded(identification, error, self._arrived)
             self._desk.meter.note(request)
             user = user_of(request) if request.is_valid else None

@@ -209,7 +209,8 @@ class Background:
         return SCRUB_SECONDS
 
     def _hold(self) -> float:
-        self._witness.beat()
-        if not self._lease.is_held():
+        if self._lease.is_held():
+            self._witness.beat()
+        else:
             _log.critical("another Keyturn serves this database; stop one of the two")
         return HOLD_SECONDS

@@ -40,6 +40,7 @@ class Advancer:
     def step(self) -> int:
         """Looks at every open rotation and takes the steps that are due; says how many are open.
         Raises `StorageUnavailable`, once it has tried each."""
+        self._witness.observe()  # also while nothing is open: it is to look on without a break
         seen: set[UUID] = set()
         after: UUID | None = None
         failure: Exception | None = None
@@ -73,7 +74,7 @@ class Advancer:
                     if _is_stuck(rotation, observation):
                         due.append(rotation)
                     continue
-                act = next_act(rotation, weighed.old, weighed.evidence, observation)
+                act = next_act(rotation, weighed.old, weighed.evidence, weighed.observation)
                 if act is not None or self._found.get(rotation.id) != self._causes(weighed):
                     due.append(rotation)
         return due
@@ -98,16 +99,18 @@ class Advancer:
         observation = self._witness.observe()
         with self._context.store.change() as transaction:
             present = transaction.rotations.find(rotation.workspace_id, rotation.id)
-            if present is None or not present.is_open or _rests(transaction, present):
+            if present is None or not present.is_open:
                 return
             now = self._context.clock.now()
             try:
+                if _rests(transaction, present):
+                    return
                 weighed = weigh(transaction, present, observation)
             except IntegrityFailed:
                 if _is_stuck(present, observation):
                     lift_blindly(self._context, transaction, WORKER, present, now)
                 return
-            act = next_act(present, weighed.old, weighed.evidence, observation)
+            act = next_act(present, weighed.old, weighed.evidence, weighed.observation)
             if act is not None:
                 present = self._take(transaction, weighed, act, now)
             if not present.is_open:
@@ -132,6 +135,7 @@ class Advancer:
                     rotation,
                     old,
                     now,
+                    began_at=weighed.observation.now,
                     seconds=seconds,
                     is_trial=False,
                 )

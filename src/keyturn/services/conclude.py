@@ -120,12 +120,13 @@ def brown_out(
     old: Key,
     now: int,
     *,
+    began_at: int,
     seconds: int,
     is_trial: bool,
 ) -> Rotation:
-    """Suspends the old key as a test, for so many seconds."""
+    """Suspends the old key as a test, for so many seconds from `began_at`, by steady time, on."""
     is_ours = old.state is KeyState.ACTIVE
-    brownout = Brownout(began_at=now, seconds=seconds, is_trial=is_trial, is_ours=is_ours)
+    brownout = Brownout(began_at=began_at, seconds=seconds, is_trial=is_trial, is_ours=is_ours)
     browned = rotation.browned_out(brownout, now)
     if is_ours:
         keep_key(context, transaction, author, old, old.suspended(now), "suspended", now)

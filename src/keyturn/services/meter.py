@@ -128,10 +128,11 @@ class Meter:
             return waiters
 
     def _flush(self) -> int:
-        kept = 0
+        # What is noted from here on is for the next time: else a steady stream would never end it.
+        kept, wanted = 0, self.waiting
         while True:
-            batch = self._failed or self._take()
-            calls = self._take_calls()
+            batch = self._failed or (self._take() if kept < wanted else [])
+            calls = self._take_calls() if kept == 0 else {}
             if not batch and not calls:
                 return kept
             self._failed = batch

@@ -134,6 +134,8 @@ def amend_workspace(
         following = _amended(workspace, amendment)
         if following == workspace:
             return workspace
+        if workspace.is_suspended and not following.is_suspended:
+            following = replace(following, resumed_at=now)
         following = replace(following, updated_at=now, version=workspace.version + 1)
         transaction.workspaces.replace(following, workspace.version)
         action, verb = _told(workspace, following)

@@ -60,6 +60,12 @@ class RotationDraft:
     scopes: tuple[str, ...] | None = None
     allowed_cidrs: tuple[str, ...] | None = None
 
+    def checked(self) -> None:
+        """Raises `RequestInvalid` for all that needs no clock, also where a rotation is joined."""
+        self.settled()
+        check_scopes(self.scopes or ())
+        check_networks(self.allowed_cidrs or ())
+
     def settled(self) -> tuple[int, RotationTerms]:
         """The overlap and the terms. Raises `RequestInvalid`."""
         return settle_terms(
@@ -103,7 +109,7 @@ def start_rotation(
     """Starts the rotation of a key, or joins the open one of its slot. Raises `KeyUnknown`,
     `KeyTerminal`, `RotationWider`, `RequestInvalid`, `PermissionMissing` or `GrantExceeded`; then
     nothing has happened."""
-    draft.settled()
+    draft.checked()
     with context.store.change() as transaction:
         now = context.clock.now()
         rights = reaffirm(transaction, act.caller, now)

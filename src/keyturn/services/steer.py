@@ -16,6 +16,7 @@ from keyturn.domain.error import (
 )
 from keyturn.domain.evidence import Observation
 from keyturn.domain.instant import SECOND
+from keyturn.domain.key import KeyState
 from keyturn.domain.permission import Permission
 from keyturn.domain.progress import begin_end
 from keyturn.domain.rotation import (
@@ -163,6 +164,7 @@ class _Turn:
             self.rotation,
             self.weigh().old,
             self.now,
+            began_at=self.observation.now,
             seconds=seconds,
             is_trial=is_trial,
         )
@@ -194,7 +196,7 @@ def complete(
         if turn.rotation.state is RotationState.BROWNOUT:
             turn.keep(turn.rotation.meant(turn.now), "meant")
             return turn.rotation
-        if begin_end(turn.rotation, weighed.old) is RotationAct.COMPLETE:
+        if begin_end(turn.rotation, weighed.old, turn.now) is RotationAct.COMPLETE:
             return turn.complete(reason, is_forced=False)
         return turn.brown_out(turn.rotation.terms.brownout_seconds, is_trial=False)
 
@@ -218,6 +220,10 @@ def roll_back(
             raise RollbackUnsafe(
                 f"These use the new key, which a rollback would revoke: {', '.join(cut_off)}.",
                 cut_off,
+            )
+        if not (force or keep_both or _works_again(weighed, turn.now)):
+            raise RollbackUnsafe(
+                "The old key does not work any more, and a rollback would revoke the new one.", ()
             )
         return roll_back_rotation(
             turn.context,
@@ -288,7 +294,7 @@ def decide(
         turn.rotation.after(RotationAct.AMEND)
         weighed = turn.weigh()
         _require_known(weighed, runtime, "/runtime")
-        _require_seen(weighed, runtime, place)
+        _require_seen(weighed, runtime, place, standing)
         if standing is Standing.CHECKED_IN and not _has_checked_in(weighed, runtime):
             raise CheckInMissing(
                 "This runtime has not asked `GET /v1/self` with the new key since the start, or "
@@ -300,16 +306,26 @@ def decide(
     return helm.steer(move)
 
 
+def _works_again(weighed: Weighed, now: int) -> bool:
+    """Whether the old key works after a rollback."""
+    brownout = weighed.rotation.brownout
+    if weighed.old.is_expired(now):
+        return False
+    return weighed.old.state is KeyState.ACTIVE or (brownout is not None and brownout.is_ours)
+
+
 def _require_known(weighed: Weighed, runtime: str, pointer: str) -> None:
     known = {one.runtime for one in weighed.evidence.runtimes}
     if runtime not in known:
         raise RequestInvalid.at(pointer, "No such runtime is in the evidence of this rotation.")
 
 
-def _require_seen(weighed: Weighed, runtime: str, place: str | None) -> None:
+def _require_seen(weighed: Weighed, runtime: str, place: str | None, standing: Standing) -> None:
+    """One place that it was seen at; for an intruder one must be named where there are several."""
     mine = [one for one in weighed.evidence.runtimes if one.runtime == runtime]
     networks = sorted({network for one in mine for network in one.networks})
-    if place is not None and place not in networks:
+    is_unclear = standing is Standing.INTRUDER and len(networks) > 1
+    if (place is None and is_unclear) or (place is not None and place not in networks):
         told = ", ".join(networks) or "no known network"
         raise RequestInvalid.at("/network", f"This runtime was seen from {told}.")
 

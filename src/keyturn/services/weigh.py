@@ -14,12 +14,13 @@ from keyturn.storage.transaction import Reading
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weighed:
-    """A rotation with its two keys and what is known of it."""
+    """A rotation with its two keys, what is known of it, and what that was judged on."""
 
     rotation: Rotation
     old: Key
     new: Key
     evidence: Evidence
+    observation: Observation
 
 
 def weigh(transaction: Reading, rotation: Rotation, observation: Observation) -> Weighed:
@@ -28,14 +29,16 @@ def weigh(transaction: Reading, rotation: Rotation, observation: Observation) ->
     old = _key(transaction, rotation.workspace_id, rotation.old_key_id)
     new = _key(transaction, rotation.workspace_id, rotation.new_key_id)
     workspace = transaction.workspaces.find(rotation.workspace_id)
-    if workspace is not None:
-        # It may have been suspended until then, and a silence that is forced tells nothing.
-        since = min(workspace.updated_at, observation.now)
+    if workspace is not None and workspace.resumed_at is not None:
+        # It was suspended until then, and a silence that is forced tells nothing.
+        since = min(workspace.resumed_at, observation.now)
         observation = replace(
             observation,
             watched_since=max(observation.watched_since, since),
             unbroken_since=max(observation.unbroken_since, since),
         )
+    # The names of networks stand in places and in inferred runtimes.
+    is_named_anew = workspace is not None and workspace.updated_at > rotation.started_at
     evidence = judge_rotation(
         rotation,
         old,
@@ -44,8 +47,9 @@ def weigh(transaction: Reading, rotation: Rotation, observation: Observation) ->
         _expected(transaction, rotation),
         observation,
         () if workspace is None else workspace.networks,
+        is_named_anew=is_named_anew,
     )
-    return Weighed(rotation=rotation, old=old, new=new, evidence=evidence)
+    return Weighed(rotation=rotation, old=old, new=new, evidence=evidence, observation=observation)
 
 
 def _expected(transaction: Reading, rotation: Rotation) -> tuple[ExpectedRuntime, ...] | None:

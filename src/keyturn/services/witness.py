@@ -1,5 +1,6 @@
 """The witness: what one process can vouch for when it judges a rotation."""
 
+import threading
 from contextlib import suppress
 
 from keyturn.domain.error import StorageUnavailable
@@ -14,6 +15,7 @@ from keyturn.storage.heartbeat import Heartbeat
 BEAT_SECONDS = 20.0
 # A break no longer than this is a restart, in which nobody's turn to call is missed for good.
 LONGEST_BREAK = 60 * SECOND
+LONGEST_LAPSE_SECONDS = 10.0
 
 
 class Witness:
@@ -25,6 +27,9 @@ class Witness:
         self._began = self._until = self.time.watched_since
         self._complete_since = _restored_at(context)
         self._context = context
+        self._lock = threading.Lock()
+        self._looked_at = context.clock.elapsed()
+        self._watched_since = self._began
         self._unbroken_since = _unbroken_since(context, self.time.now())
         self._beaten_at: float | None = None
 
@@ -33,20 +38,32 @@ class Witness:
         known before."""
         with suppress(StorageUnavailable):
             settled = self._meter.settle()
+            self._look(self._context.clock.elapsed())
             self._until = max(self._until, min(settled, self.time.now()))
         return self.observed()
+
+    def _look(self, elapsed: float) -> None:
+        """Notes that everything is kept now. Where that was long ago, nobody could call meanwhile,
+        or nobody looked on: whoever was silent then was not so by choice."""
+        with self._lock:
+            missed = elapsed - self._looked_at
+            self._looked_at = elapsed
+            if missed > LONGEST_LAPSE_SECONDS:
+                self._watched_since = self.time.now()
+            if missed * SECOND > LONGEST_BREAK:
+                self._unbroken_since = self.time.now()
 
     def observed(self) -> Observation:
         """What was known when it was last asked, for who is inside a transaction."""
         now = self.time.now()
         until = min(self._until, now)
-        watched_since = self.time.watched_since
+        watched_since = max(self.time.watched_since, self._watched_since)
         return Observation(
             now=now,
             until=until,
             borne_out=min(until, self.time.borne_out()),
             watched_since=watched_since,
-            unbroken_since=self._unbroken(watched_since),
+            unbroken_since=self._unbroken(self.time.watched_since),
             complete_since=self._complete_since,
         )
 

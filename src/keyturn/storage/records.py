@@ -51,7 +51,7 @@ WORKSPACES = SealedTable(
     schema.workspaces.c.id,
     spell_ref=_spelled_id,
     remedy="all its keys are denied, and it cannot be changed. Restore the database from a backup.",
-    late=("policy",),
+    late=("policy", "resumed_at"),
 )
 OPERATORS = SealedTable(
     schema.operators,
@@ -187,6 +187,7 @@ def workspace_row(workspace: Workspace) -> dict[str, Cell]:
         "updated_at": workspace.updated_at,
         "version": workspace.version,
         "policy": workspace.policy,
+        "resumed_at": workspace.resumed_at,
     }
 
 
@@ -203,6 +204,7 @@ def workspace_of(row: Mapping[str, Any]) -> Workspace:
         updated_at=row["updated_at"],
         version=row["version"],
         policy=row["policy"],
+        resumed_at=row["resumed_at"],
     )
 
 

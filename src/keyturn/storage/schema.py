@@ -133,6 +133,7 @@ workspaces = Table(
     _number("version"),
     Column("mac", Blob, nullable=False),
     _text("policy", optional=True),
+    _number("resumed_at", optional=True),
     CheckConstraint(_one_of("status", WorkspaceStatus), name="status"),
 )
 

@@ -27,6 +27,7 @@ OVERFLOW = "runtime = 'other'"
 
 def upgrade() -> None:
     op.add_column("workspaces", Column("policy", TEXT, nullable=True))
+    op.add_column("workspaces", Column("resumed_at", BigInteger(), nullable=True))
     _make_uses()
     _make_rotations()
     _make_findings()
