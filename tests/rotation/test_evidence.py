@@ -291,7 +291,11 @@ def test_a_thief_who_goes_on_does_not_hold_it_open_once_it_is_known() -> None:
 
 
 def test_an_intruder_at_one_place_is_not_trusted_at_the_next() -> None:
-    uses = [*MOVED, old_use("worker", 10, 999, place=AWAY), old_use("worker", 10, 999, place="192.0.0.0/16")]
+    uses = [
+        *MOVED,
+        old_use("worker", 10, 999, place=AWAY),
+        old_use("worker", 10, 999, place="192.0.0.0/16"),
+    ]
     scene = Scene(at=1000, uses=uses, decisions=(said(Standing.INTRUDER, "worker", AWAY),))
     assert scene.blockers() == {(CONFLICT, "worker")}
 

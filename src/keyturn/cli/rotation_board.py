@@ -22,6 +22,7 @@ COLUMNS = (
 )
 _NOT_MOVED = "runtime.not_moved"
 _STILL_ON_OLD = "runtime.still_on_old"
+_MOST_NAMED = 20
 _CONFLICT = "identity.conflict"
 _ORDER = ("conflict", "waits", "stranger", "new", "moved", "waived", "silent", "-")
 
@@ -162,10 +163,14 @@ def _notes(rotation: Rotation, rows: list[Row]) -> Iterator[str]:
         if one.code == _CONFLICT:
             asked = shlex.quote(one.runtime or "")
             listed = f"keyturn requests list --key {short(rotation.old_key_id)} --runtime {asked}"
-            yield f"Look first with `{listed}`; then decide: ours, or --standing intruder."
+            told = "--standing ours, or --standing intruder, with --network"
+            yield f"Look first with `{listed}`; then decide: {told}."
     strangers = [row.runtime for row in rows if row.status == "stranger"]
     if strangers:
-        yield f"On the old key only since the start, and not waited for: {', '.join(strangers)}."
+        told = ", ".join(strangers[:_MOST_NAMED])
+        more = len(strangers) - _MOST_NAMED
+        told += f" and {more} more" if more > 0 else ""
+        yield f"On the old key only since the start, and not waited for: {told}."
 
 
 def _row(rotation: Rotation, one: RuntimeEvidence, moment: datetime) -> Row:
