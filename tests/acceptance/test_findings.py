@@ -114,6 +114,9 @@ def test_a_known_name_from_elsewhere_is_a_critical_finding_until_a_person_decide
     (one,) = found(home, "identity.conflict", severity="critical")
     assert one["evidence"]["runtime"] == "worker"
     word = {"runtime": "worker", "standing": "intruder"}
+    assert rotation.steer("runtimes", word).status_code == 422  # which of the two networks is his?
+    there = [place for place in one["evidence"]["networks"] if not place.startswith("10.")]
+    word["network"] = there[0]
     expect(rotation.steer("runtimes", word), 200)
     found(home, "identity.conflict", 0)
 

@@ -66,7 +66,7 @@ def test_a_start_without_a_body_has_sensible_terms(home: Workspace) -> None:
 
 @pytest.mark.parametrize(
     ("overlap", "quiet", "brownout"),
-    [(1, 0, 0), (10, 1, 1), (600, 60, 60), (1_200, 120, 60), (HOUR, 300, 60)],
+    [(1, 2, 2), (10, 2, 2), (600, 60, 60), (1_200, 120, 60), (HOUR, 300, 60)],
 )
 def test_a_short_overlap_asks_for_a_short_quiet(
     home: Workspace, overlap: int, quiet: int, brownout: int

@@ -38,7 +38,9 @@ TENANTS, KEYS, REQUESTS, ENTRIES = 40, 6_000, 12_000, 12_000
 TABLES = {
     "workspaces": (
         4_000,
-        (f"{ID}, 'acme', 'active', '[]', {SOME_TIME}, {SOME_TIME}, 1, CAST('' AS BYTES), NULL"),
+        (
+            f"{ID}, 'acme', 'active', '[]', {SOME_TIME}, {SOME_TIME}, 1, CAST('' AS BYTES), NULL, NULL"
+        ),
     ),
     "operators": (
         4_000,

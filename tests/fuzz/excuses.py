@@ -119,6 +119,11 @@ EXCUSES = (
         reason="only a runtime of the evidence is spoken of",
     ),
     Excuse(
+        operation="POST /v1/rotations/{id}/runtimes",
+        pointer="/network",
+        reason="one that the runtime was seen from, and named for an intruder who shares a name",
+    ),
+    Excuse(
         operation="POST /v1/api-keys",
         pointer="/replaces",
         reason="a key replaces one of its own slot",

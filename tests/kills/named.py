@@ -16,6 +16,7 @@ from tests.kills.operations import OPERATIONS, Deed, Operation, Stage, open_stag
 from tests.kills.sites import Reply, Site, died
 
 AFTERPLAY_SECONDS = 1.5
+AFTERPLAY_TRIES = 4
 
 
 def survey(site: Site, operations: Iterable[Operation] = OPERATIONS) -> dict[str, list[str]]:
@@ -66,9 +67,14 @@ class NamedKills:
     def run(self, operation: Operation, points: Iterable[str]) -> None:
         last: _Done | None = None
         for point in points:
-            server = self._start(**self._site.place.mortal(point))
-            self._judge(last)
-            last = self._die(server, operation, point)
+            # Which thread keeps what was noted is a matter of time: the one that looks first.
+            tries = AFTERPLAY_TRIES if ": " in point else 1
+            for left in reversed(range(tries)):
+                server = self._start(**self._site.place.mortal(point))
+                self._judge(last)
+                last = self._die(server, operation, point, is_last=left == 0)
+                if last is not None:
+                    break
         self._start()
         self._judge(last)
         self._site.kill()
@@ -78,13 +84,16 @@ class NamedKills:
         self._figures.started(self._site.readiness[-1])
         return server
 
-    def _die(self, server: Server, operation: Operation, point: str) -> "_Done | None":
+    def _die(
+        self, server: Server, operation: Operation, point: str, *, is_last: bool = True
+    ) -> "_Done | None":
         stage = self._stage = self._stage or open_stage(self._site)
         deed = operation.prepare(stage)
         before = self._site.ledger()
         reply = stage.perform(deed, operation.name)
         if not died(server):
-            self._figures.faults.append(f"{point} was not passed")
+            if is_last:
+                self._figures.faults.append(f"{point} was not passed")
             server.kill()
             return None
         self._figures.points += 1
