@@ -84,7 +84,11 @@ def test_a_thief_who_claims_a_known_name_from_elsewhere_blocks_until_a_person_de
     assert ("identity.conflict", "worker") in slot.blocked_by()
     refused = slot.reply("POST", f"{slot.path}/complete")
     assert (refused.status, refused.body["code"]) == (409, "rotation.evidence_missing")
-    slot.ask("POST", f"{slot.path}/runtimes", {"runtime": "worker", "standing": "intruder"})
+    word = {"runtime": "worker", "standing": "intruder"}
+    assert slot.reply("POST", f"{slot.path}/runtimes", word).status == 422  # at which network?
+    (mine,) = [one for one in slot.now()["evidence"] if one["runtime"] == "worker"]
+    (there,) = set(mine["networks"]) - {"10.0.0.0/8"}
+    slot.ask("POST", f"{slot.path}/runtimes", {**word, "network": there})
     with calling(slot):
         assert slot.uses_old("worker", ip=ELSEWHERE) in ("valid", "suspended")
         assert slot.ends()
