@@ -39,7 +39,8 @@ TABLES = {
     "workspaces": (
         4_000,
         (
-            f"{ID}, 'acme', 'active', '[]', {SOME_TIME}, {SOME_TIME}, 1, CAST('' AS BYTES), NULL, NULL"
+            f"{ID}, 'acme', 'active', '[]', {SOME_TIME}, {SOME_TIME}, 1,"
+            " CAST('' AS BYTES), NULL, NULL"
         ),
     ),
     "operators": (
