@@ -21,7 +21,7 @@ from tests.kills.rotations import ROTATIONS
 IS_FULL = os.environ.get("KILLS") == "all"
 LEAST_POINTS = 8
 # Of the many points of `init` nearly all lie in one transaction, in which the tables are made.
-STEPS = {"sqlite": 1, "postgresql": 3}
+STEPS = {"sqlite": 1, "postgresql": 6}
 INIT_STEP = 8
 # The steps of rotations are many, and in each of them most points lie in one transaction.
 ROTATION_STEPS = {"sqlite": 12, "postgresql": 60}
