@@ -7,6 +7,7 @@ its environment at its start. What a caller holds is the truth that the trial ju
 import asyncio
 import random
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,7 +93,7 @@ class Caller:
             self._refused_since = None
 
 
-class Consumer:
+class Consumer(ABC):
     """A workload that reads its token from a file: `callers` are its processes."""
 
     def __init__(
@@ -130,12 +131,12 @@ class Consumer:
     async def end(self) -> None:
         await asyncio.gather(*self._tasks)
 
+    @abstractmethod
     async def reload(self) -> None:
         """Its processes take up what is in the file now."""
-        raise NotImplementedError
 
-    async def _live(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def _live(self) -> None: ...
 
 
 class Steady(Consumer):

@@ -217,8 +217,13 @@ class Visit:
             request = self._recorded(identification, error, self._arrived)
             self._desk.meter.note(request)
             user = user_of(request) if request.is_valid else None
-            if user is not None and self._desk.meter.must_keep(user, request.at):
+            must_keep = user is not None and self._desk.meter.must_keep(user, request.at)
+            if must_keep and not request.is_check_in:
                 await self._desk.keep()
+                if self.request.method == "GET":
+                    # That took time, in which the caller may have been revoked. What changes
+                    # something has asked in its own transaction.
+                    (await self._identify()).require()
         if isinstance(error, PermissionMissing | GrantExceeded):
             await self._record_refusal(error)
 

@@ -139,9 +139,13 @@ class VerifyEndpoint:
             must_keep = self._must_keep(answer.request) | self._note_caller(scope, caller, now)
         finally:
             desk.meter.depart(now)
-        desk.metrics.verified(answer.verdict.code.value)
         if must_keep:
             await desk.keep()
+            # That took time, in which the key may have been revoked and that answered. The one
+            # that was noted stays in the log; what is answered is as new as this reading.
+            reading = await desk.look_up([reference(one) for one in (token, subject) if one])
+            answer = self._judge_again(scope, (token, subject), body, fault, reading, answer)
+        desk.metrics.verified(answer.verdict.code.value)
         spelled = _spelled(answer, reading.position)
         headers = [*_HEADERS, (b"content-length", str(len(spelled)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -170,6 +174,25 @@ class VerifyEndpoint:
         credential = None if subject is None else reading.found.get(subject.id)
         ring = self._desk.context.ring
         return caller, verify(ring, caller, question, credential, now=now, home=home)
+
+    def _judge_again(
+        self,
+        scope: Scope,
+        tokens: tuple[Token | None, Token | None],
+        body: VerifyBody | None,
+        fault: KeyturnError,
+        reading: CredentialReading,
+        first: Answer,
+    ) -> Answer:
+        """The answer as it is now. One that has become another is noted too."""
+        now = self._desk.meter.arrive()
+        try:
+            _, answer = self._judge(scope, tokens, body, fault, reading, now)
+            if answer.verdict.code is not first.verdict.code:
+                self._desk.meter.note(answer.request)
+        finally:
+            self._desk.meter.depart(now)
+        return answer
 
     def _must_keep(self, request: Request) -> bool:
         user = user_of(request) if request.is_valid else None
