@@ -2,18 +2,16 @@
 
 import json
 from typing import Annotated, Literal
-from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
-from keyturn.domain.error import RequestInvalid
 from keyturn.domain.finding import Finding, FindingKind, FindingState, Severity, SubjectType
 from keyturn.domain.identity import parse_id
 from keyturn.domain.permission import Permission
-from keyturn.domain.slot import SlotName
 from keyturn.http.answer import answer, answer_list, etag
 from keyturn.http.call import Admitted, FindingId
+from keyturn.http.given import given_id, given_slot
 from keyturn.http.guard import GuardedRoute, guard
 from keyturn.http.paging import decode_cursor, encode_cursor, split_page
 from keyturn.http.schema import Given, Paged, Shown, ShownInstant
@@ -91,18 +89,11 @@ def get_findings(
     request: Request, call: Admitted, asked: Annotated[FindingsAsked, Query()]
 ) -> Response:
     before = decode_cursor(asked.cursor, str)
-    slot = None
-    if asked.slot is not None:
-        slot = SlotName.parse(asked.slot)
-        if slot is None:
-            raise RequestInvalid.at(
-                "/slot", "A slot is a service and an environment, like `scheduler-prod`."
-            )
     wanted = FindingFilter(
         states=None if asked.state == "all" else (FindingState(asked.state),),
         kinds=None if asked.kind is None else (asked.kind,),
         severity=asked.severity,
-        slot=slot,
+        slot=given_slot(asked.slot),
         subject_id=_subject(asked.subject_id),
     )
     found, total = list_findings(
@@ -111,7 +102,7 @@ def get_findings(
         call.home(),
         wanted,
         limit=asked.limit + 1,
-        before=None if before is None else _cursor_id(str(before[0])),
+        before=None if before is None else given_id(str(before[0]), "/cursor"),
         count=asked.count,
     )
     page, last = split_page(found, asked.limit)
@@ -123,13 +114,6 @@ def _subject(text: str | None) -> str | None:
     """An id in its one spelling; the name of a slot as it is."""
     id_ = None if text is None else parse_id(text)
     return text if id_ is None else str(id_)
-
-
-def _cursor_id(text: str) -> UUID:
-    id_ = parse_id(text)
-    if id_ is None:
-        raise RequestInvalid.at("/cursor", "This is no cursor of this list; begin without one.")
-    return id_
 
 
 @router.get(

@@ -6,13 +6,12 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
-from keyturn.domain.error import RequestInvalid
-from keyturn.domain.identity import parse_id
 from keyturn.domain.key import KeyStatus
 from keyturn.domain.permission import Permission
 from keyturn.domain.rotation import Rotation
 from keyturn.http.answer import answer, answer_list, etag
 from keyturn.http.call import Admitted, Call, KeyId
+from keyturn.http.given import given_id
 from keyturn.http.guard import GuardedRoute, guard
 from keyturn.http.key_bodies import (
     GivenAmendment,
@@ -64,7 +63,7 @@ class MoveKey(Protocol):
     **guard(Permission.KEYS_WRITE, action="api_key.created"),
 )
 def create_key(call: Admitted, body: GivenKey, idempotency_key: IdempotencyKey = None) -> Response:
-    replaced = _given_id(body.replaces, "/replaces")
+    replaced = given_id(body.replaces, "/replaces")
     home = call.home() if replaced is None else call.named_key(str(replaced))[0]
     with replaying(call, idempotency_key, "POST /v1/api-keys", home) as replay:
         if replay.answer is not None:
@@ -123,7 +122,7 @@ def get_keys(request: Request, call: Admitted, asked: Annotated[KeysAsked, Query
         service=asked.service,
         environment=asked.environment,
         owner=asked.owner,
-        created_by=_given_id(asked.created_by, "/created_by"),
+        created_by=given_id(asked.created_by, "/created_by"),
     )
     views, total = list_keys(
         call.context,
@@ -131,7 +130,7 @@ def get_keys(request: Request, call: Admitted, asked: Annotated[KeysAsked, Query
         call.home(),
         wanted,
         limit=asked.limit + 1,
-        before=None if before is None else _given_id(str(before[0]), "/cursor"),
+        before=None if before is None else given_id(str(before[0]), "/cursor"),
         count=asked.count,
     )
     page, last = split_page(views, asked.limit)
@@ -248,15 +247,6 @@ def _move(
         started = call.context.clock.elapsed()
         view = move(call.context, call.act, home, id_, expected=expected, remember=remember)
     return _shown(call, view, propagation(call, started))
-
-
-def _given_id(text: str | None, pointer: str) -> UUID | None:
-    if text is None:
-        return None
-    id_ = parse_id(text)
-    if id_ is None:
-        raise RequestInvalid.at(pointer, "This is an id, as a UUID or in its 22 characters.")
-    return id_
 
 
 def _headers(view: KeyView) -> dict[str, str]:

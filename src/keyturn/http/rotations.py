@@ -2,17 +2,14 @@
 
 from collections.abc import Callable
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
-from keyturn.domain.error import RequestInvalid
-from keyturn.domain.identity import parse_id
 from keyturn.domain.permission import Permission
 from keyturn.domain.rotation import OPEN_STATES, Rotation, RotationState
-from keyturn.domain.slot import SlotName
 from keyturn.http.answer import answer, answer_list, etag
 from keyturn.http.call import Admitted, Call, KeyId, RotationId
+from keyturn.http.given import given_id, given_slot
 from keyturn.http.guard import GuardedRoute, guard
 from keyturn.http.key_bodies import KeyBody
 from keyturn.http.paging import decode_cursor, encode_cursor, split_page
@@ -123,7 +120,9 @@ def get_rotations(
 ) -> Response:
     before = decode_cursor(asked.cursor, str)
     wanted = RotationFilter(
-        states=_states(asked.state), slot=_slot(asked.slot), key_id=_id(asked.key_id, "/key_id")
+        states=_states(asked.state),
+        slot=given_slot(asked.slot),
+        key_id=given_id(asked.key_id, "/key_id"),
     )
     found, total = list_rotations(
         call.context,
@@ -132,7 +131,7 @@ def get_rotations(
         call.home(),
         wanted,
         limit=asked.limit + 1,
-        before=None if before is None else _id(str(before[0]), "/cursor"),
+        before=None if before is None else given_id(str(before[0]), "/cursor"),
         count=asked.count,
     )
     page, last = split_page(found, asked.limit)
@@ -146,26 +145,6 @@ def _states(word: str) -> tuple[RotationState, ...] | None:
     if word == "all":
         return None
     return tuple(sorted(OPEN_STATES)) if word == "open" else (RotationState(word),)
-
-
-def _slot(text: str | None) -> SlotName | None:
-    if text is None:
-        return None
-    name = SlotName.parse(text)
-    if name is None:
-        raise RequestInvalid.at(
-            "/slot", "A slot is a service and an environment, like `scheduler-prod`."
-        )
-    return name
-
-
-def _id(text: str | None, pointer: str) -> UUID | None:
-    if text is None:
-        return None
-    id_ = parse_id(text)
-    if id_ is None:
-        raise RequestInvalid.at(pointer, "This is an id, as a UUID or in its 22 characters.")
-    return id_
 
 
 @router.get(

@@ -1,10 +1,12 @@
 """Locating: which workspace a call is about, and the object in it that it names."""
 
+from collections.abc import Callable
 from uuid import UUID
 
 from keyturn.domain.error import (
     FindingUnknown,
     KeyUnknown,
+    NotFound,
     RotationUnknown,
     WorkspaceDenied,
     WorkspaceRequired,
@@ -12,6 +14,7 @@ from keyturn.domain.error import (
 )
 from keyturn.services.context import Context
 from keyturn.services.identify import Caller
+from keyturn.storage.transaction import Reading
 
 
 def require_own(caller: Caller, named: UUID | None, *, is_named: bool) -> None:
@@ -40,34 +43,36 @@ def locate_workspace(context: Context, caller: Caller, named: UUID | None) -> UU
 
 def locate_key(context: Context, caller: Caller, named: UUID | None, id_: UUID) -> UUID:
     """The workspace of a call that names a key. Raises `KeyUnknown`."""
-    if caller.workspace_id is not None:
-        return caller.workspace_id
-    with context.store.read() as transaction:
-        found = transaction.keys.workspace_of(id_)
-    if found is None or (named is not None and named != found):
-        raise KeyUnknown("There is no key with this id.")
-    return found
+    unknown = KeyUnknown("There is no key with this id.")
+    return _locate(context, caller, named, lambda one: one.keys.workspace_of(id_), unknown)
 
 
 def locate_rotation(context: Context, caller: Caller, named: UUID | None, id_: UUID) -> UUID:
     """The workspace of a call that names a rotation. Raises `RotationUnknown`."""
-    if caller.workspace_id is not None:
-        return caller.workspace_id
-    with context.store.read() as transaction:
-        found = transaction.rotations.workspace_of(id_)
-    if found is None or (named is not None and named != found):
-        raise RotationUnknown("There is no rotation with this id.")
-    return found
+    unknown = RotationUnknown("There is no rotation with this id.")
+    return _locate(context, caller, named, lambda one: one.rotations.workspace_of(id_), unknown)
 
 
 def locate_finding(context: Context, caller: Caller, named: UUID | None, id_: UUID) -> UUID:
     """The workspace of a call that names a finding. Raises `FindingUnknown`."""
+    unknown = FindingUnknown("There is no finding with this id.")
+    return _locate(context, caller, named, lambda one: one.findings.workspace_of(id_), unknown)
+
+
+def _locate(
+    context: Context,
+    caller: Caller,
+    named: UUID | None,
+    find: Callable[[Reading], UUID | None],
+    unknown: NotFound,
+) -> UUID:
+    """A key's own workspace; for an operator that of the object, which must be the one named."""
     if caller.workspace_id is not None:
         return caller.workspace_id
     with context.store.read() as transaction:
-        found = transaction.findings.workspace_of(id_)
+        found = find(transaction)
     if found is None or (named is not None and named != found):
-        raise FindingUnknown("There is no finding with this id.")
+        raise unknown
     return found
 
 
