@@ -1,0 +1,1 @@
+"""Where new tokens are delivered. One module a secrets manager, each behind `contract`."""
