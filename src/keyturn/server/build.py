@@ -34,6 +34,7 @@ from keyturn.services.attest import Notary
 from keyturn.services.context import Context
 from keyturn.services.follow import answer
 from keyturn.services.meter import Meter
+from keyturn.services.strongbox import Strongbox
 from keyturn.services.watch import DamageWatch
 from keyturn.services.witness import Witness
 from keyturn.storage.contract import Store
@@ -169,6 +170,7 @@ def make_context(
     return Context(
         store=store,
         ring=PepperRing(secret.peppers, newest_pepper or secret.newest, peppers),
+        strongbox=Strongbox(secret.key("strongbox")),
         clock=SystemClock(),
         entropy=SystemEntropy(),
         brand=brand,
