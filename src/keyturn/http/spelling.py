@@ -54,6 +54,7 @@ Url = Annotated[str, _told({"pattern": _URL, "maxLength": URL_LENGTH})]
 Service = Annotated[str, _told({"pattern": f"^{_SERVICE}$"})]
 Environment = Annotated[str, _told({"pattern": "^[a-z0-9]{1,16}$"})]
 SlotSpelling = Annotated[str, _told({"pattern": f"^{_SERVICE}-[a-z0-9]{{1,16}}$"})]
+DestinationName = Annotated[str, _told({"pattern": f"^{_SERVICE}$"})]
 RuntimeName = Annotated[str, _told(RUNTIME)]
 ScopeWord = Annotated[str, _told(SCOPE)]
 PermissionWord = Annotated[
