@@ -1,0 +1,128 @@
+"""The members of a destination's configuration, read one by one, with every fault together."""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from keyturn.destinations.contract import ConfigurationFault
+from keyturn.destinations.place import pattern_fault
+
+_CERTIFICATE = "-----BEGIN CERTIFICATE-----"
+_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
+_LONGEST = 65_536
+
+
+class Members:
+    """What is read is kept; `end` raises what was wrong. A credential's text is never repeated."""
+
+    def __init__(self, config: Mapping[str, object], credential: Mapping[str, str]) -> None:
+        self._config = config
+        self._credential = credential
+        self._faults: list[tuple[str, str]] = []
+        self._asked: set[str] = set()
+
+    def fault(self, pointer: str, detail: str) -> None:
+        self._faults.append((pointer, detail))
+
+    def text(
+        self, name: str, allowed: re.Pattern[str], wanted: str, default: str | None = None
+    ) -> str:
+        """A text of the configuration; empty where it is wrong, which `end` tells."""
+        value = self._optional(f"/config/{name}", self._config.get(name, default), wanted)
+        if value is None:
+            self.fault(f"/config/{name}", f"This is needed: {wanted}")
+            return ""
+        if allowed.fullmatch(value) is None:
+            self.fault(f"/config/{name}", wanted)
+        return value
+
+    def optional_text(self, name: str, allowed: re.Pattern[str], wanted: str) -> str | None:
+        value = self._optional(f"/config/{name}", self._config.get(name), wanted)
+        if value is not None and allowed.fullmatch(value) is None:
+            self.fault(f"/config/{name}", wanted)
+        return value
+
+    def pattern(self, name: str, allowed: re.Pattern[str], default: str) -> str:
+        """The pattern of the slots' places."""
+        value = self._optional(f"/config/{name}", self._config.get(name, default), "Give a text.")
+        detail = pattern_fault(value, allowed) if value is not None else "Give a text."
+        if detail is not None:
+            self.fault(f"/config/{name}", detail)
+        return value or ""
+
+    def address(self, name: str, default: str | None = None) -> str | None:
+        """The address of a server, without a path; in the clear only within this machine."""
+        wanted = "Give the address of a server: https://, a host, and no path."
+        value = self._optional(f"/config/{name}", self._config.get(name, default), wanted)
+        if value is None:
+            return None
+        if not _is_address(value):
+            self.fault(f"/config/{name}", wanted)
+        return value.removesuffix("/")
+
+    def ca_certificate(self) -> str | None:
+        wanted = "Give the certificate of an authority, in PEM."
+        value = self._optional("/config/ca_certificate", self._config.get("ca_certificate"), wanted)
+        if value is not None and _CERTIFICATE not in value:
+            self.fault("/config/ca_certificate", wanted)
+        return value
+
+    def secret(self, name: str, allowed: re.Pattern[str], wanted: str) -> str:
+        """A member of the credential that must be there."""
+        value = self.optional_secret(name, allowed, wanted)
+        if value is None:
+            self.fault(f"/credential/{name}", f"This is needed: {wanted}")
+        return value or ""
+
+    def optional_secret(self, name: str, allowed: re.Pattern[str], wanted: str) -> str | None:
+        value = self._optional(f"/credential/{name}", self._credential.get(name), wanted)
+        if value is not None and allowed.fullmatch(value) is None:
+            self.fault(f"/credential/{name}", wanted)
+        return value
+
+    def end(self) -> None:
+        """Raises `ConfigurationFault` where anything was wrong or is not known."""
+        for part, given in (("config", self._config), ("credential", self._credential)):
+            for name in given:
+                if f"/{part}/{name}" not in self._asked:
+                    self.fault(f"/{part}/{name}", "A destination of this kind has no such member.")
+        if self._faults:
+            raise ConfigurationFault(*self._faults)
+
+    def _optional(self, pointer: str, value: object, wanted: str) -> str | None:
+        self._asked.add(pointer)
+        if value is None:
+            return None
+        if not isinstance(value, str) or not value or len(value) > _LONGEST:
+            self.fault(pointer, wanted)
+            return None
+        return value
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        return False
+    if parts.username is not None or parts.query or parts.fragment or parts.path not in {"", "/"}:
+        return False
+    if not text.isascii() or any(sign in text for sign in "\\@?# \t\r\n"):
+        return False
+    is_literal = _literal(host) is not None
+    if not is_literal and _HOST.fullmatch(host) is None:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and _is_here(host))
+
+
+def _literal(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _is_here(host: str) -> bool:
+    literal = _literal(host)
+    return host == "localhost" if literal is None else literal.is_loopback
