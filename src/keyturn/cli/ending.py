@@ -26,6 +26,7 @@ from keyturn.client.errors import (
     KeyturnClientError,
     NotFound,
     NotUnderstood,
+    SourceFault,
     TokenLost,
     Unauthenticated,
     Unavailable,
@@ -114,6 +115,8 @@ def ending_of(error: KeyturnClientError) -> Ending:
     match error:
         case ConfigurationFault():
             return Ending(detail=str(error), remedy=_SETTINGS, code=WRONG)
+        case SourceFault():
+            return Ending(detail=str(error), remedy="Look at the place, and repeat.", code=LATER)
         case Unreachable():
             return Ending(detail=str(error), remedy=_unreached(error), code=LATER)
         case ApiError():
