@@ -36,10 +36,11 @@ from keyturn.outbound.guard import AddressGuard
 from keyturn.server.background import Background
 from keyturn.server.diagnose import database_fault
 from keyturn.server.edge import Edge
+from keyturn.server.files import make_private_folder
 from keyturn.server.heads import HeadsFile
 from keyturn.server.lock import FileLock
 from keyturn.server.secret import PepperFile, RootSecret, load_root_secret
-from keyturn.server.settings import Settings
+from keyturn.server.settings import DELIVERED, Settings
 from keyturn.services.attest import Notary
 from keyturn.services.context import Context
 from keyturn.services.follow import answer
@@ -370,6 +371,8 @@ class Node:
 def build_node(house: House, is_sole: Callable[[], bool]) -> Node:
     """One node of the installation, not yet started."""
     context, settings = house.context, house.settings
+    if settings.delivery_folder == settings.home / DELIVERED:
+        make_private_folder(settings.delivery_folder)
     meter = Meter(context)
     witness = Witness(context, meter)
     metrics = Metrics()

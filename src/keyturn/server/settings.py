@@ -19,6 +19,7 @@ from keyturn.domain.token import BRAND, ENVIRONMENT, OPERATOR_ENVIRONMENT
 from keyturn.outbound.guard import AllowedNetwork, parse_allowed
 
 FILE = "keyturn.toml"
+DELIVERED = "delivered"
 PREFIX = "KEYTURN_"
 # The client's side reads these; they are none of ours, and no slip either.
 CLIENT_SETTINGS = frozenset(
@@ -276,7 +277,7 @@ def _settings(values: dict[str, Any], default_environment: str) -> Settings:
         activity_retention_days=values.get("activity_retention_days", 400),
         body_timeout_seconds=values.get("body_timeout_seconds", 10.0),
         outbound_networks=values.get("outbound_networks", ()),
-        delivery_folder=values.get("delivery_folder") or home / "delivered",
+        delivery_folder=values.get("delivery_folder") or home / DELIVERED,
         delivery_commands=values.get("delivery_commands", {}),
     )
 
