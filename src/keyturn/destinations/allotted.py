@@ -4,7 +4,8 @@ What cannot be sent is told as a destination's fault. An answer that points else
 destination follows nothing that is not its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from urllib.parse import urlsplit
 
 from keyturn.destinations.contract import SECONDS, DestinationFault, FaultKind
 from keyturn.domain.ambience import Clock
@@ -36,13 +37,17 @@ class AllottedOutbound:
         clock: Clock,
         *,
         ca_certificate: str | None = None,
+        servers: Collection[str] | None = None,
         seconds: float = SECONDS,
     ) -> None:
+        """`servers` are the addresses that anything is sent to; None for all."""
         self._outbound = outbound
         self._clock = clock
         self._ca_certificate = ca_certificate
+        self._hosts = None if servers is None else {urlsplit(one).netloc for one in servers}
         self._seconds = seconds
         self._ends = clock.elapsed() + seconds
+        self.last_status = 0  # of the latest answer
 
     def begin(self) -> None:
         """A call of the destination begins: it has its whole time."""
@@ -60,6 +65,10 @@ class AllottedOutbound:
         self, method: str, url: str, *, headers: Mapping[str, str], content: bytes = b""
     ) -> OutboundAnswer:
         """One request. Raises `DestinationFault`."""
+        if self._hosts is not None and urlsplit(url).netloc not in self._hosts:
+            raise DestinationFault(
+                FaultKind.ADDRESS_REFUSED, "The place points to another address; none is followed."
+            )
         kept = {name: text for name, text in headers.items() if name.lower() not in _NOT_OURS}
         try:
             answer = self._outbound.send(
@@ -72,6 +81,7 @@ class AllottedOutbound:
             )
         except OutboundFault as fault:
             raise DestinationFault(_KINDS[fault.kind], fault.detail) from None
+        self.last_status = answer.status
         if 300 <= answer.status < 400:
             raise DestinationFault(
                 FaultKind.NOT_UNDERSTOOD, "The place points to another address; none is followed."

@@ -196,12 +196,15 @@ class AwsDestination:
         return created
 
     def _stage(self, name: str, text: str, version: str) -> None:
-        pending = self._pending(name)
-        if pending is not None and not pending.startswith(_OURS):
-            raise DestinationFault(
-                FaultKind.CONFLICT,
-                "Another rotation of this secret is in progress in AWS (AWSPENDING is taken).",
-            )
+        for pending, is_current in self._pending(name).items():
+            if pending.startswith(_OURS):
+                if pending != version:  # left behind by a write of ours that died
+                    self._unstage(name, pending)
+            elif not is_current:  # there it is what a finished rotation has left
+                raise DestinationFault(
+                    FaultKind.CONFLICT,
+                    "Another rotation of this secret is in progress in AWS (AWSPENDING is taken).",
+                )
         self._call(
             "put_secret_value",
             {
@@ -213,15 +216,22 @@ class AwsDestination:
         )
         self._read_back(name, text, version)
 
-    def _pending(self, name: str) -> str | None:
+    def _pending(self, name: str) -> dict[str, bool]:
+        """The versions that are pending, and whether they are current too."""
         answer = self._call("describe_secret", {"SecretId": name}) or {}
         stages = answer.get("VersionIdsToStages")
         if not isinstance(stages, dict):
-            return None
-        current = [str(version) for version, labels in stages.items() if _CURRENT in labels]
-        pending = [str(version) for version, labels in stages.items() if _PENDING in labels]
-        # On the current version it is what a finished rotation has left.
-        return next((version for version in pending if version not in current), None)
+            return {}
+        return {
+            str(one): _CURRENT in labels for one, labels in stages.items() if _PENDING in labels
+        }
+
+    def _unstage(self, name: str, version: str) -> None:
+        self._call(
+            "update_secret_version_stage",
+            {"SecretId": name, "VersionStage": _PENDING, "RemoveFromVersionId": version},
+            none_for="InvalidParameterException",
+        )
 
     def _read_back(self, name: str, text: str, version: str) -> None:
         stored = self._get(name, VersionId=version)
@@ -240,11 +250,7 @@ class AwsDestination:
         # Whether it is moved or not, nothing is pending any more. Where this fails, the label stays
         # on a version of ours, which the next write takes over.
         with contextlib.suppress(DestinationFault):
-            self._call(
-                "update_secret_version_stage",
-                {"SecretId": name, "VersionStage": _PENDING, "RemoveFromVersionId": version},
-                none_for="InvalidParameterException",
-            )
+            self._unstage(name, version)
         if answer is None:
             raise _conflict()
 

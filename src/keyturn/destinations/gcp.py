@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from keyturn.destinations.gcp_client import GcpClient
 
 DEFAULT_NAME = "keyturn-{slot}"
+DEFAULT_ENDPOINT = "https://secretmanager.googleapis.com"
 _LATEST = "latest"
 
 _PROJECT = re.compile(r"([a-z0-9.-]{1,63}:)?[a-z0-9][a-z0-9-]{2,62}", re.ASCII)
@@ -79,10 +80,11 @@ class GcpKind:
             self._outbound,
             self._clock,
             ca_certificate=certificate if isinstance(certificate, str) else None,
+            servers=(endpoint,) if isinstance(endpoint, str) else (DEFAULT_ENDPOINT,),
         )
         client = GcpClient(
             project=str(config["project"]),
-            endpoint=endpoint if isinstance(endpoint, str) else None,
+            endpoint=endpoint if isinstance(endpoint, str) else DEFAULT_ENDPOINT,
             service_account=parse_service_account(opening.credential["service_account"]) or {},
             way=way,
         )

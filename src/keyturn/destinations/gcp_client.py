@@ -33,7 +33,6 @@ from keyturn.destinations.requests_session import lead_through, make_session
 from keyturn.destinations.vendor_logs import quieten
 
 _AUDIENCE = "https://secretmanager.googleapis.com/"
-_ENDPOINT = "https://secretmanager.googleapis.com"
 _UNIVERSE = "googleapis.com"
 T = TypeVar("T")
 
@@ -45,7 +44,7 @@ class GcpClient:
         self,
         *,
         project: str,
-        endpoint: str | None,
+        endpoint: str,
         service_account: Mapping[str, str],
         way: AllottedOutbound,
     ) -> None:
@@ -153,9 +152,9 @@ def not_understood() -> DestinationFault:
 
 
 def _transport(
-    credentials: jwt.Credentials, endpoint: str | None, way: AllottedOutbound
+    credentials: jwt.Credentials, endpoint: str, way: AllottedOutbound
 ) -> SecretManagerServiceRestTransport:
-    scheme, _, host = (endpoint or _ENDPOINT).partition("://")
+    scheme, _, host = endpoint.partition("://")
     transport = SecretManagerServiceRestTransport(
         credentials=credentials, host=host, url_scheme=scheme
     )

@@ -133,7 +133,8 @@ def _is_server(text: str) -> bool:
         target = parse_call_url(text).target
     except UrlRefused:
         return False
-    return "?" not in target and not {"", ".", ".."} & set(target.strip("/").split("/")[1:])
+    steps = target.rstrip("/").split("/")[1:]
+    return "?" not in target and not {"", ".", ".."} & set(steps)
 
 
 def _is_certificate(text: str) -> bool:
