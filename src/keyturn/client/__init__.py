@@ -29,12 +29,14 @@ from keyturn.client.errors import (
     NotFound,
     NotUnderstood,
     RollbackUnsafe,
+    SourceFault,
     TokenLost,
     Unauthenticated,
     Unavailable,
     Unreachable,
     VersionMoved,
 )
+from keyturn.client.key_source import KeySource
 from keyturn.client.record import Blocker
 from keyturn.client.resources import (
     About,
@@ -123,6 +125,7 @@ __all__ = [
     "IssuedKey",
     "IssuedWorkspace",
     "Key",
+    "KeySource",
     "Keyturn",
     "KeyturnClientError",
     "MaintenanceWindow",
@@ -145,6 +148,7 @@ __all__ = [
     "RuntimeEvidence",
     "Self",
     "Slot",
+    "SourceFault",
     "StaffChange",
     "StaffKey",
     "StartedRotation",

@@ -53,7 +53,7 @@ def _touched(one: TouchedKey, now: int) -> TouchedKeyBody:
         because=list(one.because),
         rotation_id=None if one.rotation_id is None else str(one.rotation_id),
         new_key_id=None if started is None else str(started.rotation.new_key_id),
-        api_key=None if issued is None else issued.token.reveal(),
+        api_key=None if issued is None else issued.reveal(),
         refused=one.refused,
     )
 
@@ -61,7 +61,8 @@ def _touched(one: TouchedKey, now: int) -> TouchedKeyBody:
 @router.post(
     "/v1/staff-changes",
     summary="What somebody who left owned, made or was shown",
-    description="With `rotate` each active key of these is rotated, and its new token answered.",
+    description="With `rotate` each active key of these is rotated; its new token is answered, or delivered where "
+    "its slot has destinations.",
     response_model=StaffChangeBody,
     **guard(Permission.ROTATIONS_WRITE, action="rotation.started"),
 )
