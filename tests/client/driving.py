@@ -8,7 +8,7 @@ from uuid import UUID
 
 from keyturn.client import NO_RETRY, KeyturnClientError, RetryPolicy
 from keyturn.client.call import Answer, Call
-from keyturn.client.exchange import Failure, Fetch, Outgoing, Outcome, Session, Wait
+from keyturn.client.exchange import Failure, Fetch, Outcome, Outgoing, Session, Wait
 from keyturn.client.key_source import KeySource
 from keyturn.domain.token import Token, make_token
 from keyturn.testing import FakeClock, SeededEntropy
