@@ -7,6 +7,7 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from keyturn.domain.redaction import holds_shape
 from tests.cli.calling import terminal
 from tests.cli.programs import Place
-from tests.cli.supervised import Runs, is_alive, replace, runs_in, token
+from tests.cli.supervised import Runs, Supervised, is_alive, replace, runs_in, token
 
 FIRST, SECOND, THIRD = (token(number).reveal() for number in (1, 2, 3))
 HINTS = [token(number).hint for number in (1, 2, 3)]
@@ -194,12 +195,16 @@ def test_a_command_that_crashes_after_a_restart_is_not_started_again(runs: Runs)
     assert sum(line.startswith("started") for line in run.lines) == 2
 
 
+def ends_with(run: Supervised, hint: str) -> bool:
+    return run.output.endswith(f"{hint}\n")
+
+
 @LINUX
 def test_no_zombie_is_left_by_restarts(runs: Runs) -> None:
     run = runs.start("--from", "file:scheduler.token", "--", *runs.worker)
     for text, hint in ((SECOND, HINTS[1]), (THIRD, HINTS[2]), (SECOND, HINTS[1])):
         replace(runs.file, text)
-        run.until(lambda hint=hint: run.lines and run.lines[-1].endswith(hint), hint)  # type: ignore[misc]
+        run.until(partial(ends_with, run, hint), hint)
     pid = run.process.pid
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     assert children == [str(run.worker())]
