@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ class OpenBao:
         body: Mapping[str, object] | None = None,
         *,
         namespace: str = "",
-    ) -> dict[str, object]:
+    ) -> dict[str, Any]:
         """An answer's JSON object; an empty one where nothing is there."""
         request = urllib.request.Request(
             f"{self.address}/v1/{path}",
@@ -63,6 +64,10 @@ class OpenBao:
         members = json.loads(content or b"{}")
         assert isinstance(members, dict)
         return members
+
+    def put(self, path: str, members: Mapping[str, object]) -> None:
+        """Writes a secret of KV version 2 at `secret/`."""
+        self.ask("POST", f"secret/data/{path}", {"data": dict(members)})
 
     def mount(self, name: str, *, version: str = "2", namespace: str = "") -> None:
         options = {"type": "kv", "options": {"version": version}}
