@@ -6,11 +6,16 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from keyturn.destinations.contract import ConfigurationFault
-from keyturn.destinations.place import pattern_fault
+from keyturn.destinations.place import pattern_fault, place_of
+from keyturn.domain.slot import SlotName
+from keyturn.outbound.client import trust
+from keyturn.outbound.contract import OutboundFault
+from keyturn.outbound.url import UrlRefused, parse_call_url
 
-_CERTIFICATE = "-----BEGIN CERTIFICATE-----"
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
 _LONGEST = 65_536
+_OUTSIDE_MEMBERS = re.compile(r"[^{}]*")
+_SAMPLE = SlotName(service="a", environment="b")
 
 
 class Members:
@@ -61,10 +66,33 @@ class Members:
             self.fault(f"/config/{name}", wanted)
         return value.removesuffix("/")
 
+    def place(self, name: str, whole: re.Pattern[str], default: str) -> str:
+        """The pattern of the slots' places, each of which, as a whole, must match."""
+        value = self._optional(f"/config/{name}", self._config.get(name) or default, "Give a text.")
+        if value is None:
+            return ""
+        detail = pattern_fault(value, _OUTSIDE_MEMBERS)
+        if detail is None and whole.fullmatch(place_of(value, _SAMPLE)) is None:
+            detail = "It makes names that a place of this kind cannot have."
+        if detail is not None:
+            self.fault(f"/config/{name}", detail)
+        return value
+
+    def server(self, name: str) -> str:
+        """The address of a server that must be named, with or without a path before its own. In
+        the clear as well: the way out keeps that to the networks that the operator allows."""
+        wanted = "Give the address of a server, like https://vault.example:8200."
+        value = self._optional(f"/config/{name}", self._config.get(name), wanted)
+        if value is None and self._config.get(name) is None:
+            self.fault(f"/config/{name}", wanted)
+        if value is not None and not _is_server(value):
+            self.fault(f"/config/{name}", wanted)
+        return (value or "").rstrip("/")
+
     def ca_certificate(self) -> str | None:
         wanted = "Give the certificate of an authority, in PEM."
         value = self._optional("/config/ca_certificate", self._config.get("ca_certificate"), wanted)
-        if value is not None and _CERTIFICATE not in value:
+        if value is not None and not _is_certificate(value):
             self.fault("/config/ca_certificate", wanted)
         return value
 
@@ -98,6 +126,22 @@ class Members:
             self.fault(pointer, wanted)
             return None
         return value
+
+
+def _is_server(text: str) -> bool:
+    try:
+        target = parse_call_url(text).target
+    except UrlRefused:
+        return False
+    return "?" not in target and not {"", ".", ".."} & set(target.strip("/").split("/")[1:])
+
+
+def _is_certificate(text: str) -> bool:
+    try:
+        trust(text)
+    except OutboundFault:
+        return False
+    return True
 
 
 def _is_address(text: str) -> bool:

@@ -18,11 +18,11 @@
         @pytest.fixture
         def hidden(self) -> tuple[str, ...]: ...
 
-`destination` is opened on a place that holds nothing; `another` is a second one, opened on the same
-place. `behind` looks at the place, and changes it, past the destination. `broken` are destinations
-that fail, each with the fault that both its `read` and its `write` tell; `hidden` are the texts that
-no fault may show (credentials, what a lying server says). A place that cannot compare sets
-`COMPARES = False`.
+`destination` is opened on a place that holds nothing; `another` is a second one, opened on the
+same place. `behind` looks at the place, and changes it, past the destination. `broken` are
+destinations that fail, each with the fault that both its `read` and its `write` tell; `hidden` are
+the texts that no fault may show (credentials, what a lying server says). A place that cannot
+compare sets `COMPARES = False`.
 
 Call `pytest.register_assert_rewrite("keyturn.testing.destinations")` before the import to see what
 a failing test compared.
