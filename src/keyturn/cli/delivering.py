@@ -73,7 +73,7 @@ def course_options(command: Callable[..., None]) -> Callable[..., None]:
         is_flag=False,
         flag_value=str(_WAIT_SECONDS),
         metavar="[SPAN]",
-        help=f"Wait until it is delivered, so long at most (--wait=2m). Default: {_WAIT_SECONDS}s.",
+        help=f"Wait until it is delivered, {_WAIT_SECONDS} s at most, or so long: --wait=2m.",
     )
     @functools.wraps(command)
     def call(

@@ -34,7 +34,8 @@ KINDS: Mapping[str, KindHelp] = {
             *("access_key_id", "secret_access_key", "session_token"),
             *("role_arn", "external_id"),
         ),
-        told="access_key_id, secret_access_key; if need be session_token, role_arn, external_id",
+        told="access_key_id, secret_access_key\n"
+        "                [session_token] [role_arn] [external_id]",
     ),
     "kubernetes": KindHelp(
         needed=("address", "namespace"),
@@ -66,7 +67,7 @@ def _paragraphs() -> Iterator[list[str]]:
     yield ["Kinds, what each must be told, what it may be told, and its credential:"]
     for name, kind in KINDS.items():
         members = [*kind.needed, *(f"[{one}]" for one in kind.optional)]
-        yield [f"{name}", *_folded(members), f"    credential: {kind.told}"]
+        yield [name, *_folded(members), f"    credential: {kind.told}"]
 
 
 def _folded(members: list[str]) -> Iterator[str]:

@@ -38,8 +38,8 @@ def destination_options(command: Callable[..., None]) -> Callable[..., None]:
         "settings",
         multiple=True,
         metavar="MEMBER=TEXT",
-        help="A member of the configuration; @FILE for the text is what stands in that file. May be "
-        "repeated.",
+        help="A member of the configuration; @FILE for the text is what stands in that file. May "
+        "be repeated.",
     )
     @click.option(
         "--config-file",

@@ -367,10 +367,8 @@ def _members(made: IssuedKey) -> dict[str, object]:
 def _notes_of(made: IssuedKey) -> tuple[str, ...]:
     if made.rotation_id is None:
         return ()
-    return (
-        f"Its rotation is {short(made.rotation_id)}; look on with `keyturn rotations watch "
-        f"{made.slot}`.",
-    )
+    watch = f"keyturn rotations watch {made.slot}"
+    return (f"Its rotation is {short(made.rotation_id)}; look on with `{watch}`.",)
 
 
 def _taken_back(client: "Keyturn", id_: str) -> str:
