@@ -7,14 +7,14 @@ line and the server begin here too.
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
-__all__ = ["AsyncKeyturn", "Keyturn", "__version__"]
+__all__ = ["AsyncKeyturn", "KeySource", "Keyturn", "__version__"]
 
 if TYPE_CHECKING:
-    from keyturn.client import AsyncKeyturn, Keyturn
+    from keyturn.client import AsyncKeyturn, KeySource, Keyturn
 else:
 
     def __getattr__(name: str) -> object:
-        if name in ("AsyncKeyturn", "Keyturn"):
+        if name in ("AsyncKeyturn", "KeySource", "Keyturn"):
             from keyturn import client
 
             return getattr(client, name)

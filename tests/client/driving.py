@@ -8,7 +8,8 @@ from uuid import UUID
 
 from keyturn.client import NO_RETRY, KeyturnClientError, RetryPolicy
 from keyturn.client.call import Answer, Call
-from keyturn.client.exchange import Failure, Outgoing, Session, Wait
+from keyturn.client.exchange import Failure, Fetch, Outcome, Outgoing, Session, Wait
+from keyturn.client.key_source import KeySource
 from keyturn.domain.token import Token, make_token
 from keyturn.testing import FakeClock, SeededEntropy
 
@@ -59,7 +60,7 @@ class Driven(Generic[T]):
 def session(
     *,
     url: str = URL,
-    api_key: str | Token | None = TOKEN,
+    api_key: str | Token | KeySource | None = TOKEN,
     workspace: str | None = None,
     runtime: str | None = None,
     retry: RetryPolicy = NO_RETRY,
@@ -90,7 +91,7 @@ def drive(
     steps = (of or session(retry=retry or RetryPolicy(), clock=clock, seed=seed)).exchange(call)
     waiting = list(outcomes)
     driven: Driven[T] = Driven()
-    outcome: Answer | Failure | None = None
+    outcome: Outcome = None
     try:
         step = next(steps)
         while True:
@@ -99,6 +100,8 @@ def drive(
                     driven.waits.append(seconds)
                     clock.advance(int(seconds * 1_000_000))
                     outcome = None
+                case Fetch(source=source, refused=refused):
+                    outcome = source.token() if refused is None else source.other_than(refused)
                 case Outgoing():
                     driven.sent.append(step)
                     outcome = waiting.pop(0) if len(waiting) > 1 else waiting[0]

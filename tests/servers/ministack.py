@@ -27,8 +27,8 @@ class MinistackUnavailable(Exception):
 
 
 @contextmanager
-def run_ministack(folder: Path) -> Iterator[str]:
-    """The server's address. `folder` takes its files and its log."""
+def run_ministack(folder: Path) -> Iterator[int]:
+    """The server's port. `folder` takes its files and its log."""
     if importlib.util.find_spec("ministack") is None:
         raise MinistackUnavailable("ministack is not installed.")
     port = _free_port()
@@ -45,7 +45,7 @@ def run_ministack(folder: Path) -> Iterator[str]:
         url = f"http://127.0.0.1:{port}"
         _wait(process, url)
         _refuse_strangers(process)
-        yield url
+        yield port
     finally:
         _stop(process)
 

@@ -16,6 +16,7 @@ from keyturn.cli.naming import refuse_token
 from keyturn.cli.output import Output, harmless, output_options
 from keyturn.client.configuration import API_KEY_FILE, WORKSPACE, address, credential
 from keyturn.client.errors import ApiError, KeyturnClientError, NotUnderstood
+from keyturn.client.key_source import KeySource
 from keyturn.domain.token import Token
 
 if TYPE_CHECKING:  # completion and help do without an HTTP library
@@ -97,7 +98,7 @@ def _client(url: str | None, file: str | None, workspace: str | None) -> "Keytur
     )
 
 
-def _token(file: str | None) -> str | Token:
+def _token(file: str | None) -> str | Token | KeySource:
     token = credential(os.environ, None, file)
     if not token:
         raise CommandFailed("There is no token to present.", remedy=TOKEN_SET, code=REFUSED)

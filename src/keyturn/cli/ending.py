@@ -11,6 +11,9 @@
 | 6 | the thing has changed meanwhile, or its state does not allow it |
 | 7 | no answer from Keyturn, or not now; the same command may be repeated |
 | 130 | interrupted |
+
+`keyturn run` ends as the command that it runs does; with 126 where that cannot be run, 127 where
+there is none, and 128 and the number of the signal that killed it.
 """
 
 from dataclasses import dataclass
@@ -26,6 +29,7 @@ from keyturn.client.errors import (
     KeyturnClientError,
     NotFound,
     NotUnderstood,
+    SourceFault,
     TokenDelivered,
     TokenLost,
     Unauthenticated,
@@ -129,6 +133,8 @@ def ending_of(error: KeyturnClientError) -> Ending:
     match error:
         case ConfigurationFault():
             return Ending(detail=str(error), remedy=_SETTINGS, code=WRONG)
+        case SourceFault():
+            return Ending(detail=str(error), remedy="Look at the place, and repeat.", code=LATER)
         case Unreachable():
             return Ending(detail=str(error), remedy=_unreached(error), code=LATER)
         case ApiError():

@@ -28,6 +28,7 @@ _LONGEST_LINE = 10_000
 
 _CALLS = "Commands that call Keyturn (KEYTURN_URL, KEYTURN_API_KEY_FILE)"
 _INSTALLATION = "Commands on the installation itself (KEYTURN_HOME)"
+_CALLERS = "Commands beside the programs that call"
 _HERE = "Commands that need neither"
 
 COMMANDS = lazy_group(
@@ -64,6 +65,7 @@ COMMANDS = lazy_group(
         )
     },
     workspaces=Lazy("keyturn.cli.workspaces:workspaces", "Tenants, for operators.", _CALLS),
+    run=Lazy("keyturn.cli.run:run", "Run a command with a token, and with the new one.", _CALLERS),
     init=Lazy("keyturn.cli.install:init", "Make an installation.", _INSTALLATION),
     dev=Lazy(
         "keyturn.cli.serve:dev", "Run the whole product here, made if need be.", _INSTALLATION

@@ -30,6 +30,7 @@ from keyturn.client.errors import (
     NotFound,
     NotUnderstood,
     RollbackUnsafe,
+    SourceFault,
     TokenDelivered,
     TokenLost,
     Unauthenticated,
@@ -37,6 +38,7 @@ from keyturn.client.errors import (
     Unreachable,
     VersionMoved,
 )
+from keyturn.client.key_source import KeySource
 from keyturn.client.record import Blocker
 from keyturn.client.resources import (
     About,
@@ -128,6 +130,7 @@ __all__ = [
     "IssuedKey",
     "IssuedWorkspace",
     "Key",
+    "KeySource",
     "Keyturn",
     "KeyturnClientError",
     "MaintenanceWindow",
@@ -150,6 +153,7 @@ __all__ = [
     "RuntimeEvidence",
     "Self",
     "Slot",
+    "SourceFault",
     "StaffChange",
     "StaffKey",
     "StartedRotation",

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self, TypeVar, assert_never
 
 import anyio
 import httpx2
@@ -29,7 +29,7 @@ from keyturn.client.destinations import (
     remove_destination,
 )
 from keyturn.client.errors import ClientClosed
-from keyturn.client.exchange import Failure, Outgoing, Wait
+from keyturn.client.exchange import Failure, Fetch, Outcome, Outgoing, Step, Wait
 from keyturn.client.findings import acknowledge_finding, list_findings, read_finding
 from keyturn.client.health import (
     look_at_health,
@@ -37,6 +37,7 @@ from keyturn.client.health import (
     look_at_server,
     measure_server,
 )
+from keyturn.client.key_source import KeySource
 from keyturn.client.keys import (
     change_key,
     create_key,
@@ -160,7 +161,7 @@ class AsyncKeyturn(AsyncGroup):
         self,
         url: str | None = None,
         *,
-        api_key: str | Token | None = None,
+        api_key: str | Token | KeySource | None = None,
         api_key_file: str | Path | None = None,
         workspace: str | None = None,
         runtime: str | None = None,
@@ -204,16 +205,24 @@ class AsyncKeyturn(AsyncGroup):
         steps = self._session.exchange(call)
         step = next(steps)
         while True:
-            outcome = None
-            if isinstance(step, Wait):
-                await anyio.sleep(step.seconds)
-            else:
-                outcome = await self._sent(step)
             try:
-                step = steps.send(outcome)
+                step = steps.send(await self._carried_out(step))
             except StopIteration as done:
                 result: T = done.value
                 return result
+
+    async def _carried_out(self, step: Step) -> Outcome:
+        match step:
+            case Outgoing():
+                return await self._sent(step)
+            case Wait(seconds=seconds):
+                await anyio.sleep(seconds)
+                return None
+            case Fetch(source=source, refused=refused):
+                waited = source.atoken() if refused is None else source.aother_than(refused)
+                return await waited
+            case _:
+                assert_never(step)
 
     async def _sent(self, outgoing: Outgoing) -> Answer | Failure:
         if self._is_closed:

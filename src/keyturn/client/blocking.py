@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self, TypeVar, assert_never
 
 import httpx2
 
@@ -28,7 +28,7 @@ from keyturn.client.destinations import (
     remove_destination,
 )
 from keyturn.client.errors import ClientClosed
-from keyturn.client.exchange import Failure, Outgoing, Wait
+from keyturn.client.exchange import Failure, Fetch, Outcome, Outgoing, Step, Wait
 from keyturn.client.findings import acknowledge_finding, list_findings, read_finding
 from keyturn.client.health import (
     look_at_health,
@@ -36,6 +36,7 @@ from keyturn.client.health import (
     look_at_server,
     measure_server,
 )
+from keyturn.client.key_source import KeySource
 from keyturn.client.keys import (
     change_key,
     create_key,
@@ -150,6 +151,8 @@ class Keyturn(Group):
 
     `url`, the token and `workspace` are taken from `KEYTURN_URL`, `KEYTURN_API_KEY` (or, better,
     the file that `KEYTURN_API_KEY_FILE` names) and `KEYTURN_WORKSPACE` where they are not given.
+    A file is followed when it changes, and so is the place of a `KeySource`: a call that is refused
+    with a token that was replaced meanwhile is made once more with the new one.
     `workspace` is for operators; `runtime` is the name by which this workload declares itself.
     `timeout_seconds` bounds each wait for the network, `retry` all attempts of a call together.
     Raises `ConfigurationFault`.
@@ -166,7 +169,7 @@ class Keyturn(Group):
         self,
         url: str | None = None,
         *,
-        api_key: str | Token | None = None,
+        api_key: str | Token | KeySource | None = None,
         api_key_file: str | Path | None = None,
         workspace: str | None = None,
         runtime: str | None = None,
@@ -210,16 +213,23 @@ class Keyturn(Group):
         steps = self._session.exchange(call)
         step = next(steps)
         while True:
-            outcome = None
-            if isinstance(step, Wait):
-                self._clock.sleep(step.seconds)
-            else:
-                outcome = self._sent(step)
             try:
-                step = steps.send(outcome)
+                step = steps.send(self._carried_out(step))
             except StopIteration as done:
                 result: T = done.value
                 return result
+
+    def _carried_out(self, step: Step) -> Outcome:
+        match step:
+            case Outgoing():
+                return self._sent(step)
+            case Wait(seconds=seconds):
+                self._clock.sleep(seconds)
+                return None
+            case Fetch(source=source, refused=refused):
+                return source.token() if refused is None else source.other_than(refused)
+            case _:
+                assert_never(step)
 
     def _sent(self, outgoing: Outgoing) -> Answer | Failure:
         if self._is_closed:

@@ -8,9 +8,11 @@ from pathlib import Path
 from keyturn.client.attempts import RetryPolicy
 from keyturn.client.errors import ConfigurationFault
 from keyturn.client.exchange import Session
+from keyturn.client.key_source import KeySource
+from keyturn.client.sources.file import FileSource
 from keyturn.domain.ambience import Clock, Entropy
 from keyturn.domain.redaction import holds_shape
-from keyturn.domain.token import Token
+from keyturn.domain.token import Token, parse_token
 
 URL = "KEYTURN_URL"
 API_KEY = "KEYTURN_API_KEY"
@@ -23,7 +25,7 @@ def open_session(
     environ: Mapping[str, str],
     *,
     url: str | None,
-    api_key: str | Token | None,
+    api_key: str | Token | KeySource | None,
     api_key_file: str | Path | None,
     workspace: str | None,
     runtime: str | None,
@@ -56,8 +58,8 @@ def address(environ: Mapping[str, str], given: str | None) -> str:
 
 
 def credential(
-    environ: Mapping[str, str], given: str | Token | None, file: str | Path | None
-) -> str | Token | None:
+    environ: Mapping[str, str], given: str | Token | KeySource | None, file: str | Path | None
+) -> str | Token | KeySource | None:
     """The token to present: the one given, else from the file given, else from the environment.
     Raises `ConfigurationFault` for a file that cannot be read, or for both at once."""
     if given is not None and file is not None:
@@ -65,11 +67,22 @@ def credential(
     if given is not None:
         return given
     if file is not None:
-        return read_token(Path(file))
+        return _kept(Path(file))
     held, named = environ.get(API_KEY), environ.get(API_KEY_FILE)
     if held and named:
         raise ConfigurationFault(f"Set {API_KEY} or {API_KEY_FILE}, but not both.")
-    return read_token(Path(named)) if named else held or None
+    return _kept(Path(named)) if named else held or None
+
+
+def _kept(path: Path) -> str | KeySource:
+    """The file of a token as a source, which follows it when it changes. What is no ordinary file
+    (a pipe) can be read once only; what holds no token is refused by whom it is given to."""
+    text = read_token(path)
+    if parse_token(text) is None or not path.is_file():
+        return text
+    source = KeySource(FileSource(path))
+    source.refresh()
+    return source
 
 
 def read_token(path: Path) -> str:

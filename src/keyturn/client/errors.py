@@ -3,6 +3,7 @@
     KeyturnClientError
       ConfigurationFault     the client was set up wrongly; nothing was sent
       ClientClosed           the client was closed before; nothing was sent
+      SourceFault            the place that has the token gave none; nothing was sent
       Unreachable            no answer came
       NotUnderstood          an answer came that is not of Keyturn, or of another version
       ApiError               Keyturn refused, with a code
@@ -64,6 +65,17 @@ class ClientClosed(KeyturnClientError):
 
     def __init__(self) -> None:
         super().__init__("This client is closed; make another.")
+
+
+class SourceFault(KeyturnClientError):
+    """The place that has the token gave none, and none was taken before. Nothing was sent. It
+    `may_pass` where the same place may have one later."""
+
+    code = "client.source"
+
+    def __init__(self, detail: str, *, may_pass: bool = True) -> None:
+        super().__init__(detail)
+        self.may_pass = may_pass
 
 
 class Unreachable(KeyturnClientError):

@@ -1,13 +1,13 @@
 """One call from its beginning to its result, as steps. No I/O: a face carries out each step.
 
-`exchange` yields what is to be done next, an `Outgoing` to send or a `Wait`, is told what came of
-it, and returns the result or raises. The blocking and the asynchronous face differ in nothing but
-how they send and wait.
+`exchange` yields what is to be done next, an `Outgoing` to send, a `Wait`, or a token to `Fetch`,
+is told what came of it, and returns the result or raises. The blocking and the asynchronous face
+differ in nothing but how they send, wait and fetch.
 """
 
 import re
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 from urllib.parse import urlencode, urlsplit
 
@@ -15,6 +15,7 @@ from keyturn import __version__
 from keyturn.client.attempts import Attempts, RetryPolicy
 from keyturn.client.call import Answer, Call
 from keyturn.client.errors import ConfigurationFault, NotUnderstood, Unreachable, error_of
+from keyturn.client.key_source import KeySource
 from keyturn.client.notices import OF_THIS_PROCESS, Notices
 from keyturn.domain.ambience import Clock, Entropy
 from keyturn.domain.base62 import encode
@@ -58,8 +59,17 @@ class Failure:
     was_sent: bool
 
 
-Step = Outgoing | Wait
-Outcome = Answer | Failure | None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetch:
+    """Take the token of this source, and tell it; where one was `refused`, another than that, or
+    None."""
+
+    source: KeySource
+    refused: Token | None = None
+
+
+Step = Outgoing | Wait | Fetch
+Outcome = Answer | Failure | Token | None
 
 
 class Session:
@@ -69,7 +79,7 @@ class Session:
         self,
         *,
         url: str,
-        api_key: str | Token | None,
+        api_key: str | Token | KeySource | None,
         workspace: str | None,
         runtime: str | None,
         retry: RetryPolicy,
@@ -78,7 +88,7 @@ class Session:
         notices: Notices = OF_THIS_PROCESS,
     ) -> None:
         self.url = _address(url)
-        self._token = _credential(api_key)
+        self._credential = _credential(api_key)
         self._headers = {
             "Accept": "application/json, application/problem+json",
             "User-Agent": USER_AGENT,
@@ -102,21 +112,43 @@ class Session:
 
     def exchange(self, call: Call[T]) -> Generator[Step, Outcome, T]:
         """The steps of one call. Raises a `KeyturnClientError`."""
-        outgoing, request_id = self._outgoing(call)
+        token = None if call.is_anonymous else (yield from self._token())
+        outgoing, request_id = self._outgoing(call, token)
         try:
-            result = yield from self._attempted(call, outgoing, request_id)
+            result = yield from self._attempted(call, outgoing, request_id, token)
         except NotUnderstood as error:
             error.request_id = request_id
             raise
         self._notices.look_at(result)
         return result
 
+    def _token(self) -> Generator[Step, Outcome, Token | None]:
+        if not isinstance(self._credential, KeySource):
+            return self._credential
+        token = yield Fetch(source=self._credential)
+        if not isinstance(token, Token):
+            raise TypeError("the token of the source must be told")
+        return token
+
+    def _other(self, refused: Token | None) -> Generator[Step, Outcome, Token | None]:
+        """The token to try instead of one that was refused, None where there is no other."""
+        if refused is None or not isinstance(self._credential, KeySource):
+            return None
+        other = yield Fetch(source=self._credential, refused=refused)
+        return other if isinstance(other, Token) else None
+
     def _attempted(
-        self, call: Call[T], outgoing: Outgoing, request_id: str
+        self, call: Call[T], outgoing: Outgoing, request_id: str, token: Token | None
     ) -> Generator[Step, Outcome, T]:
         attempts = Attempts(self._retry, self._clock, self._entropy, may_repeat=call.may_repeat)
         while True:
             outcome = yield outgoing
+            if isinstance(outcome, Answer) and _refuses_token(outcome):
+                # Nothing was carried out, so any call may be made again; but once.
+                other, token = (yield from self._other(token)), None
+                if other is not None:
+                    outgoing = replace(outgoing, headers={**outgoing.headers, **_bearer(other)})
+                    continue
             match outcome:
                 case Answer(status=status) if 200 <= status < 300 or status in call.also_read:
                     return call.read(outcome)
@@ -137,15 +169,15 @@ class Session:
                     raise TypeError("what came of sending must be told")
             yield Wait(wait)
 
-    def _outgoing(self, call: Call[T]) -> tuple[Outgoing, str]:
+    def _outgoing(self, call: Call[T], token: Token | None) -> tuple[Outgoing, str]:
         request_id = self._name("req-")
         headers = {**self._headers, "X-Request-Id": request_id, **call.headers}
         if call.content is not None:
             headers["Content-Type"] = "application/json"
         if call.wants_idempotency_key:
             headers.setdefault("Idempotency-Key", self._name(""))
-        if self._token is not None and not call.is_anonymous:
-            headers["Authorization"] = f"Bearer {self._token.reveal()}"
+        if token is not None:
+            headers |= _bearer(token)
         asked = f"?{urlencode(call.query)}" if call.query else ""
         outgoing = Outgoing(
             method=call.method,
@@ -177,8 +209,16 @@ def _address(url: str) -> str:
     )
 
 
-def _credential(api_key: str | Token | None) -> Token | None:
-    if api_key is None or isinstance(api_key, Token):
+def _refuses_token(answer: Answer) -> bool:
+    return answer.status == 401 and b'"credential.invalid"' in answer.content
+
+
+def _bearer(token: Token) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token.reveal()}"}
+
+
+def _credential(api_key: str | Token | KeySource | None) -> Token | KeySource | None:
+    if api_key is None or isinstance(api_key, Token | KeySource):
         return api_key
     token = parse_token(api_key.strip())
     if token is None:

@@ -109,11 +109,16 @@ class MaintenanceWindow(Record, frozen=True, kw_only=True):
 
 class RotationPolicy(Record, frozen=True, kw_only=True):
     """How a workspace rotates: how often, how many slots at once, and when. Without windows it may
-    be at any time."""
+    be at any time. The seconds hold where a rotation says nothing itself; None is for what is
+    sensible."""
 
     rotation_period_days: int | None = None
     most_at_once: int = 1
     maintenance_windows: list[MaintenanceWindow] = msgspec.field(default_factory=list)
+    overlap_seconds: int | None = None
+    quiet_seconds: int | None = None
+    brownout_seconds: int | None = None
+    lookback_seconds: int | None = None
 
 
 class Workspace(Record, frozen=True, kw_only=True):

@@ -32,7 +32,7 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
 )
 
 _READABLE = (
-    "The address of Keyturn is plain http, and the way there is a proxy, which could read the "
+    "The address of {whose} is plain http, and the way there is a proxy, which could read the "
     "token; use https, or name the host in NO_PROXY where it can be reached without a proxy."
 )
 
@@ -51,14 +51,17 @@ def check_address(url: str) -> None:
 class _Refusing(httpx2.BaseTransport, httpx2.AsyncBaseTransport):
     """Stands where a proxy would read what is sent."""
 
+    def __init__(self, whose: str) -> None:
+        self._why = _READABLE.format(whose=whose)
+
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        raise ConfigurationFault(_READABLE)
+        raise ConfigurationFault(self._why)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        raise ConfigurationFault(_READABLE)
+        raise ConfigurationFault(self._why)
 
 
-def ways(url: str) -> dict[str, _Refusing | None]:
+def ways(url: str, *, whose: str = "Keyturn") -> dict[str, _Refusing | None]:
     """What the library is told of the proxies that the environment names.
 
     1. An address of this machine is reached without one: another could not reach it anyway, and
@@ -72,7 +75,7 @@ def ways(url: str) -> dict[str, _Refusing | None]:
         return {f"all://{f'[{host}]' if ':' in host else host}": None}
     named = getproxies()
     has_proxy = ("http" in named or "all" in named) and "*" not in _unproxied(named)
-    return {"http://": _Refusing()} if address.scheme == "http" and has_proxy else {}
+    return {"http://": _Refusing(whose)} if address.scheme == "http" and has_proxy else {}
 
 
 def _is_here(host: str) -> bool:

@@ -71,8 +71,8 @@ class AwsKind:
             "sts_endpoint": members.address("sts_endpoint"),
             "ca_certificate": members.ca_certificate(),
         }
-        members.secret("access_key_id", _KEY_ID, "the id of an access key.")
-        members.secret("secret_access_key", _KEY, "the access key's secret.")
+        members.secret("access_key_id", _KEY_ID, "Give the id of an access key.")
+        members.secret("secret_access_key", _KEY, "Give the access key's secret.")
         members.optional_secret("session_token", _SESSION, "Give the token of a session.")
         role = members.optional_secret("role_arn", _ROLE, "Give the ARN of a role.")
         external = members.optional_secret("external_id", _EXTERNAL_ID, "Give an external id.")

@@ -52,14 +52,14 @@ class AzureKind:
             "authority": members.address("authority", DEFAULT_AUTHORITY),
             "ca_certificate": members.ca_certificate(),
         }
-        if checked["vault_url"] is None and "vault_url" not in config:
-            members.fault("/config/vault_url", "This is needed: the address of the vault.")
+        if config.get("vault_url") is None:
+            members.fault("/config/vault_url", "Give the address of the vault.")
         for name in ("vault_url", "authority"):  # Microsoft's clients send no token in the clear
             if str(checked[name]).startswith("http:"):
                 members.fault(f"/config/{name}", "Give an address of https://.")
-        members.secret("tenant_id", _ID, "the id of the directory (tenant), a UUID.")
-        members.secret("client_id", _ID, "the id of the application (client), a UUID.")
-        members.secret("client_secret", _SECRET, "the value of a client secret.")
+        members.secret("tenant_id", _ID, "Give the id of the directory (tenant), a UUID.")
+        members.secret("client_id", _ID, "Give the id of the application (client), a UUID.")
+        members.secret("client_secret", _SECRET, "Give the value of a client secret.")
         members.end()
         return checked
 

@@ -56,7 +56,9 @@ class GcpKind:
             "endpoint": members.address("endpoint"),
             "ca_certificate": members.ca_certificate(),
         }
-        text = members.secret("service_account", _ANY, "the JSON text of a service account's key.")
+        text = members.secret(
+            "service_account", _ANY, "Give the JSON text of a service account's key."
+        )
         if text:
             fault = service_account_fault(text, has_endpoint=checked["endpoint"] is not None)
             if fault is not None:

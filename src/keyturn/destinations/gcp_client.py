@@ -72,7 +72,7 @@ class GcpClient:
         name = f"{self._parent}/secrets/{secret}/versions/{version}"
         try:
             answer = self._ask(self._client.access_secret_version, name=name)
-        except refusals.FailedPrecondition:
+        except _Precondition:
             self._refuse_enabled(name)
             return None
         return None if answer is None else (_number(answer.name), answer.payload.data)
@@ -94,7 +94,7 @@ class GcpClient:
                 secret_id=secret,
                 secret=Secret(replication=Replication(automatic=Replication.Automatic())),
             )
-        except refusals.AlreadyExists:
+        except _Exists:
             return  # made in between, or by an earlier try that ended before its version was added
 
     def add(self, secret: str, content: bytes) -> str | None:
@@ -113,7 +113,7 @@ class GcpClient:
         """A call that Google refuses only where something else stands in its way."""
         try:
             return self._ask(operation, **members)
-        except refusals.FailedPrecondition:
+        except _Precondition:
             raise DestinationFault(
                 FaultKind.MISSING,
                 "Google does not allow it as things are: a policy may forbid to make the secret,"
@@ -123,14 +123,27 @@ class GcpClient:
     def _ask(self, operation: Callable[..., T], **members: object) -> T | None:
         try:
             return operation(**members, retry=None, timeout=self._way.remaining_seconds)
-        except refusals.NotFound:
-            return None
-        except (refusals.FailedPrecondition, refusals.AlreadyExists):
-            raise
         except refusals.GoogleAPICallError as refusal:
-            raise _fault(refusal) from None
+            # Over REST the client tells them apart by the HTTP status alone: 400 is many things.
+            match _status(refusal):
+                case "NOT_FOUND":
+                    return None
+                case "FAILED_PRECONDITION":
+                    raise _Precondition from None
+                case "ALREADY_EXISTS":
+                    raise _Exists from None
+                case _:
+                    raise _fault(refusal) from None
         except (ParseError, GoogleAuthError, ValueError, TypeError, AttributeError):
             raise not_understood() from None
+
+
+class _Precondition(Exception):
+    """Something stands in the way: a version's state, a policy, a key of encryption."""
+
+
+class _Exists(Exception):
+    """There is one by that name."""
 
 
 def not_understood() -> DestinationFault:
@@ -160,6 +173,15 @@ def _number(name: str) -> str:
     if not (number.isascii() and number.isdigit()):
         raise not_understood()
     return number
+
+
+def _status(refusal: refusals.GoogleAPICallError) -> str:
+    """Google's own word for what happened; empty where it is not Google that answers."""
+    try:
+        error = refusal.response.json()["error"]
+        return str(error["status"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ""
 
 
 def _fault(refusal: refusals.GoogleAPICallError) -> DestinationFault:

@@ -30,17 +30,14 @@ class Members:
     def fault(self, pointer: str, detail: str) -> None:
         self._faults.append((pointer, detail))
 
-    def text(
-        self, name: str, allowed: re.Pattern[str], wanted: str, default: str | None = None
-    ) -> str:
+    def text(self, name: str, allowed: re.Pattern[str], wanted: str) -> str:
         """A text of the configuration; empty where it is wrong, which `end` tells."""
-        value = self._optional(f"/config/{name}", self._config.get(name, default), wanted)
-        if value is None:
-            self.fault(f"/config/{name}", f"This is needed: {wanted}")
-            return ""
-        if allowed.fullmatch(value) is None:
+        value = self._optional(f"/config/{name}", self._config.get(name), wanted)
+        if value is None and self._config.get(name) is None:
             self.fault(f"/config/{name}", wanted)
-        return value
+        if value is not None and allowed.fullmatch(value) is None:
+            self.fault(f"/config/{name}", wanted)
+        return value or ""
 
     def optional_text(self, name: str, allowed: re.Pattern[str], wanted: str) -> str | None:
         value = self._optional(f"/config/{name}", self._config.get(name), wanted)
@@ -50,16 +47,19 @@ class Members:
 
     def pattern(self, name: str, allowed: re.Pattern[str], default: str) -> str:
         """The pattern of the slots' places."""
-        value = self._optional(f"/config/{name}", self._config.get(name, default), "Give a text.")
-        detail = pattern_fault(value, allowed) if value is not None else "Give a text."
-        if detail is not None:
+        given = self._config.get(name)
+        value = self._optional(
+            f"/config/{name}", default if given is None else given, "Give a text."
+        )
+        if value is not None and (detail := pattern_fault(value, allowed)) is not None:
             self.fault(f"/config/{name}", detail)
         return value or ""
 
     def address(self, name: str, default: str | None = None) -> str | None:
         """The address of a server, without a path; in the clear only within this machine."""
         wanted = "Give the address of a server: https://, a host, and no path."
-        value = self._optional(f"/config/{name}", self._config.get(name, default), wanted)
+        given = self._config.get(name)
+        value = self._optional(f"/config/{name}", default if given is None else given, wanted)
         if value is None:
             return None
         if not _is_address(value):
@@ -99,8 +99,8 @@ class Members:
     def secret(self, name: str, allowed: re.Pattern[str], wanted: str) -> str:
         """A member of the credential that must be there."""
         value = self.optional_secret(name, allowed, wanted)
-        if value is None:
-            self.fault(f"/credential/{name}", f"This is needed: {wanted}")
+        if self._credential.get(name) is None:
+            self.fault(f"/credential/{name}", wanted)
         return value or ""
 
     def optional_secret(self, name: str, allowed: re.Pattern[str], wanted: str) -> str | None:

@@ -18,7 +18,6 @@ from keyturn.domain.rotation import (
     DEFAULT_OVERLAP_SECONDS,
     DEFAULT_QUIET_SECONDS,
     LONGEST_BROWNOUT_SECONDS,
-    LONGEST_SECONDS,
     Rotation,
     RotationState,
     Standing,
@@ -28,10 +27,14 @@ from keyturn.http.delivery_bodies import DeliveryBody
 from keyturn.http.key_bodies import DELIVER_TO, KeyBody
 from keyturn.http.schema import Given, GivenInstant, Paged, Shown, ShownInstant
 from keyturn.http.spelling import (
+    BrownoutLength,
     DestinationName,
     Id,
+    Lookback,
     Name,
     NetworkBlock,
+    Overlap,
+    Quiet,
     RuntimeName,
     ScopeWord,
     SlotSpelling,
@@ -40,10 +43,6 @@ from keyturn.http.spelling import (
 from keyturn.services.rotate import RotationDraft
 from keyturn.services.weigh import Weighed
 
-Overlap = Annotated[int, Field(ge=1, le=LONGEST_SECONDS)]
-Quiet = Annotated[int, Field(ge=0, le=LONGEST_SECONDS)]
-BrownoutLength = Annotated[int, Field(ge=0, le=LONGEST_BROWNOUT_SECONDS)]
-Lookback = Annotated[int, Field(ge=0, le=10 * LONGEST_SECONDS)]
 MOST_WAIVED = 256
 
 

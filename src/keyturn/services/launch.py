@@ -23,6 +23,8 @@ from keyturn.services.witness import Witness
 from keyturn.storage.transaction import Reading
 
 PAGE = 500
+RESTS = 10.0
+MOST_REST_SECONDS = 60.0
 
 _log = logging.getLogger("keyturn.rotations")
 
@@ -33,9 +35,20 @@ class Launcher:
     def __init__(self, context: Context, witness: Witness) -> None:
         self._context = context
         self._witness = witness
+        self._free_at = 0.0
 
     def step(self) -> int:
-        """Starts what is due, and says how many. Raises `StorageUnavailable`."""
+        """Starts what is due, and says how many; a look that took long is taken more rarely. Raises
+        `StorageUnavailable`."""
+        began = self._context.clock.elapsed()
+        if began < self._free_at:
+            return 0
+        started = self._look()
+        ended = self._context.clock.elapsed()
+        self._free_at = ended + min((ended - began) * RESTS, MOST_REST_SECONDS)
+        return started
+
+    def _look(self) -> int:
         started = 0
         for workspace_id in self._with_policy():
             try:

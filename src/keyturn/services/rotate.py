@@ -21,6 +21,7 @@ from keyturn.domain.instant import SECOND
 from keyturn.domain.key import Key, KeyAct
 from keyturn.domain.network import check_networks
 from keyturn.domain.permission import Permission
+from keyturn.domain.policy import SENSIBLE, UsualTerms
 from keyturn.domain.rotation import (
     Decision,
     Rotation,
@@ -68,18 +69,26 @@ class RotationDraft:
 
     def checked(self) -> None:
         """Raises `RequestInvalid` for all that needs no clock, also where a rotation is joined."""
-        self.settled()
+        self.settled(SENSIBLE)
         check_scopes(self.scopes or ())
         check_networks(self.allowed_cidrs or ())
         check_destination_names(self.deliver_to or (), "/deliver_to")
 
-    def settled(self) -> tuple[int, RotationTerms]:
-        """The overlap and the terms. Raises `RequestInvalid`."""
-        return settle_terms(
+    def settled(self, usual: UsualTerms) -> tuple[int, RotationTerms]:
+        """The overlap and the terms: as asked, else as is usual in the workspace. Raises
+        `RequestInvalid`."""
+        asked = UsualTerms(
             overlap_seconds=self.overlap_seconds,
             quiet_seconds=self.quiet_seconds,
             brownout_seconds=self.brownout_seconds,
             lookback_seconds=self.lookback_seconds,
+        )
+        settled = replace(usual, **asked.members())
+        return settle_terms(
+            overlap_seconds=settled.overlap_seconds,
+            quiet_seconds=settled.quiet_seconds,
+            brownout_seconds=settled.brownout_seconds,
+            lookback_seconds=settled.lookback_seconds,
             auto_complete=self.auto_complete,
         )
 
@@ -258,7 +267,8 @@ def _open(
     draft: RotationDraft,
     now: int,
 ) -> Rotation:
-    overlap, terms = draft.settled()
+    policy = transaction.workspaces.policy_of(old.workspace_id)
+    overlap, terms = draft.settled(SENSIBLE if policy is None else policy.terms)
     heirs = _heirs(transaction, old, now)
     rotation = Rotation(
         id=context.new_id(now),
