@@ -457,7 +457,7 @@ WRONG = [
     (FINE | {"name": "a b/{slot}"}, CREDENTIAL, "/config/name"),
     (FINE | {"field": ""}, CREDENTIAL, "/config/field"),
     (FINE | {"field": "a\nb"}, CREDENTIAL, "/config/field"),
-    (FINE | {"endpoint": "http://169.254.169.254"}, CREDENTIAL, "/config/endpoint"),
+    (FINE | {"endpoint": "https://evil.example/x"}, CREDENTIAL, "/config/endpoint"),
     (FINE | {"endpoint": "https://a:b@evil.example"}, CREDENTIAL, "/config/endpoint"),
     (FINE | {"sts_endpoint": "ftp://evil.example"}, CREDENTIAL, "/config/sts_endpoint"),
     (FINE | {"profile": "x"}, CREDENTIAL, "/config/profile"),

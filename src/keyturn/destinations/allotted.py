@@ -5,7 +5,6 @@ destination follows nothing that is not its own.
 """
 
 from collections.abc import Collection, Mapping
-from urllib.parse import urlsplit
 
 from keyturn.destinations.contract import SECONDS, DestinationFault, FaultKind
 from keyturn.domain.ambience import Clock
@@ -15,6 +14,7 @@ from keyturn.outbound.contract import (
     OutboundFault,
     OutboundFaultKind,
 )
+from keyturn.outbound.url import UrlRefused, parse_call_url
 
 # Of the connection and not of the request, or made anew by who sends.
 _NOT_OURS = frozenset(
@@ -44,7 +44,7 @@ class AllottedOutbound:
         self._outbound = outbound
         self._clock = clock
         self._ca_certificate = ca_certificate
-        self._hosts = None if servers is None else {urlsplit(one).netloc for one in servers}
+        self._servers = None if servers is None else {_server(one) for one in servers}
         self._seconds = seconds
         self._ends = clock.elapsed() + seconds
         self.last_status = 0  # of the latest answer
@@ -65,7 +65,7 @@ class AllottedOutbound:
         self, method: str, url: str, *, headers: Mapping[str, str], content: bytes = b""
     ) -> OutboundAnswer:
         """One request. Raises `DestinationFault`."""
-        if self._hosts is not None and urlsplit(url).netloc not in self._hosts:
+        if self._servers is not None and _server(url) not in self._servers:
             raise DestinationFault(
                 FaultKind.ADDRESS_REFUSED, "The place points to another address; none is followed."
             )
@@ -87,3 +87,11 @@ class AllottedOutbound:
                 FaultKind.NOT_UNDERSTOOD, "The place points to another address; none is followed."
             )
         return answer
+
+
+def _server(url: str) -> tuple[str, int] | None:
+    try:
+        parts = parse_call_url(url)
+    except UrlRefused:
+        return None
+    return parts.host, parts.port

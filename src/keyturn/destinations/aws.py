@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from keyturn.destinations.allotted import AllottedOutbound
 from keyturn.destinations.aws_faults import fault_of
-from keyturn.destinations.contract import DestinationFault, FaultKind, Held, Opening
+from keyturn.destinations.contract import SECONDS, DestinationFault, FaultKind, Held, Opening
 from keyturn.destinations.json_field import read_field, with_field
 from keyturn.destinations.members import Members
 from keyturn.destinations.place import DEFAULT_PATTERN, place_of
@@ -53,9 +53,10 @@ class AwsKind:
     name = "aws"
     about = "AWS Secrets Manager, with version stages"
 
-    def __init__(self, outbound: Outbound, clock: Clock) -> None:
+    def __init__(self, outbound: Outbound, clock: Clock, *, seconds: float = SECONDS) -> None:
         self._outbound = outbound
         self._clock = clock
+        self._seconds = seconds
 
     def check(
         self, config: Mapping[str, object], credential: Mapping[str, str]
@@ -90,7 +91,12 @@ class AwsKind:
                 FaultKind.MISSING, "The library for AWS is not here; install `keyturn[aws]`."
             ) from None
         config = {name: _text(value) for name, value in opening.config.items()}
-        way = AllottedOutbound(self._outbound, self._clock, ca_certificate=config["ca_certificate"])
+        way = AllottedOutbound(
+            self._outbound,
+            self._clock,
+            ca_certificate=config["ca_certificate"],
+            seconds=self._seconds,
+        )
         login = AwsLogin(
             way,
             self._clock,

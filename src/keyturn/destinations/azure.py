@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from keyturn.destinations.allotted import AllottedOutbound
-from keyturn.destinations.contract import DestinationFault, FaultKind, Held, Opening
+from keyturn.destinations.contract import SECONDS, DestinationFault, FaultKind, Held, Opening
 from keyturn.destinations.members import Members
 from keyturn.destinations.place import place_of
 from keyturn.domain.ambience import Clock
@@ -39,9 +39,10 @@ class AzureKind:
     name = "azure"
     about = "Azure Key Vault"
 
-    def __init__(self, outbound: Outbound, clock: Clock) -> None:
+    def __init__(self, outbound: Outbound, clock: Clock, *, seconds: float = SECONDS) -> None:
         self._outbound = outbound
         self._clock = clock
+        self._seconds = seconds
 
     def check(
         self, config: Mapping[str, object], credential: Mapping[str, str]
@@ -78,6 +79,7 @@ class AzureKind:
             self._clock,
             ca_certificate=certificate if isinstance(certificate, str) else None,
             servers=(vault_url, authority),
+            seconds=self._seconds,
         )
         client = AzureClient(
             vault_url=vault_url,
