@@ -1,13 +1,13 @@
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from uuid import uuid4
 
 import pytest
 
 from keyturn.destinations.aws import AwsKind
 from keyturn.destinations.contract import ConfigurationFault, Destination, FaultKind
-from keyturn.outbound.contract import OutboundFaultKind
+from keyturn.outbound.contract import OutboundAnswer, OutboundFaultKind
 from keyturn.testing import FakeClock
 from tests.destinations.aws_console import AwsConsole
 from tests.destinations.meddling import (
@@ -157,6 +157,20 @@ def test_a_pending_version_of_an_earlier_value_is_taken_over(
     assert value_of(place) == NEW
     third = place.write(SLOT, THIRD, new)
     assert console.stages()[third] == ["AWSCURRENT"]
+
+
+def test_a_label_that_is_already_there_is_no_conflict(
+    place: Destination, way: MeddlingOutbound
+) -> None:
+    old = place.write(SLOT, OLD, None)
+
+    def moved_already(pass_on: Callable[[], OutboundAnswer]) -> OutboundAnswer:
+        pass_on()
+        return OutboundAnswer(status=400, headers={}, content=refusal("InvalidParameterException"))
+
+    way.on(MOVE, moved_already, times=1)
+    new = place.write(SLOT, NEW, old)
+    assert (value_of(place), version_of(place)) == (NEW, new)
 
 
 def test_the_rotation_of_somebody_else_is_not_cut_short(

@@ -280,6 +280,25 @@ def test_a_login_that_fails_is_told_by_its_kind(
 
 
 @pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, FaultKind.NOT_UNDERSTOOD),
+        (403, FaultKind.DENIED),
+        (409, FaultKind.CONFLICT),
+        (429, FaultKind.BROKEN),
+        (500, FaultKind.BROKEN),
+    ],
+)
+def test_a_write_that_is_refused_changes_nothing(
+    place: Destination, way: MeddlingOutbound, status: int, kind: FaultKind
+) -> None:
+    old = place.write(SLOT, OLD, None)
+    way.on(PUT, answers(status, b"{}"))
+    assert fault_of(lambda: place.write(SLOT, NEW, old)) is kind
+    assert (value_of(place), version_of(place)) == (OLD, old)
+
+
+@pytest.mark.parametrize(
     ("outbound", "kind"),
     [
         (OutboundFaultKind.REFUSED, FaultKind.ADDRESS_REFUSED),

@@ -260,6 +260,24 @@ def test_whatever_answers_a_fault_is_told_by_its_kind_after_one_try(
 
 
 @pytest.mark.parametrize(
+    ("status", "kind"),
+    [(403, FaultKind.DENIED), (429, FaultKind.BROKEN), (500, FaultKind.BROKEN)],
+)
+@pytest.mark.parametrize("part", [ADD, CREATE])
+def test_a_write_that_is_refused_changes_nothing(
+    place: Destination,
+    way: MeddlingOutbound,
+    google: FakeSecretManager,
+    part: str,
+    status: int,
+    kind: FaultKind,
+) -> None:
+    way.on(part, answers(status, b"{}"))
+    assert fault_of(lambda: place.write(SLOT, NEW, None)) is kind
+    assert google.secrets == {}
+
+
+@pytest.mark.parametrize(
     ("outbound", "kind"),
     [
         (OutboundFaultKind.REFUSED, FaultKind.ADDRESS_REFUSED),

@@ -171,6 +171,10 @@ class AwsDestination:
         value = text if self._member is None else read_field(text, self._member)
         return _Secret(version=version, text=text, value=value)
 
+    def _current_version(self, name: str) -> str | None:
+        answer = self._get(name, VersionStage=_CURRENT)
+        return None if answer is None else answer[0]
+
     def _get(self, name: str, **of: str) -> tuple[str, str] | None:
         """A version's id and its text; None where there is none."""
         answer = self._call(
@@ -257,7 +261,8 @@ class AwsDestination:
         # on a version of ours, which the next write takes over.
         with contextlib.suppress(DestinationFault):
             self._unstage(name, version)
-        if answer is None:
+        # AWS also refuses to move a label to where it is already.
+        if answer is None and self._current_version(name) != version:
             raise _conflict()
 
     def _call(
