@@ -4,6 +4,7 @@ command lives as it would without it."""
 import os
 import signal
 import stat
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from keyturn.domain.redaction import holds_shape
 from tests.cli.calling import terminal
 from tests.cli.programs import Place
 from tests.cli.supervised import Runs, Supervised, is_alive, replace, runs_in, token
+from tests.servers.openbao import ROOT_TOKEN, OpenBao, OpenBaoUnavailable, run_openbao
 
 FIRST, SECOND, THIRD = (token(number).reveal() for number in (1, 2, 3))
 HINTS = [token(number).hint for number in (1, 2, 3)]
@@ -238,6 +240,24 @@ def test_kill_9_leaves_no_command_behind(runs: Runs) -> None:
     run.until(lambda: not is_alive(pid), "it lives on")
 
 
+def test_what_kill_9_left_in_a_private_folder_is_removed_by_the_next_one(runs: Runs) -> None:
+    arguments = ("--from", "file:scheduler.token", "--signal", "HUP", "--", *runs.worker)
+    killed, lives = runs.start(*arguments), runs.start(*arguments)
+    for one in (killed, lives):
+        one.worker()
+    left = set(runs.folder.glob("keyturn-run-*"))
+    killed.process.kill()
+    killed.process.wait()
+    run = runs.start(*arguments)
+    run.worker()
+    folders = set(runs.folder.glob("keyturn-run-*"))
+    assert len(left) == len(folders) == 2
+    assert len(left & folders) == 1
+    replace(runs.file, SECOND)
+    for one in (lives, run):
+        one.sees(f"SIGHUP {HINTS[1]}")
+
+
 def test_nothing_is_started_once_it_was_asked_to_end(runs: Runs) -> None:
     run = runs.start("--from", "file:scheduler.token", "--", *runs.worker, ENDS_AFTER="0.5")
     run.worker()
@@ -270,6 +290,42 @@ def test_on_a_terminal_the_command_has_it_and_ctrl_c_comes_once(runs: Runs, plac
         code, text = shown.end()
     assert code == 4
     assert text.count("SIGINT") == 1
+
+
+# --- from Vault -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bao(tmp_path: Path) -> Iterator[OpenBao]:
+    (tmp_path / "openbao").mkdir()
+    try:
+        with run_openbao(tmp_path / "openbao") as server:
+            yield server
+    except OpenBaoUnavailable as refusal:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(refusal))
+
+
+def test_a_secret_of_vault_is_followed_and_a_vault_that_is_down_harms_nothing(
+    runs: Runs, bao: OpenBao
+) -> None:
+    bao.put("keyturn/scheduler-prod", {"api_key": FIRST})
+    run = runs.start(
+        *("--from", "vault:secret/keyturn/scheduler-prod", "--every", "0.2", "--", *runs.worker),
+        VAULT_ADDR=bao.url,
+        VAULT_TOKEN=ROOT_TOKEN,
+    )
+    pid = run.worker()
+    bao.stop()
+    run.tells("no connection", "goes on with the token that it has")
+    bao.start()
+    bao.put("keyturn/scheduler-prod", {"api_key": SECOND})
+    run.tells("can be read again")
+    run.sees(f"started {pid} {HINTS[0]}", f"ends {pid}", HINTS[1])
+    assert ROOT_TOKEN not in run.errors
+    run.send(signal.SIGTERM)
+    assert run.code() == 0
 
 
 # --- the start ------------------------------------------------------------------------------------
@@ -343,3 +399,16 @@ def test_a_token_on_the_command_line_is_not_shown_again(runs: Runs) -> None:
     run = runs.start("--from", f"file:{FIRST}", "--", "true")
     assert run.code() == 2
     assert "A token was given" in run.errors
+
+
+def test_its_help_needs_nothing_but_the_light_install() -> None:
+    script = (
+        "import sys\nfrom keyturn.cli.main import run\nrun(['run', '--help'])\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
+    )
+    assert "keyturn run --from" in done.stdout
+    loaded = {name.partition(".")[0] for name in done.stderr.split()}
+    assert not loaded & {"httpx2", "sqlalchemy", "fastapi", "cryptography", "boto3", "google"}
