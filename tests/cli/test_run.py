@@ -2,6 +2,7 @@
 command lives as it would without it."""
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -208,8 +209,7 @@ def test_no_zombie_is_left_by_restarts(runs: Runs) -> None:
         replace(runs.file, text)
         run.until(partial(ends_with, run, hint), hint)
     pid = run.process.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    assert children == [str(run.worker())]
+    assert children(pid) == [run.worker()]
 
 
 # --- signals and ends -----------------------------------------------------------------------------
@@ -290,6 +290,39 @@ def test_on_a_terminal_the_command_has_it_and_ctrl_c_comes_once(runs: Runs, plac
         code, text = shown.end()
     assert code == 4
     assert text.count("SIGINT") == 1
+
+
+def children(pid: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def may_make_a_space_of_processes() -> bool:
+    program = shutil.which("unshare")
+    return (
+        program is not None
+        and not subprocess.run(
+            [program, "--pid", "--fork", "--mount-proc", "true"], stderr=subprocess.DEVNULL
+        ).returncode
+    )
+
+
+@LINUX
+def test_as_the_first_process_it_leaves_no_zombie_and_obeys_signals(runs: Runs) -> None:
+    """As in a container: orphans are given to it, and signals that it does not hear are lost."""
+    if not may_make_a_space_of_processes():
+        pytest.skip("this user may not make a space of processes")
+    script = "(sleep 0.1 &) ; sleep 0.6; exec grep -c '^State:.*zombie' /proc/[0-9]*/status"
+    first = ("unshare", "--pid", "--fork", "--mount-proc")
+    run = runs.start("--from", "file:scheduler.token", "--", "sh", "-c", script, before=first)
+    run.code()
+    assert run.lines
+    assert all(line.endswith(":0") for line in run.lines)
+    run = runs.start("--from", "file:scheduler.token", "--", *runs.worker, before=first)
+    run.worker()
+    [inner] = children(run.process.pid)
+    os.kill(inner, signal.SIGTERM)
+    assert run.code() == 0
+    run.sees(f"SIGTERM {HINTS[0]}")
 
 
 # --- from Vault -----------------------------------------------------------------------------------

@@ -105,6 +105,31 @@ def test_a_file_whose_change_its_marks_do_not_show_is_read_again_by_age(tmp_path
     assert source.token().hint == OTHER.hint
 
 
+def test_whoever_writes_however_each_thread_always_has_a_whole_token(tmp_path: Path) -> None:
+    file = tmp_path / "a.token"
+    file.write_text(TOKEN.reveal())
+    source = KeySource(f"file:{file}", every_seconds=0.001)
+    ends = threading.Event()
+    hints: set[str] = set()
+
+    def use() -> None:
+        while not ends.is_set():
+            hints.add(source.token().hint)
+
+    users = [threading.Thread(target=use) for _ in range(4)]
+    for one in users:
+        one.start()
+    for token in (OTHER, TOKEN) * 50:
+        for text in ("", token.reveal()[:40], token.reveal()):
+            file.write_text(text)
+    file.write_text(OTHER.reveal())
+    settled(source, OTHER.hint)
+    ends.set()
+    for one in users:
+        one.join(60)
+    assert hints <= {TOKEN.hint, OTHER.hint}
+
+
 # --- any other place ------------------------------------------------------------------------------
 
 
