@@ -227,6 +227,29 @@ def run_together(act: Callable[[], None], number: int) -> None:
         one.join(60)
 
 
+def test_of_many_threads_that_wait_for_the_first_token_one_meets_the_fault_for_all() -> None:
+    place = Place(TOKEN.reveal())
+    place.is_down = True
+    place.may_go_on.clear()
+    source = KeySource(place)
+    met: list[str] = []
+
+    def use() -> None:
+        try:
+            source.token()
+        except SourceFault as fault:
+            met.append(str(fault))
+
+    first = threading.Thread(target=use)
+    first.start()
+    until(lambda: place.reads == 1)
+    threading.Timer(0.3, place.may_go_on.set).start()
+    run_together(use, 8)
+    first.join(60)
+    assert met == ["It is down."] * 9
+    assert place.reads < 9
+
+
 async def test_it_can_be_awaited(place: Place, clock: FakeClock, source: KeySource) -> None:
     token = await source.atoken()
     assert token.hint == TOKEN.hint
