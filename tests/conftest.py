@@ -18,7 +18,9 @@ from tests.servers.postgres import (
 )
 
 # So that a test that fails in what is shared shows what it compared.
-pytest.register_assert_rewrite("tests.houses", "keyturn.testing.storage")
+pytest.register_assert_rewrite(
+    "tests.houses", "keyturn.testing.destinations", "keyturn.testing.storage"
+)
 
 IS_CI = os.environ.get("CI") == "true"
 

@@ -42,6 +42,7 @@ from keyturn.services.install import FirstInstallation, Installed
 from keyturn.services.issue import IssuedKey, KeyDraft, issue_key
 from keyturn.services.journal import Act
 from keyturn.services.provision import ProvisionedWorkspace, WorkspaceDraft, provision_workspace
+from keyturn.services.strongbox import Strongbox
 from keyturn.storage.contract import OnDamage, Store
 from keyturn.storage.keys import KeyView
 from keyturn.storage.migrate import migrate
@@ -58,6 +59,7 @@ ENGINES = ("sqlite", "postgresql")
 BRAND = "kt"
 SEALER = Sealer(b"row key of houses".ljust(32, b"."))
 RING = PepperRing({1: b"pepper of houses".ljust(32, b".")}, current=1)
+STRONGBOX = Strongbox(b"strongbox key of houses".ljust(32, b"."))
 NOTARY = Notary(b"seed of houses".ljust(32, b"."))
 ROOT_FINGERPRINT = "root fingerprint of houses"
 PEPPER_FINGERPRINTS = {1: fingerprint(b"pepper of houses".ljust(32, b"."))}
@@ -138,6 +140,7 @@ class House:
         self.context = Context(
             store=self.store,
             ring=RING,
+            strongbox=STRONGBOX,
             clock=self.clock,
             entropy=SeededEntropy(seed),
             brand=BRAND,
@@ -301,7 +304,12 @@ class Plots:
 def _install(ground: Ground) -> Installed:
     store = ground.open(_complain)
     context = Context(
-        store=store, ring=RING, clock=FakeClock(), entropy=SeededEntropy(0), brand=BRAND
+        store=store,
+        ring=RING,
+        strongbox=STRONGBOX,
+        clock=FakeClock(),
+        entropy=SeededEntropy(0),
+        brand=BRAND,
     )
     installed = FirstInstallation(context).keep(
         root_fingerprint=ROOT_FINGERPRINT, pepper_fingerprints=PEPPER_FINGERPRINTS

@@ -5,12 +5,12 @@ A pattern names the slot, so that two slots of a destination never share a place
 
 import re
 
-from keyturn.domain.slot import SlotName
+from keyturn.domain.slot import RESERVED, SlotName
 
 DEFAULT_PATTERN = "keyturn/{slot}"
 
 # Where a destination keeps the mark that says whose it is. No slot is called so.
-MARK = SlotName(service="keyturn", environment="destination")
+MARK = RESERVED
 
 _MEMBER = re.compile(r"\{([a-z]*)\}")
 _NAMES = frozenset({"slot", "service", "environment"})

@@ -163,6 +163,58 @@ class FindingUnknown(NotFound):
     title = "There is no such finding"
 
 
+class DestinationUnknown(NotFound):
+    code = "destination.unknown"
+    title = "There is no such destination"
+
+
+class DestinationExists(KeyturnError):
+    """The name is taken: a destination is changed by PATCH, not made twice."""
+
+    code = "destination.exists"
+    title = "The destination exists already"
+
+
+class DestinationUnproven(KeyturnError):
+    """Nothing is delivered to a destination that has not been proven."""
+
+    code = "destination.unproven"
+    title = "The destination is not proven"
+
+
+class DestinationInUse(KeyturnError):
+    """A slot names the destination, or something is on its way there."""
+
+    code = "destination.in_use"
+    title = "The destination is in use"
+
+
+class DeliveryUnknown(NotFound):
+    code = "delivery.unknown"
+    title = "There is no such delivery"
+
+
+class DeliveryClosed(KeyturnError):
+    """The delivery has ended, or is done."""
+
+    code = "delivery.closed"
+    title = "The delivery has ended"
+
+
+class DeliveryLast(KeyturnError):
+    """Without this delivery nobody would have the token of a key that works."""
+
+    code = "delivery.last"
+    title = "Nobody else has the token"
+
+
+class RevealRefused(KeyturnError):
+    """The workspace shows no token to anybody, and there is no destination for it."""
+
+    code = "reveal.refused"
+    title = "This workspace shows no token"
+
+
 class RotationClosed(KeyturnError):
     """The rotation has ended in a way that this step does not lead to."""
 

@@ -134,6 +134,7 @@ BEHIND = "evidence.behind"
 LIFTED = "brownout.lifted"
 SUSPENDED = "old_key.suspended"
 DAMAGED = "record.damaged"
+UNDELIVERED = "delivery.waiting"
 
 BLOCKERS = (
     NOT_MOVED,
@@ -146,6 +147,7 @@ BLOCKERS = (
     LIFTED,
     SUSPENDED,
     DAMAGED,
+    UNDELIVERED,
 )
 _FOR_A_PERSON = frozenset({LIFTED, SUSPENDED})
 

@@ -1,4 +1,4 @@
-"""The rotation policy: how often a workspace's keys are rotated, how many at once, and when.
+"""The rotation policy: how often a workspace's keys are rotated, how many at once, when, and how.
 
 A policy that says nothing is none: `is_empty`. A slot's own period goes before the policy's
 (`schedule.rotate_by`). All times of day are UTC.
@@ -7,10 +7,11 @@ A policy that says nothing is none: `is_empty`. A slot's own period goes before 
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from keyturn.domain.error import Fault, RequestInvalid
+from keyturn.domain.rotation import settle_terms
 from keyturn.domain.slot import LONGEST_PERIOD_DAYS
 
 MOST_AT_ONCE = 1_000
@@ -62,12 +63,37 @@ class WindowDraft:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UsualTerms:
+    """How a workspace's rotations are carried out where nobody says otherwise; None is for what is
+    sensible (`rotation.settle_terms`)."""
+
+    overlap_seconds: int | None = None
+    quiet_seconds: int | None = None
+    brownout_seconds: int | None = None
+    lookback_seconds: int | None = None
+
+    def members(self) -> dict[str, int]:
+        """Those that say something, by name."""
+        named = {
+            "overlap_seconds": self.overlap_seconds,
+            "quiet_seconds": self.quiet_seconds,
+            "brownout_seconds": self.brownout_seconds,
+            "lookback_seconds": self.lookback_seconds,
+        }
+        return {name: seconds for name, seconds in named.items() if seconds is not None}
+
+
+SENSIBLE = UsualTerms()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RotationPolicy:
     """What holds for all slots of a workspace. None for the period: slots alone say one."""
 
     rotation_period_days: int | None = None
     most_at_once: int = 1
     windows: tuple[MaintenanceWindow, ...] = ()
+    terms: UsualTerms = SENSIBLE
 
     @property
     def is_empty(self) -> bool:
@@ -82,6 +108,7 @@ class RotationPolicy:
                 {"days": list(one.days), "starts": one.starts, "minutes": one.minutes}
                 for one in self.windows
             ],
+            **self.terms.members(),
         }
         return json.dumps(members, sort_keys=True, separators=(",", ":"))
 
@@ -91,6 +118,7 @@ def make_policy(
     rotation_period_days: int | None,
     most_at_once: int,
     windows: Sequence[WindowDraft],
+    terms: UsualTerms = SENSIBLE,
     pointer: str = "/rotation_policy",
 ) -> RotationPolicy:
     """The policy that somebody asks for, its days in the order of the week. Raises
@@ -110,12 +138,23 @@ def make_policy(
     else:
         for index, one in enumerate(windows):
             faults += _faults_of(one, f"{place}/{index}")
+    try:
+        settle_terms(
+            overlap_seconds=terms.overlap_seconds,
+            quiet_seconds=terms.quiet_seconds,
+            brownout_seconds=terms.brownout_seconds,
+            lookback_seconds=terms.lookback_seconds,
+            auto_complete=None,
+        )
+    except RequestInvalid as error:
+        faults += [replace(one, pointer=f"{pointer}{one.pointer}") for one in error.faults]
     if faults:
         raise RequestInvalid(faults[0].detail, tuple(faults))
     return RotationPolicy(
         rotation_period_days=period,
         most_at_once=most_at_once,
         windows=tuple(_window(one) for one in windows),
+        terms=terms,
     )
 
 
@@ -130,6 +169,12 @@ def read_policy(text: str | None) -> RotationPolicy | None:
         windows=tuple(
             _window(WindowDraft(days=one["days"], starts=one["starts"], minutes=one["minutes"]))
             for one in members["maintenance_windows"]
+        ),
+        terms=UsualTerms(
+            overlap_seconds=members.get("overlap_seconds"),
+            quiet_seconds=members.get("quiet_seconds"),
+            brownout_seconds=members.get("brownout_seconds"),
+            lookback_seconds=members.get("lookback_seconds"),
         ),
     )
 

@@ -10,7 +10,7 @@
 4. While its workspace is suspended a rotation rests, since nobody can use either key.
 """
 
-from keyturn.domain.evidence import UNUSABLE, Evidence, Observation
+from keyturn.domain.evidence import UNDELIVERED, UNUSABLE, Evidence, Observation
 from keyturn.domain.instant import SECOND
 from keyturn.domain.key import Key, KeyState
 from keyturn.domain.rotation import Rotation, RotationAct, RotationState
@@ -49,8 +49,11 @@ def begin_end(rotation: Rotation, old: Key, now: int) -> RotationAct:
     return RotationAct.BROWN_OUT
 
 
-def tell_next_step(rotation: Rotation, evidence: Evidence | None) -> str:
-    """What is left to do, in one plain sentence."""
+def tell_next_step(
+    rotation: Rotation, evidence: Evidence | None, delivered_to: tuple[str, ...] = ()
+) -> str:
+    """What is left to do, in one plain sentence. `delivered_to` are the destinations that have the
+    new token."""
     if not rotation.is_open:
         return _ENDED[rotation.state]
     if evidence is None:
@@ -63,18 +66,34 @@ def tell_next_step(rotation: Rotation, evidence: Evidence | None) -> str:
     unusable = next((one for one in evidence.blocked_by if one.code == UNUSABLE), None)
     if unusable is not None:
         return f"{unusable.detail} Mend that, or roll back."
+    return _tell_evidence(rotation, evidence, delivered_to)
+
+
+def _tell_evidence(rotation: Rotation, evidence: Evidence, delivered_to: tuple[str, ...]) -> str:
+    """As `tell_next_step`, of an overlap in which the new key can be used."""
+    undelivered = next((one for one in evidence.blocked_by if one.code == UNDELIVERED), None)
+    if undelivered is not None:
+        return f"{undelivered.detail} It is tried again by itself; see `keyturn deliveries list`."
     waiting = [one.runtime for one in evidence.blocked_by if one.runtime is not None]
     if waiting:
         more = f" and {len(waiting) - 1} more" if len(waiting) > 1 else ""
         end = "the old key retires by itself" if rotation.terms.auto_complete else "complete it"
+        if delivered_to:
+            places = ", ".join(delivered_to)
+            return (
+                f"Wait until {waiting[0]}{more} has taken the new token from {places}, or restart "
+                f"it; then {end}."
+            )
         return f"Bring the new token to {waiting[0]}{more}; then {end}."
     if evidence.blocked_by:
         return evidence.blocked_by[0].detail
     if not rotation.terms.auto_complete:
         return "Complete it: nothing is in the way."
-    if not evidence.may_end_by_itself:
-        return "Bring the new token to where the old one is used: nobody has used it yet."
-    return "Wait a moment: nothing is in the way any more."
+    if evidence.may_end_by_itself:
+        return "Wait a moment: nothing is in the way any more."
+    if delivered_to:
+        return f"Wait: the new token is in {', '.join(delivered_to)}, and nobody has used it yet."
+    return "Bring the new token to where the old one is used: nobody has used it yet."
 
 
 _ENDED = {

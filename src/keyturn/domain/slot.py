@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 from uuid import UUID
 
+from keyturn.domain.destination import check_destination_names
 from keyturn.domain.error import RequestInvalid
 from keyturn.domain.runtime import check_runtime
 from keyturn.domain.text import TEXT_LENGTH, check_text, check_url
@@ -56,6 +57,10 @@ class SlotName:
         return cls(service=service, environment=environment)
 
 
+# The place of this slot in each destination has the mark that says whose the destination is.
+RESERVED = SlotName(service="keyturn", environment="destination")
+
+
 def make_slot_name(service: str, environment: str) -> SlotName:
     """The slot of a service and an environment. Raises `RequestInvalid` where one is no name."""
     if _SERVICE.fullmatch(service) is None:
@@ -67,7 +72,10 @@ def make_slot_name(service: str, environment: str) -> SlotName:
         raise RequestInvalid.at("/environment", "An environment has 1 to 16 of a-z and 0-9.")
     if environment == OPERATOR_ENVIRONMENT:
         raise RequestInvalid.at("/environment", "This environment is reserved for operators.")
-    return SlotName(service=service, environment=environment)
+    name = SlotName(service=service, environment=environment)
+    if name == RESERVED:
+        raise RequestInvalid.at("/service", f"The slot {name} is reserved.")
+    return name
 
 
 def infer_slot_name(name: str, environments: frozenset[str]) -> SlotName:
@@ -111,13 +119,14 @@ def check_expected(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotNotes:
-    """What people say of a slot. None means that nothing is said."""
+    """What people say of a slot. None means that nothing is said. `destinations` are names."""
 
     owner: str | None = None
     purpose: str | None = None
     runbook_url: str | None = None
     rotation_period_days: int | None = None
     runtimes: tuple[ExpectedRuntime, ...] | None = None
+    destinations: tuple[str, ...] | None = None
 
     def checked(self) -> Self:
         """These notes with texts stripped. Raises `RequestInvalid` where one cannot be kept."""
@@ -126,6 +135,8 @@ class SlotNotes:
             raise RequestInvalid.at(
                 "/rotation_period_days", f"This is 1 to {LONGEST_PERIOD_DAYS} days."
             )
+        if self.destinations is not None:
+            check_destination_names(self.destinations, "/destinations")
         return replace(
             self,
             owner=None if self.owner is None else check_text(self.owner, "/owner"),
@@ -167,6 +178,7 @@ class Slot:
             if notes.rotation_period_days is None
             else notes.rotation_period_days,
             runtimes=mine.runtimes if notes.runtimes is None else notes.runtimes,
+            destinations=mine.destinations if notes.destinations is None else notes.destinations,
         )
         return self.replaced(merged, now)
 

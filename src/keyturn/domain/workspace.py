@@ -12,6 +12,14 @@ class WorkspaceStatus(StrEnum):
     SUSPENDED = "suspended"
 
 
+class Reveal(StrEnum):
+    """Whether a new token is answered to who asks for it. `never`: it goes to destinations alone,
+    so that no person need ever see one."""
+
+    ALWAYS = "always"
+    NEVER = "never"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
     """The record of a tenant. While it is suspended, every key in it is. `policy` is JSON
@@ -26,6 +34,7 @@ class Workspace:
     version: int
     policy: str | None = None
     resumed_at: int | None = None
+    reveal: Reveal = Reveal.ALWAYS
 
     @property
     def is_suspended(self) -> bool:

@@ -19,6 +19,8 @@ from keyturn.domain.error import (
 from keyturn.domain.redaction import redact
 from keyturn.http import (
     activity,
+    deliveries,
+    destinations,
     findings,
     health,
     impact,
@@ -41,6 +43,8 @@ RESOURCES = (
     slots,
     keys,
     rotations,
+    destinations,
+    deliveries,
     impact,
     propagation,
     self,

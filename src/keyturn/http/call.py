@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import Depends, Path, Request
 
-from keyturn.domain.error import FindingUnknown, KeyUnknown, RotationUnknown
+from keyturn.domain.error import DeliveryUnknown, FindingUnknown, KeyUnknown, RotationUnknown
 from keyturn.domain.identity import parse_id
 from keyturn.http.desk import Desk
 from keyturn.http.spelling import Id
@@ -14,6 +14,7 @@ from keyturn.services.context import Context
 from keyturn.services.identify import Caller
 from keyturn.services.journal import Act
 from keyturn.services.locate import (
+    locate_delivery,
     locate_finding,
     locate_key,
     locate_rotation,
@@ -64,6 +65,13 @@ class Call:
             raise FindingUnknown("There is no finding with this id.")
         return locate_finding(self.context, self.caller, self.workspace, id_), id_
 
+    def named_delivery(self, text: str) -> tuple[UUID, UUID]:
+        """The workspace and the id of the delivery that a path names. Raises `DeliveryUnknown`."""
+        id_ = parse_id(text)
+        if id_ is None:
+            raise DeliveryUnknown("There is no delivery with this id.")
+        return locate_delivery(self.context, self.caller, self.workspace, id_), id_
+
 
 def _admitted(request: Request) -> Call:
     return cast(Call, request.state.call)
@@ -75,4 +83,5 @@ Admitted = Annotated[Call, Depends(_admitted)]
 # What a handler takes from its path.
 KeyId = Annotated[Id, Path(description="The key's id, as a UUID or in its 22 characters.")]
 RotationId = Annotated[Id, Path(description="The rotation's id, as a UUID or in 22 characters.")]
+DeliveryId = Annotated[Id, Path(description="The delivery's id, as a UUID or in 22 characters.")]
 FindingId = Annotated[Id, Path(description="The finding's id, as a UUID or in 22 characters.")]

@@ -5,6 +5,7 @@ from typing import Literal, cast
 
 from pydantic import Field
 
+from keyturn.domain.destination import MOST_OF_A_SLOT
 from keyturn.domain.error import RequestInvalid
 from keyturn.domain.key import KeyStatus, RevocationReason
 from keyturn.domain.metadata import Json, encode_metadata
@@ -13,9 +14,11 @@ from keyturn.domain.permission import MOST_PERMISSIONS
 from keyturn.domain.schedule import rotate_by
 from keyturn.domain.scope import MOST_SCOPES
 from keyturn.domain.slot import SlotName, make_slot_name
+from keyturn.http.delivery_bodies import DeliveryBody
 from keyturn.http.schema import Asked, Given, GivenInstant, Instant, Paged, Shown, ShownInstant
 from keyturn.http.slots import GivenNotes
 from keyturn.http.spelling import (
+    DestinationName,
     Environment,
     Id,
     Name,
@@ -30,6 +33,12 @@ from keyturn.services.issue import IssuedKey, KeyDraft
 from keyturn.storage.keys import KeyView
 
 Metadata = dict[str, object]
+
+
+DELIVER_TO = (
+    "Names of destinations that the token is delivered to; it is not answered then. Left out: "
+    "those of the slot. `[]`: to none."
+)
 
 
 class GivenRights(GivenNotes):
@@ -66,6 +75,10 @@ class GivenKey(GivenRights):
         "out is as that key has it.",
     )
 
+    deliver_to: list[DestinationName] | None = Field(
+        default=None, max_length=MOST_OF_A_SLOT, description=DELIVER_TO
+    )
+
     def given(self) -> frozenset[str]:
         """The members that say something."""
         return frozenset(name for name in self.model_fields_set if getattr(self, name) is not None)
@@ -81,6 +94,7 @@ class GivenKey(GivenRights):
             not_before=self.not_before,
             expires_at=self.expires_at,
             notes=self.notes(),
+            deliver_to=None if self.deliver_to is None else tuple(self.deliver_to),
         )
 
     def _slot(self) -> SlotName | None:
@@ -142,9 +156,11 @@ class KeyBody(Shown):
 
 
 class IssuedKeyBody(KeyBody):
-    """A key along with its token: the answer to its creation, and to nothing else."""
+    """A key along with its token: the answer to its creation, and to nothing else. The token is
+    null where it is delivered."""
 
     api_key: str | None
+    deliveries: list[DeliveryBody]
 
 
 def _members(view: KeyView, now: int) -> dict[str, object]:
@@ -180,9 +196,10 @@ def _members(view: KeyView, now: int) -> dict[str, object]:
 
 
 def issued_body(issued: IssuedKey, *, token: str | None) -> IssuedKeyBody:
-    """The answer to a creation. `token` is None where it was answered before."""
+    """The answer to a creation. `token` is None where it was answered before, or is delivered."""
     members = _members(issued.view, issued.view.key.created_at)
-    return IssuedKeyBody(**members, api_key=token)
+    deliveries = [DeliveryBody.of(one) for one in issued.deliveries]
+    return IssuedKeyBody(**members, api_key=token, deliveries=deliveries)
 
 
 class NothingGiven(Given):

@@ -96,7 +96,7 @@ def create_key(call: Admitted, body: GivenKey, idempotency_key: IdempotencyKey =
 
 def _made(issued: IssuedKey, rotation: Rotation | None) -> Response:
     return answer(
-        issued_body(issued, token=issued.token.reveal()),
+        issued_body(issued, token=issued.reveal()),
         status=201,
         headers=_made_headers(issued, rotation),
     )

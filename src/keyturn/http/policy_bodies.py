@@ -12,11 +12,12 @@ from keyturn.domain.policy import (
     WEEK,
     MaintenanceWindow,
     RotationPolicy,
+    UsualTerms,
     WindowDraft,
     make_policy,
 )
 from keyturn.http.schema import Given, Shown
-from keyturn.http.spelling import PeriodDays
+from keyturn.http.spelling import BrownoutLength, Lookback, Overlap, PeriodDays, Quiet
 
 # As in `spelling`: the domain judges, these tell.
 _Day = Annotated[str, WithJsonSchema({"type": "string", "enum": list(WEEK)})]
@@ -44,6 +45,9 @@ _Minutes = Annotated[
 _AtOnce = Annotated[int, WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MOST_AT_ONCE})]
 
 
+_USUAL = "What holds where a rotation says nothing itself."
+
+
 class GivenWindow(Given):
     # The bound is far above the domain's sense: seven names, each perhaps more than once.
     days: Annotated[list[_Day], Field(max_length=100, json_schema_extra={"minItems": 1})]
@@ -60,12 +64,22 @@ class GivenRotationPolicy(Given):
     rotation_period_days: PeriodDays | None = None
     most_at_once: _AtOnce | None = None
     maintenance_windows: Annotated[list[GivenWindow], Field(max_length=MOST_WINDOWS)] | None = None
+    overlap_seconds: Overlap | None = Field(default=None, description=_USUAL)
+    quiet_seconds: Quiet | None = Field(default=None, description=_USUAL)
+    brownout_seconds: BrownoutLength | None = Field(default=None, description=_USUAL)
+    lookback_seconds: Lookback | None = Field(default=None, description=_USUAL)
 
     def policy(self) -> RotationPolicy:
         return make_policy(
             rotation_period_days=self.rotation_period_days,
             most_at_once=1 if self.most_at_once is None else self.most_at_once,
             windows=[one.draft() for one in self.maintenance_windows or ()],
+            terms=UsualTerms(
+                overlap_seconds=self.overlap_seconds,
+                quiet_seconds=self.quiet_seconds,
+                brownout_seconds=self.brownout_seconds,
+                lookback_seconds=self.lookback_seconds,
+            ),
         )
 
 
@@ -83,6 +97,10 @@ class ShownRotationPolicy(Shown):
     rotation_period_days: int | None
     most_at_once: int
     maintenance_windows: list[ShownWindow]
+    overlap_seconds: int | None
+    quiet_seconds: int | None
+    brownout_seconds: int | None
+    lookback_seconds: int | None
 
     @classmethod
     def of(cls, policy: RotationPolicy | None) -> "ShownRotationPolicy | None":
@@ -92,4 +110,8 @@ class ShownRotationPolicy(Shown):
             rotation_period_days=policy.rotation_period_days,
             most_at_once=policy.most_at_once,
             maintenance_windows=[ShownWindow.of(one) for one in policy.windows],
+            overlap_seconds=policy.terms.overlap_seconds,
+            quiet_seconds=policy.terms.quiet_seconds,
+            brownout_seconds=policy.terms.brownout_seconds,
+            lookback_seconds=policy.terms.lookback_seconds,
         )

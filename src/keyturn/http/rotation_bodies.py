@@ -1,10 +1,13 @@
 """The bodies of rotations: what a client may send and ask, and what a rotation looks like."""
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Literal, cast
 
 from pydantic import Field
 
+from keyturn.domain.delivery import Delivery, DeliveryState
+from keyturn.domain.destination import MOST_OF_A_SLOT
 from keyturn.domain.evidence import DAMAGED, RuntimeEvidence
 from keyturn.domain.instant import SECOND
 from keyturn.domain.network import MOST_NETWORKS
@@ -15,18 +18,23 @@ from keyturn.domain.rotation import (
     DEFAULT_OVERLAP_SECONDS,
     DEFAULT_QUIET_SECONDS,
     LONGEST_BROWNOUT_SECONDS,
-    LONGEST_SECONDS,
     Rotation,
     RotationState,
     Standing,
 )
 from keyturn.domain.scope import MOST_SCOPES
-from keyturn.http.key_bodies import KeyBody
+from keyturn.http.delivery_bodies import DeliveryBody
+from keyturn.http.key_bodies import DELIVER_TO, KeyBody
 from keyturn.http.schema import Given, GivenInstant, Paged, Shown, ShownInstant
 from keyturn.http.spelling import (
+    BrownoutLength,
+    DestinationName,
     Id,
+    Lookback,
     Name,
     NetworkBlock,
+    Overlap,
+    Quiet,
     RuntimeName,
     ScopeWord,
     SlotSpelling,
@@ -35,10 +43,6 @@ from keyturn.http.spelling import (
 from keyturn.services.rotate import RotationDraft
 from keyturn.services.weigh import Weighed
 
-Overlap = Annotated[int, Field(ge=1, le=LONGEST_SECONDS)]
-Quiet = Annotated[int, Field(ge=0, le=LONGEST_SECONDS)]
-BrownoutLength = Annotated[int, Field(ge=0, le=LONGEST_BROWNOUT_SECONDS)]
-Lookback = Annotated[int, Field(ge=0, le=10 * LONGEST_SECONDS)]
 MOST_WAIVED = 256
 
 
@@ -70,6 +74,9 @@ class GivenRotation(Given):
     )
     scopes: list[ScopeWord] | None = Field(default=None, max_length=MOST_SCOPES)
     allowed_cidrs: list[NetworkBlock] | None = Field(default=None, max_length=MOST_NETWORKS)
+    deliver_to: list[DestinationName] | None = Field(
+        default=None, max_length=MOST_OF_A_SLOT, description=DELIVER_TO
+    )
 
     def draft(self) -> RotationDraft:
         return RotationDraft(
@@ -80,6 +87,7 @@ class GivenRotation(Given):
             auto_complete=self.auto_complete,
             scopes=None if self.scopes is None else tuple(self.scopes),
             allowed_cidrs=None if self.allowed_cidrs is None else tuple(self.allowed_cidrs),
+            deliver_to=None if self.deliver_to is None else tuple(self.deliver_to),
         )
 
 
@@ -182,12 +190,21 @@ class RotationBody(Shown):
     evidence_until: ShownInstant | None
     evidence: list[ShownEvidence]
     blocked_by: list[ShownBlocker]
+    deliveries: list[DeliveryBody] = Field(
+        description="How the new token is on its way to where it is used."
+    )
     next_step: str
     version: int
 
     @classmethod
-    def of(cls, rotation: Rotation, weighed: Weighed | None, now: int) -> "RotationBody":
-        return cls(**rotation_members(rotation, weighed, now))
+    def of(
+        cls,
+        rotation: Rotation,
+        weighed: Weighed | None,
+        now: int,
+        deliveries: Sequence[Delivery] = (),
+    ) -> "RotationBody":
+        return cls(**rotation_members(rotation, weighed, now, deliveries))
 
 
 class StartedRotationBody(RotationBody):
@@ -197,7 +214,9 @@ class StartedRotationBody(RotationBody):
     api_key: str | None
 
 
-def rotation_members(rotation: Rotation, weighed: Weighed | None, now: int) -> dict[str, object]:
+def rotation_members(
+    rotation: Rotation, weighed: Weighed | None, now: int, deliveries: Sequence[Delivery]
+) -> dict[str, object]:
     """The members of a rotation's body. An ended one tells the evidence that it ended on."""
     ending, terms = rotation.ending, rotation.terms
     evidence, blocked_by = _evidence(rotation, weighed)
@@ -240,7 +259,12 @@ def rotation_members(rotation: Rotation, weighed: Weighed | None, now: int) -> d
         "evidence_until": until if weighed is None else weighed.evidence.until,
         "evidence": evidence,
         "blocked_by": blocked_by,
-        "next_step": tell_next_step(rotation, None if weighed is None else weighed.evidence),
+        "deliveries": [DeliveryBody.of(one) for one in deliveries],
+        "next_step": tell_next_step(
+            rotation,
+            None if weighed is None else weighed.evidence,
+            tuple(one.destination for one in deliveries if one.state is DeliveryState.DELIVERED),
+        ),
         "version": rotation.version,
     }
 

@@ -79,7 +79,7 @@ def start(
 
         started = start_rotation(call.context, call.act, home, id_, asked.draft(), remember)
     issued = started.issued
-    token = None if issued is None else issued.token.reveal()
+    token = None if issued is None else issued.reveal()
     return answer(
         answered[0].model_copy(update={"api_key": token}),
         status=_status(started),
@@ -103,7 +103,7 @@ def _started(call: Call, transaction: Reading, started: StartedRotation) -> Star
     if view is None:
         raise LookupError("a rotation has a new key")
     return StartedRotationBody(
-        **rotation_members(rotation, weighed, now),
+        **rotation_members(rotation, weighed, now, weighed.deliveries),
         new_key=KeyBody.of(view, now),
         api_key=None,
     )
@@ -136,7 +136,7 @@ def get_rotations(
     )
     page, last = split_page(found, asked.limit)
     now = call.context.clock.now()
-    bodies = [RotationBody.of(one.rotation, one.weighed, now) for one in page]
+    bodies = [RotationBody.of(one.rotation, one.weighed, now, one.deliveries) for one in page]
     cursor = None if last is None else encode_cursor(str(last.rotation.id))
     return answer_list(request, bodies, cursor=cursor, total=total)
 
@@ -156,7 +156,8 @@ def _states(word: str) -> tuple[RotationState, ...] | None:
 def get_rotation(call: Admitted, id: RotationId) -> Response:  # noqa: A002
     home, id_ = call.named_rotation(id)
     found = view_rotation(call.context, call.desk.witness, call.caller, home, id_)
-    body = RotationBody.of(found.rotation, found.weighed, call.context.clock.now())
+    now = call.context.clock.now()
+    body = RotationBody.of(found.rotation, found.weighed, now, found.deliveries)
     return answer(body, headers={"ETag": etag(found.rotation.version)})
 
 
@@ -319,4 +320,5 @@ def _steered_status(verb: str, rotation: Rotation) -> int:
 
 
 def _body(call: Call, steered: SteeredRotation) -> RotationBody:
-    return RotationBody.of(steered.rotation, steered.weighed, call.context.clock.now())
+    now = call.context.clock.now()
+    return RotationBody.of(steered.rotation, steered.weighed, now, steered.deliveries)

@@ -5,6 +5,7 @@ from typing import Annotated, cast
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field
 
+from keyturn.domain.destination import MOST_OF_A_SLOT
 from keyturn.domain.error import RequestInvalid
 from keyturn.domain.permission import Permission
 from keyturn.domain.slot import (
@@ -27,7 +28,16 @@ from keyturn.http.precondition import (
     may_change,
 )
 from keyturn.http.schema import Given, Paged, Shown, ShownInstant
-from keyturn.http.spelling import Name, PeriodDays, RuntimeName, SlotSpelling, Sought, Text, Url
+from keyturn.http.spelling import (
+    DestinationName,
+    Name,
+    PeriodDays,
+    RuntimeName,
+    SlotSpelling,
+    Sought,
+    Text,
+    Url,
+)
 from keyturn.services.define import define_slot
 from keyturn.services.inspect import list_slots, view_slot
 
@@ -52,6 +62,11 @@ class GivenNotes(Given):
     runbook_url: Url | None = None
     rotation_period_days: PeriodDays | None = None
     runtimes: list[GivenRuntime] | None = Field(default=None, max_length=MOST_RUNTIMES)
+    destinations: list[DestinationName] | None = Field(
+        default=None,
+        max_length=MOST_OF_A_SLOT,
+        description="Names of destinations that new tokens of the slot are delivered to.",
+    )
 
     def notes(self) -> SlotNotes:
         return SlotNotes(
@@ -60,6 +75,7 @@ class GivenNotes(Given):
             runbook_url=self.runbook_url,
             rotation_period_days=self.rotation_period_days,
             runtimes=None if self.runtimes is None else _expected(self.runtimes),
+            destinations=None if self.destinations is None else tuple(self.destinations),
         )
 
 
@@ -87,6 +103,7 @@ class SlotBody(Shown):
     runbook_url: str | None
     rotation_period_days: int | None
     runtimes: list[ShownRuntime]
+    destinations: list[str]
     created_at: ShownInstant
     updated_at: ShownInstant
     version: int
@@ -107,6 +124,7 @@ class SlotBody(Shown):
                 ShownRuntime(name=one.name, max_call_interval_seconds=one.max_call_interval_seconds)
                 for one in notes.runtimes or ()
             ],
+            destinations=list(notes.destinations or ()),
             created_at=slot.created_at,
             updated_at=slot.updated_at,
             version=slot.version,

@@ -7,9 +7,10 @@ together: a text that the document allows is accepted, one that it forbids is re
 
 from typing import Annotated
 
-from pydantic import WithJsonSchema
+from pydantic import Field, WithJsonSchema
 
 from keyturn.domain.permission import Permission
+from keyturn.domain.rotation import LONGEST_BROWNOUT_SECONDS, LONGEST_SECONDS
 from keyturn.domain.scope import LONGEST as LONGEST_SCOPE
 from keyturn.domain.slot import LONGEST_PERIOD_DAYS
 from keyturn.domain.text import NAME_LENGTH, TEXT_LENGTH, URL_LENGTH
@@ -54,6 +55,7 @@ Url = Annotated[str, _told({"pattern": _URL, "maxLength": URL_LENGTH})]
 Service = Annotated[str, _told({"pattern": f"^{_SERVICE}$"})]
 Environment = Annotated[str, _told({"pattern": "^[a-z0-9]{1,16}$"})]
 SlotSpelling = Annotated[str, _told({"pattern": f"^{_SERVICE}-[a-z0-9]{{1,16}}$"})]
+DestinationName = Annotated[str, _told({"pattern": f"^{_SERVICE}$"})]
 RuntimeName = Annotated[str, _told(RUNTIME)]
 ScopeWord = Annotated[str, _told(SCOPE)]
 PermissionWord = Annotated[
@@ -72,6 +74,10 @@ Tags = Annotated[
 ]
 Star = Annotated[str, _told({"pattern": r"^\*$", "examples": ["*"]})]
 OnceKey = Annotated[str, _told({"pattern": "^[!-~]{1,255}$", "maxLength": 255})]
+Overlap = Annotated[int, Field(ge=1, le=LONGEST_SECONDS)]
+Quiet = Annotated[int, Field(ge=0, le=LONGEST_SECONDS)]
+BrownoutLength = Annotated[int, Field(ge=0, le=LONGEST_BROWNOUT_SECONDS)]
+Lookback = Annotated[int, Field(ge=0, le=10 * LONGEST_SECONDS)]
 PeriodDays = Annotated[
     int, WithJsonSchema({"type": "integer", "minimum": 1, "maximum": LONGEST_PERIOD_DAYS})
 ]

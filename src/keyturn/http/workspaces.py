@@ -10,7 +10,7 @@ from keyturn.domain.identity import parse_id
 from keyturn.domain.network import MOST_NETWORKS as MOST_CIDRS
 from keyturn.domain.policy import read_policy
 from keyturn.domain.runtime import NamedNetwork
-from keyturn.domain.workspace import Workspace, WorkspaceStatus
+from keyturn.domain.workspace import Reveal, Workspace, WorkspaceStatus
 from keyturn.http.answer import answer, answer_list, etag
 from keyturn.http.call import Admitted
 from keyturn.http.guard import OPERATOR, GuardedRoute, guard
@@ -37,6 +37,16 @@ router = APIRouter(tags=["workspaces"], route_class=GuardedRoute)
 ID = Path(description="The workspace's id.")
 
 
+GivenReveal = Annotated[
+    Reveal,
+    Field(
+        strict=False,
+        description="Whether new tokens are answered to who asks for them; `never`: they go to "
+        "destinations alone.",
+    ),
+]
+
+
 class GivenNetwork(Given):
     name: RuntimeName
     cidrs: Annotated[
@@ -51,6 +61,7 @@ class GivenWorkspace(Given):
     name: Name
     networks: Annotated[list[GivenNetwork], Field(max_length=MOST_NETWORKS)] | None = None
     rotation_policy: GivenRotationPolicy | None = None
+    reveal: GivenReveal | None = None
 
 
 class GivenWorkspaceAmendment(Given):
@@ -58,6 +69,7 @@ class GivenWorkspaceAmendment(Given):
     status: Literal["active", "suspended"] | None = None
     networks: Annotated[list[GivenNetwork], Field(max_length=MOST_NETWORKS)] | None = None
     rotation_policy: GivenRotationPolicy | None = None
+    reveal: GivenReveal | None = None
 
 
 class ShownNetwork(Shown):
@@ -71,6 +83,7 @@ class WorkspaceBody(Shown):
     status: WorkspaceStatus
     networks: list[ShownNetwork]
     rotation_policy: ShownRotationPolicy | None
+    reveal: Reveal
     created_at: ShownInstant
     updated_at: ShownInstant
     version: int
@@ -95,6 +108,7 @@ def _members(workspace: Workspace) -> dict[str, object]:
             ShownNetwork(name=one.name, cidrs=list(one.cidrs)) for one in workspace.networks
         ],
         "rotation_policy": ShownRotationPolicy.of(read_policy(workspace.policy)),
+        "reveal": workspace.reveal,
         "created_at": workspace.created_at,
         "updated_at": workspace.updated_at,
         "version": workspace.version,
@@ -119,6 +133,7 @@ def create_workspace(
         name=body.name,
         networks=tuple(one.network() for one in body.networks or ()),
         policy=None if body.rotation_policy is None else body.rotation_policy.policy(),
+        reveal=body.reveal or Reveal.ALWAYS,
     )
     with replaying(call, idempotency_key, "POST /v1/workspaces", None) as replay:
         if replay.answer is not None:
@@ -196,6 +211,7 @@ def patch_workspace(
         status=None if body.status is None else WorkspaceStatus(body.status),
         networks=None if body.networks is None else tuple(one.network() for one in body.networks),
         policy=None if body.rotation_policy is None else body.rotation_policy.policy(),
+        reveal=body.reveal,
     )
     expected = expected_versions(if_match)
     started = call.context.clock.elapsed()

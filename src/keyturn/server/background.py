@@ -1,15 +1,19 @@
-"""What runs beside the requests: recording, tidying, telling of damage, signing heads."""
+"""What runs beside the requests: recording, rotating, delivering, tidying, telling of damage,
+signing heads."""
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from keyturn.domain.error import StorageUnavailable
 from keyturn.http.metrics import Metrics
 from keyturn.server.heads import HeadsFile
 from keyturn.services.advance import Advancer
 from keyturn.services.context import Context
+from keyturn.services.deliver import Deliverer
 from keyturn.services.follow import follow
+from keyturn.services.launch import Launcher
 from keyturn.services.meter import Meter
 from keyturn.services.oversee import Overseer
 from keyturn.services.scrub import Scrub
@@ -23,6 +27,10 @@ FOLLOW_SECONDS = 0.5
 # A rotation ends within 5 s of the moment it may, and its brown-out is lifted at once.
 ADVANCE_SECONDS = 0.5
 LOOK_SECONDS = 1.0
+# A new token is on its way within this, and what failed is tried again when it is due.
+DELIVER_SECONDS = 0.2
+LAUNCH_SECONDS = 1.0
+DELIVERY_LANES = 8
 OVERSEE_SECONDS = 1.0
 TIDY_SECONDS = 600.0
 TIDY_AGAIN_SECONDS = 0.5
@@ -84,6 +92,21 @@ class Ticker:
                 wait = 5.0
 
 
+class Lanes:
+    """Runs tasks side by side, so many at once, and waits for all of them."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+
+    def __call__(self, tasks: Sequence[Callable[[], None]]) -> None:
+        if len(tasks) < 2:
+            for task in tasks:
+                task()
+            return
+        with ThreadPoolExecutor(min(self._most, len(tasks)), "delivering") as pool:
+            list(pool.map(lambda task: task(), tasks))
+
+
 class Lease:
     """What lets one node, of all that might serve a database, act by itself: the lock that it
     holds. It is asked for again when it was last seen a while ago."""
@@ -130,12 +153,16 @@ class Background:
         self._witness = witness
         self._advancer = Advancer(context, witness)
         self._overseer = Overseer(context, witness)
+        self._deliverer = Deliverer(context, Lanes(DELIVERY_LANES))
+        self._launcher = Launcher(context, witness)
         recording = Ticker("recording", self._record)
         meter.hurry = recording.hurry
         self._tickers = (
             recording,
             Ticker("rotating", self._advance),
             Ticker("overseeing", self._oversee),
+            Ticker("delivering", self._deliver),
+            Ticker("launching", self._launch),
             Ticker("following", self._follow),
             Ticker("watching", self._watch),
             Ticker("tidying", self._tidy),
@@ -196,6 +223,16 @@ class Background:
         if self._lease.is_held():
             self._overseer.step()
         return OVERSEE_SECONDS
+
+    def _deliver(self) -> float:
+        if self._lease.is_held():
+            self._deliverer.step()
+        return DELIVER_SECONDS
+
+    def _launch(self) -> float:
+        if self._lease.is_held():
+            self._launcher.step()
+        return LAUNCH_SECONDS
 
     def _tidy(self) -> float:
         return TIDY_SECONDS if self._tidier.tidy().is_done else TIDY_AGAIN_SECONDS

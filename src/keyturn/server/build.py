@@ -1,7 +1,7 @@
 """Putting the parts together: the one place that names a concrete engine."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
@@ -11,6 +11,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from keyturn import __version__
 from keyturn.ambient import SystemClock, SystemEntropy
+from keyturn.destinations.aws import AwsKind
+from keyturn.destinations.azure import AzureKind
+from keyturn.destinations.command import CommandKind
+from keyturn.destinations.contract import DestinationKind
+from keyturn.destinations.file import FileKind
+from keyturn.destinations.gcp import GcpKind
+from keyturn.destinations.kubernetes import KubernetesKind
+from keyturn.destinations.vault import VaultKind
 from keyturn.domain.digest import PepperRing
 from keyturn.domain.error import (
     InstallationFault,
@@ -23,17 +31,21 @@ from keyturn.http.app import build_app
 from keyturn.http.desk import Desk, Readiness
 from keyturn.http.metrics import Metrics
 from keyturn.http.verify import VerifyEndpoint
+from keyturn.outbound.client import GuardedOutbound
+from keyturn.outbound.guard import AddressGuard
 from keyturn.server.background import Background
 from keyturn.server.diagnose import database_fault
 from keyturn.server.edge import Edge
+from keyturn.server.files import make_private_folder
 from keyturn.server.heads import HeadsFile
 from keyturn.server.lock import FileLock
 from keyturn.server.secret import PepperFile, RootSecret, load_root_secret
-from keyturn.server.settings import Settings
+from keyturn.server.settings import DELIVERED, Settings
 from keyturn.services.attest import Notary
 from keyturn.services.context import Context
 from keyturn.services.follow import answer
 from keyturn.services.meter import Meter
+from keyturn.services.strongbox import Strongbox
 from keyturn.services.watch import DamageWatch
 from keyturn.services.witness import Witness
 from keyturn.storage.contract import Store
@@ -169,6 +181,8 @@ def make_context(
     return Context(
         store=store,
         ring=PepperRing(secret.peppers, newest_pepper or secret.newest, peppers),
+        strongbox=Strongbox(secret.key("strongbox")),
+        kinds=make_kinds(settings),
         clock=SystemClock(),
         entropy=SystemEntropy(),
         brand=brand,
@@ -176,6 +190,22 @@ def make_context(
         activity_retention_days=settings.activity_retention_days,
         request_retention_days=settings.request_retention_days,
     )
+
+
+def make_kinds(settings: Settings) -> Mapping[str, DestinationKind]:
+    """The kinds of destinations, by name. What is named by others is called by the guarded way."""
+    clock = SystemClock()
+    outbound = GuardedOutbound(AddressGuard(settings.outbound_networks), clock)
+    kinds: tuple[DestinationKind, ...] = (
+        FileKind(settings.delivery_folder),
+        CommandKind(settings.delivery_commands, clock),
+        VaultKind(outbound, clock),
+        KubernetesKind(outbound, clock),
+        AwsKind(outbound, clock),
+        GcpKind(outbound, clock),
+        AzureKind(outbound, clock),
+    )
+    return {kind.name: kind for kind in kinds}
 
 
 @contextmanager
@@ -341,6 +371,8 @@ class Node:
 def build_node(house: House, is_sole: Callable[[], bool]) -> Node:
     """One node of the installation, not yet started."""
     context, settings = house.context, house.settings
+    if settings.delivery_folder == settings.home / DELIVERED:
+        make_private_folder(settings.delivery_folder)
     meter = Meter(context)
     witness = Witness(context, meter)
     metrics = Metrics()

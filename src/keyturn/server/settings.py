@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from keyturn.destinations.command import parse_commands
 from keyturn.domain.error import InstallationFault
 from keyturn.domain.slot import KNOWN_ENVIRONMENTS
 from keyturn.domain.token import BRAND, ENVIRONMENT, OPERATOR_ENVIRONMENT
+from keyturn.outbound.guard import AllowedNetwork, parse_allowed
 
 FILE = "keyturn.toml"
+DELIVERED = "delivered"
 PREFIX = "KEYTURN_"
 # The client's side reads these; they are none of ours, and no slip either.
 CLIENT_SETTINGS = frozenset(
@@ -40,6 +43,9 @@ class Settings:
     request_retention_days: int
     activity_retention_days: int
     body_timeout_seconds: float
+    outbound_networks: tuple[AllowedNetwork, ...]
+    delivery_folder: Path
+    delivery_commands: Mapping[str, tuple[str, ...]]
 
     @property
     def sqlite_path(self) -> Path | None:
@@ -147,6 +153,18 @@ def _environments(text: str) -> frozenset[str]:
     return frozenset(names)
 
 
+def _named(what: str, parse: Callable[[str], object]) -> Callable[[str], object]:
+    """A reader whose faults begin with what was to be read."""
+
+    def read(text: str) -> object:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise ValueError(f"{what}: {error}") from None
+
+    return read
+
+
 SETTINGS = (
     Setting("home", "The data folder", "./.keyturn", _path),
     Setting(
@@ -180,6 +198,26 @@ SETTINGS = (
         _whole(1, 36_500),
     ),
     Setting("body_timeout_seconds", "How long a body may take to arrive", "10", _seconds),
+    Setting(
+        "outbound_networks",
+        "Networks, beside the public ones, that destinations and webhooks may be in: "
+        "`10.0.0.0/8,127.0.0.1:8200`",
+        "",
+        _named("a list of networks", parse_allowed),
+    ),
+    Setting(
+        "delivery_folder",
+        "Where destinations of kind `file` have their files, each workspace below its id",
+        "<home>/delivered",
+        _path,
+    ),
+    Setting(
+        "delivery_commands",
+        "The programs that destinations of kind `command` may run: "
+        "`name=/path/to/program argument;other=/path`",
+        "",
+        _named("a list of programs", parse_commands),
+    ),
 )
 
 
@@ -238,6 +276,9 @@ def _settings(values: dict[str, Any], default_environment: str) -> Settings:
         request_retention_days=values.get("request_retention_days", 90),
         activity_retention_days=values.get("activity_retention_days", 400),
         body_timeout_seconds=values.get("body_timeout_seconds", 10.0),
+        outbound_networks=values.get("outbound_networks", ()),
+        delivery_folder=values.get("delivery_folder") or home / DELIVERED,
+        delivery_commands=values.get("delivery_commands", {}),
     )
 
 

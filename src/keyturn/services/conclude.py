@@ -14,6 +14,7 @@ from keyturn.domain.evidence import Evidence
 from keyturn.domain.key import Key, KeyState, RevocationReason
 from keyturn.domain.rotation import Brownout, Ending, Rotation, RotationAct
 from keyturn.services.context import Context
+from keyturn.services.dispatch import settle_deliveries
 from keyturn.services.find import note_finding
 from keyturn.services.issue import key_subject
 from keyturn.services.journal import Author, Subject, note
@@ -105,6 +106,7 @@ def end_rotation(
         told["evidence_sha256"] = hashlib.sha256(spelled.encode()).hexdigest()
         told["blocked_by"] = [one.code for one in evidence.blocked_by]
     keep_rotation(context, transaction, author, ended, rotation.version, str(ended.state), told)
+    settle_deliveries(context, transaction, author, ended, now)
     for finding in transaction.findings.unresolved_of(ended.workspace_id, None, [str(ended.id)]):
         resolved = finding.resolved(now)
         transaction.findings.replace(resolved, finding.version)

@@ -1,24 +1,30 @@
 """What every verb is given: the store, the pepper ring, time, chance, and a few settings."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from uuid import UUID
 
+from keyturn.destinations.contract import DestinationKind
 from keyturn.domain.ambience import Clock, Entropy
 from keyturn.domain.digest import PepperRing
 from keyturn.domain.identity import make_id
 from keyturn.domain.slot import KNOWN_ENVIRONMENTS
+from keyturn.services.strongbox import Strongbox
 from keyturn.storage.contract import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """One installation's tools. `environments` are those that a key's name may end in."""
+    """One installation's tools. `environments` are those that a key's name may end in; `kinds` the
+    kinds of destinations that this installation knows, by name."""
 
     store: Store
     ring: PepperRing
+    strongbox: Strongbox
     clock: Clock
     entropy: Entropy
     brand: str
+    kinds: Mapping[str, DestinationKind] = field(default_factory=dict)
     environments: frozenset[str] = frozenset(KNOWN_ENVIRONMENTS)
     activity_retention_days: int = 400
     request_retention_days: int = 90

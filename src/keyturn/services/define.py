@@ -5,10 +5,10 @@ from uuid import UUID
 
 from keyturn.domain.activity import Category
 from keyturn.domain.authority import Rights
-from keyturn.domain.error import IntegrityFailed, VersionMoved, WorkspaceUnknown
+from keyturn.domain.error import IntegrityFailed, RequestInvalid, VersionMoved, WorkspaceUnknown
 from keyturn.domain.key import KeyState
 from keyturn.domain.permission import Permission
-from keyturn.domain.slot import Slot, SlotName, SlotNotes
+from keyturn.domain.slot import RESERVED, Slot, SlotName, SlotNotes
 from keyturn.services.context import Context
 from keyturn.services.identify import reaffirm
 from keyturn.services.journal import Act, Subject, note
@@ -56,6 +56,7 @@ def define_slot(
         rights.require(Permission.KEYS_WRITE, name)
         if transaction.workspaces.find(workspace_id) is None:
             raise WorkspaceUnknown("There is no workspace with this id.")
+        _require_destinations(transaction, workspace_id, name, notes)
         try:
             slot = transaction.slots.find(workspace_id, name)
         except IntegrityFailed:
@@ -90,6 +91,7 @@ def note_slot(
     A damaged one is repaired where there are notes to put in its place; else it is left alone, and
     None: a slot decides nothing about its keys.
     """
+    _require_destinations(transaction, workspace_id, name, notes)
     try:
         slot = transaction.slots.find(workspace_id, name)
     except IntegrityFailed:
@@ -102,6 +104,22 @@ def note_slot(
     _require_reach(transaction, rights, slot, following, now)
     _store(context, transaction, act, slot, following, now)
     return following
+
+
+def _require_destinations(
+    transaction: Writing, workspace_id: UUID, name: SlotName, notes: SlotNotes
+) -> None:
+    """Raises `RequestInvalid` unless each destination that is named is there. One that is not
+    proven may be named: what is delivered there is refused until it is."""
+    if name == RESERVED:
+        raise RequestInvalid.at("/service", f"The slot {name} is reserved.")
+    for index, destination in enumerate(notes.destinations or ()):
+        if transaction.destinations.named(workspace_id, destination) is None:
+            raise RequestInvalid.at(
+                f"/destinations/{index}",
+                f"There is no destination {destination}: make it first, "
+                f"`keyturn destinations create {destination}`.",
+            )
 
 
 def _require_reach(

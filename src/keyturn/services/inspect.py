@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from keyturn.domain.activity import Entry
+from keyturn.domain.destination import Destination
 from keyturn.domain.error import (
     IntegrityFailed,
     KeyUnknown,
@@ -19,6 +20,7 @@ from keyturn.domain.permission import Permission
 from keyturn.domain.rotation import Rotation
 from keyturn.domain.slot import Slot, SlotName
 from keyturn.domain.workspace import Workspace
+from keyturn.services.connect import find_destination
 from keyturn.services.context import Context
 from keyturn.services.identify import Caller
 from keyturn.services.provision import require_operator
@@ -149,6 +151,32 @@ def list_slots(
                 owner=owner,
             )
         return slots, total
+
+
+def view_destination(
+    context: Context, caller: Caller, workspace_id: UUID, name: str
+) -> Destination:
+    """One destination by its name. Raises `DestinationUnknown` or `PermissionMissing`."""
+    caller.rights.require(Permission.KEYS_READ)
+    with context.store.read() as transaction:
+        return find_destination(transaction, workspace_id, name)
+
+
+def list_destinations(
+    context: Context,
+    caller: Caller,
+    workspace_id: UUID,
+    kind: str | None,
+    *,
+    limit: int,
+    before: UUID | None,
+    count: bool,
+) -> tuple[Sequence[Destination], int | None]:
+    """The workspace's destinations, newest first, and how many there are where asked."""
+    caller.rights.require(Permission.KEYS_READ)
+    with context.store.read() as transaction:
+        found = transaction.destinations.list(workspace_id, kind, limit=limit, before=before)
+        return found, transaction.destinations.count(workspace_id, kind) if count else None
 
 
 def view_workspace(context: Context, caller: Caller, id: UUID | None) -> Workspace:  # noqa: A002

@@ -6,19 +6,22 @@ from uuid import UUID
 
 from keyturn.domain.activity import Category
 from keyturn.domain.authority import Rights
+from keyturn.domain.delivery import Delivery
+from keyturn.domain.destination import check_destination_names
 from keyturn.domain.error import RequestInvalid, WorkspaceUnknown
 from keyturn.domain.key import Key, KeyState
 from keyturn.domain.network import check_networks
 from keyturn.domain.permission import Permission, check_permissions
 from keyturn.domain.scope import check_scopes
-from keyturn.domain.slot import NOTHING_NOTED, SlotName, SlotNotes, infer_slot_name
+from keyturn.domain.slot import NOTHING_NOTED, Slot, SlotName, SlotNotes, infer_slot_name
 from keyturn.domain.text import check_text
 from keyturn.domain.token import SECRET_BYTES, Token, make_token
 from keyturn.services.context import Context
 from keyturn.services.define import note_slot
+from keyturn.services.dispatch import choose, dispatch
 from keyturn.services.follow import key_under_newest
 from keyturn.services.identify import reaffirm
-from keyturn.services.journal import Act, Subject, note
+from keyturn.services.journal import Act, Author, Subject, note
 from keyturn.storage.keys import KeyView
 from keyturn.storage.log import Change
 from keyturn.storage.transaction import Writing
@@ -26,7 +29,8 @@ from keyturn.storage.transaction import Writing
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyDraft:
-    """What is asked for. `slot` is None where the name is to tell it. `metadata` is JSON text."""
+    """What is asked for. `slot` is None where the name is to tell it. `metadata` is JSON text.
+    `deliver_to` names destinations; None is for those of the slot, `()` for none."""
 
     name: str | None = None
     slot: SlotName | None = None
@@ -37,6 +41,7 @@ class KeyDraft:
     not_before: int | None = None
     expires_at: int | None = None
     notes: SlotNotes = NOTHING_NOTED
+    deliver_to: tuple[str, ...] | None = None
 
     def checked(self, *, needs_name: bool = True) -> "KeyDraft":
         """This draft in its one spelling. Raises `RequestInvalid` for all that needs no clock."""
@@ -50,15 +55,24 @@ class KeyDraft:
             permissions=check_permissions(self.permissions),
             allowed_cidrs=check_networks(self.allowed_cidrs),
             notes=self.notes.checked(),
+            deliver_to=None
+            if self.deliver_to is None
+            else check_destination_names(self.deliver_to, "/deliver_to"),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuedKey:
-    """A new key and its token, which exists nowhere else."""
+    """A new key and its token. Where there are `deliveries` it is on its way to destinations, and
+    is shown to nobody; else it exists nowhere else."""
 
     view: KeyView
     token: Token
+    deliveries: tuple[Delivery, ...] = ()
+
+    def reveal(self) -> str | None:
+        """The token as it is answered."""
+        return None if self.deliveries else self.token.reveal()
 
 
 # Called with the transaction, before it commits, so that an answer is kept with its change.
@@ -85,6 +99,10 @@ def issue_key(
         if transaction.workspaces.find(workspace_id) is None:
             raise WorkspaceUnknown("There is no workspace with this id.")
         issued = add_key(context, transaction, act, rights, key, token, draft.notes, now)
+        chosen = choose(transaction, issued.view, draft.deliver_to)
+        author = Author.of(act)
+        sent = dispatch(context, transaction, author, issued.view.key, token, chosen, None, now)
+        issued = replace(issued, deliveries=sent)
         if remember is not None:
             remember(transaction, issued)
     return issued
@@ -152,14 +170,27 @@ def add_key(
     now: int,
 ) -> IssuedKey:
     """Keeps a new key, under the newest pepper, and logs it. Who calls has judged the rights."""
-    key = key_under_newest(context, transaction, key)
     slot = note_slot(context, transaction, act, rights, key.workspace_id, key.slot, notes, now)
+    return keep_new_key(context, transaction, Author.of(act), key, token, slot, now)
+
+
+def keep_new_key(
+    context: Context,
+    transaction: Writing,
+    author: Author,
+    key: Key,
+    token: Token,
+    slot: Slot | None,
+    now: int,
+) -> IssuedKey:
+    """As `add_key`, for a slot that is known."""
+    key = key_under_newest(context, transaction, key)
     transaction.keys.add(key)
     note(
         context,
         transaction,
-        actor=act.caller.actor,
-        request_id=act.request_id,
+        actor=author.actor,
+        request_id=author.request_id,
         action="api_key.created",
         category=Category.SECURITY,
         subject=key_subject(key),

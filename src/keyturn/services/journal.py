@@ -37,6 +37,10 @@ WORKER = Author(
     actor=Actor(type=ActorType.WORKER, id=None, label="keyturn rotations"), request_id=None
 )
 
+DELIVERER = Author(
+    actor=Actor(type=ActorType.WORKER, id=None, label="keyturn deliveries"), request_id=None
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:

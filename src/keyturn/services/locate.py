@@ -4,6 +4,7 @@ from collections.abc import Callable
 from uuid import UUID
 
 from keyturn.domain.error import (
+    DeliveryUnknown,
     FindingUnknown,
     KeyUnknown,
     NotFound,
@@ -57,6 +58,12 @@ def locate_finding(context: Context, caller: Caller, named: UUID | None, id_: UU
     """The workspace of a call that names a finding. Raises `FindingUnknown`."""
     unknown = FindingUnknown("There is no finding with this id.")
     return _locate(context, caller, named, lambda one: one.findings.workspace_of(id_), unknown)
+
+
+def locate_delivery(context: Context, caller: Caller, named: UUID | None, id_: UUID) -> UUID:
+    """The workspace of a call that names a delivery. Raises `DeliveryUnknown`."""
+    unknown = DeliveryUnknown("There is no delivery with this id.")
+    return _locate(context, caller, named, lambda one: one.deliveries.workspace_of(id_), unknown)
 
 
 def _locate(

@@ -11,7 +11,7 @@ from keyturn.domain.permission import Permission
 from keyturn.domain.policy import RotationPolicy
 from keyturn.domain.runtime import NamedNetwork, check_runtime
 from keyturn.domain.text import check_text
-from keyturn.domain.workspace import Workspace, WorkspaceStatus
+from keyturn.domain.workspace import Reveal, Workspace, WorkspaceStatus
 from keyturn.services.context import Context
 from keyturn.services.define import require_version
 from keyturn.services.identify import Caller, reaffirm
@@ -29,6 +29,7 @@ class WorkspaceDraft:
     name: str
     networks: tuple[NamedNetwork, ...] = ()
     policy: RotationPolicy | None = None
+    reveal: Reveal = Reveal.ALWAYS
 
     def checked(self) -> "WorkspaceDraft":
         """This draft in its one spelling. Raises `RequestInvalid`."""
@@ -44,6 +45,7 @@ class WorkspaceAmendment:
     status: WorkspaceStatus | None = None
     networks: tuple[NamedNetwork, ...] | None = None
     policy: RotationPolicy | None = None
+    reveal: Reveal | None = None
 
     def checked(self) -> "WorkspaceAmendment":
         """This amendment in its one spelling. Raises `RequestInvalid`, also where it is empty."""
@@ -109,6 +111,7 @@ def make_workspace(context: Context, draft: WorkspaceDraft, now: int) -> Workspa
         updated_at=now,
         version=1,
         policy=_spelled(draft.policy),
+        reveal=draft.reveal,
     )
 
 
@@ -150,6 +153,7 @@ def _amended(workspace: Workspace, amendment: WorkspaceAmendment) -> Workspace:
         status=workspace.status if amendment.status is None else amendment.status,
         networks=workspace.networks if amendment.networks is None else amendment.networks,
         policy=workspace.policy if amendment.policy is None else _spelled(amendment.policy),
+        reveal=workspace.reveal if amendment.reveal is None else amendment.reveal,
     )
 
 

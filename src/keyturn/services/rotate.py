@@ -3,12 +3,13 @@
 What happens then is in `steer.py` (a person's calls) and `advance.py` (by itself).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
 from keyturn.domain.activity import Category
 from keyturn.domain.authority import Rights
+from keyturn.domain.destination import Destination, check_destination_names
 from keyturn.domain.error import (
     IntegrityFailed,
     KeyUnknown,
@@ -20,6 +21,7 @@ from keyturn.domain.instant import SECOND
 from keyturn.domain.key import Key, KeyAct
 from keyturn.domain.network import check_networks
 from keyturn.domain.permission import Permission
+from keyturn.domain.policy import SENSIBLE, UsualTerms
 from keyturn.domain.rotation import (
     Decision,
     Rotation,
@@ -31,18 +33,22 @@ from keyturn.domain.rotation import (
     settle_terms,
 )
 from keyturn.domain.scope import check_scopes
-from keyturn.domain.slot import NOTHING_NOTED
+from keyturn.domain.slot import NOTHING_NOTED, Slot
+from keyturn.domain.token import Token
 from keyturn.services.conclude import keep_rotation
 from keyturn.services.context import Context
+from keyturn.services.dispatch import choose, dispatch
 from keyturn.services.identify import reaffirm
 from keyturn.services.issue import (
     IssuedKey,
     KeyDraft,
     add_key,
     check_lifetime,
+    keep_new_key,
     make_key,
 )
 from keyturn.services.journal import Act, Author, Subject, note
+from keyturn.storage.keys import KeyView
 from keyturn.storage.log import Change
 from keyturn.storage.rotations import RotationFilter
 from keyturn.storage.transaction import Writing
@@ -59,20 +65,30 @@ class RotationDraft:
     auto_complete: bool | None = None
     scopes: tuple[str, ...] | None = None
     allowed_cidrs: tuple[str, ...] | None = None
+    deliver_to: tuple[str, ...] | None = None
 
     def checked(self) -> None:
         """Raises `RequestInvalid` for all that needs no clock, also where a rotation is joined."""
-        self.settled()
+        self.settled(SENSIBLE)
         check_scopes(self.scopes or ())
         check_networks(self.allowed_cidrs or ())
+        check_destination_names(self.deliver_to or (), "/deliver_to")
 
-    def settled(self) -> tuple[int, RotationTerms]:
-        """The overlap and the terms. Raises `RequestInvalid`."""
-        return settle_terms(
+    def settled(self, usual: UsualTerms) -> tuple[int, RotationTerms]:
+        """The overlap and the terms: as asked, else as is usual in the workspace. Raises
+        `RequestInvalid`."""
+        asked = UsualTerms(
             overlap_seconds=self.overlap_seconds,
             quiet_seconds=self.quiet_seconds,
             brownout_seconds=self.brownout_seconds,
             lookback_seconds=self.lookback_seconds,
+        )
+        settled = replace(usual, **asked.members())
+        return settle_terms(
+            overlap_seconds=settled.overlap_seconds,
+            quiet_seconds=settled.quiet_seconds,
+            brownout_seconds=settled.brownout_seconds,
+            lookback_seconds=settled.lookback_seconds,
             auto_complete=self.auto_complete,
         )
 
@@ -170,6 +186,37 @@ def _start(
     draft: RotationDraft,
     now: int,
 ) -> StartedRotation:
+    new, token = _successor(context, old, draft, act.caller.actor.id, now)
+    issued = add_key(context, transaction, act, rights, new, token, NOTHING_NOTED, now)
+    _require_receivable(rights, issued.view, draft.deliver_to)
+    author = Author.of(act)
+    chosen = choose(transaction, issued.view, draft.deliver_to)
+    rotation = _open(context, transaction, author, old, issued.view.key, draft, now)
+    return _dispatched(context, transaction, author, rotation, issued, chosen, now)
+
+
+def start_by_itself(
+    context: Context,
+    transaction: Writing,
+    author: Author,
+    old: Key,
+    slot: Slot,
+    destinations: Sequence[Destination],
+    now: int,
+) -> StartedRotation:
+    """Starts the rotation of a key whose time has come, its token to go to the slot's destinations
+    alone. Who calls has seen that none is open and that the destinations are proven."""
+    draft = RotationDraft()
+    new, token = _successor(context, old, draft, None, now)
+    issued = keep_new_key(context, transaction, author, new, token, slot, now)
+    rotation = _open(context, transaction, author, old, issued.view.key, draft, now)
+    return _dispatched(context, transaction, author, rotation, issued, destinations, now)
+
+
+def _successor(
+    context: Context, old: Key, draft: RotationDraft, created_by: UUID | None, now: int
+) -> tuple[Key, Token]:
+    """A key that may do what the old one may, or less, and its token; kept nowhere yet."""
     old.after(KeyAct.AMEND, now)
     made = KeyDraft(
         name=old.name,
@@ -182,26 +229,46 @@ def _start(
         metadata=old.metadata,
         expires_at=lifetime_from(old, now),
     )
-    new, token = make_key(context, old.workspace_id, made, act.caller.actor.id, now)
+    new, token = make_key(context, old.workspace_id, made, created_by, now)
     new = replace(new, last_rotated_at=now)
     require_no_wider(new, old)
-    # Its token goes to the caller alone, so the caller must hold what it gives.
-    rights.require_covering(Rights.of(new))
-    issued = add_key(context, transaction, act, rights, new, token, NOTHING_NOTED, now)
-    rotation = _open(context, transaction, act, old, issued.view.key, draft, now)
-    return StartedRotation(rotation=rotation, issued=issued)
+    return new, token
+
+
+def _require_receivable(rights: Rights, view: KeyView, asked: tuple[str, ...] | None) -> None:
+    """A token goes to who holds what it gives, or to where the slot's tokens go anyway. Raises
+    `GrantExceeded`."""
+    own = () if view.slot is None else view.slot.notes.destinations or ()
+    names = own if asked is None else asked
+    if not names or not set(names) <= set(own):
+        rights.require_covering(Rights.of(view.key))
+
+
+def _dispatched(
+    context: Context,
+    transaction: Writing,
+    author: Author,
+    rotation: Rotation,
+    issued: IssuedKey,
+    chosen: Sequence[Destination],
+    now: int,
+) -> StartedRotation:
+    key, token = issued.view.key, issued.token
+    sent = dispatch(context, transaction, author, key, token, chosen, rotation.id, now)
+    return StartedRotation(rotation=rotation, issued=replace(issued, deliveries=sent))
 
 
 def _open(
     context: Context,
     transaction: Writing,
-    act: Act,
+    author: Author,
     old: Key,
     new: Key,
     draft: RotationDraft,
     now: int,
 ) -> Rotation:
-    overlap, terms = draft.settled()
+    policy = transaction.workspaces.policy_of(old.workspace_id)
+    overlap, terms = draft.settled(SENSIBLE if policy is None else policy.terms)
     heirs = _heirs(transaction, old, now)
     rotation = Rotation(
         id=context.new_id(now),
@@ -212,7 +279,7 @@ def _open(
         state=RotationState.OVERLAPPING,
         terms=terms,
         started_at=now,
-        started_by=act.caller.actor.label,
+        started_by=author.actor.label,
         deadline=now + overlap * SECOND,
         brownout=None,
         lifts=0,
@@ -224,7 +291,7 @@ def _open(
         version=1,
     )
     told: dict[str, object] = {"overlap_seconds": overlap, "auto_complete": terms.auto_complete}
-    keep_rotation(context, transaction, Author.of(act), rotation, None, "started", told)
+    keep_rotation(context, transaction, author, rotation, None, "started", told)
     return rotation
 
 
@@ -301,10 +368,13 @@ def replace_key(
             )
         new = replace(new, last_rotated_at=now)
         require_no_wider(new, old)
-        rights.require_covering(Rights.of(new))
         issued = add_key(context, transaction, act, rights, new, token, made.notes, now)
-        rotation = _open(context, transaction, act, old, issued.view.key, RotationDraft(), now)
-        made_one = ReplacedKey(rotation=rotation, issued=issued)
+        _require_receivable(rights, issued.view, draft.deliver_to)
+        author = Author.of(act)
+        chosen = choose(transaction, issued.view, draft.deliver_to)
+        rotation = _open(context, transaction, author, old, issued.view.key, RotationDraft(), now)
+        started = _dispatched(context, transaction, author, rotation, issued, chosen, now)
+        made_one = ReplacedKey(rotation=rotation, issued=started.issued or issued)
         if remember is not None:
             remember(transaction, made_one)
         return made_one

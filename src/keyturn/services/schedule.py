@@ -71,6 +71,26 @@ def schedule_causes(transaction: Reading, workspace: Workspace, now: int) -> lis
     return causes
 
 
+def planned_now(transaction: Reading, workspace: Workspace, now: int) -> list[KeyView]:
+    """The keys whose rotation is to start now, with their slots: their window is open, and it is
+    their turn. Without a policy nothing is planned."""
+    policy = read_policy(workspace.policy)
+    if policy is None:
+        return []
+    rotating, open_count = _rotating(transaction, workspace.id)
+    views: dict[UUID, KeyView] = {}
+    due: list[tuple[Key, int]] = []
+    for view in _live(transaction, workspace.id, now):
+        key = view.key
+        by = rotate_by(key, None if view.slot is None else view.slot.notes, policy)
+        may_start = key.state is KeyState.ACTIVE and key.id not in rotating
+        if may_start and by is not None and by <= now + PLANNED_AHEAD:
+            views[key.id] = view
+            due.append((key, by))
+    planned = plan(due, policy, open_count, now, until=now)
+    return [views[one.key.id] for one in planned if one.start <= now < one.end]
+
+
 def _announced(
     waiting: list[tuple[KeyView, int]], policy: RotationPolicy | None, open_count: int, now: int
 ) -> list[Cause]:

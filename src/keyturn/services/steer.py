@@ -3,10 +3,11 @@
 Each verb judges in the transaction that acts, on what the witness knew just before.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from keyturn.domain.delivery import Delivery
 from keyturn.domain.error import (
     CheckInMissing,
     EvidenceMissing,
@@ -40,6 +41,7 @@ from keyturn.services.conclude import (
 from keyturn.services.context import Context
 from keyturn.services.identify import reaffirm
 from keyturn.services.journal import Act, Author
+from keyturn.services.survey import deliveries_of
 from keyturn.services.weigh import Weighed, weigh
 from keyturn.services.witness import Witness
 from keyturn.storage.transaction import Writing
@@ -51,6 +53,7 @@ class SteeredRotation:
 
     rotation: Rotation
     weighed: Weighed | None
+    deliveries: Sequence[Delivery] = ()
 
 
 # Called with the transaction, before it commits, so that an answer is kept with its change.
@@ -97,7 +100,8 @@ class Helm:
             )
             following = move(turn)
             weighed = turn.weigh(following) if following.is_open else None
-            steered = SteeredRotation(rotation=following, weighed=weighed)
+            deliveries = deliveries_of(transaction, following)
+            steered = SteeredRotation(rotation=following, weighed=weighed, deliveries=deliveries)
             if self.remember is not None:
                 self.remember(transaction, steered)
         return steered

@@ -5,7 +5,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from keyturn.domain.error import FindingUnknown, IntegrityFailed, KeyUnknown, RotationUnknown
+from keyturn.domain.delivery import Delivery
+from keyturn.domain.error import (
+    DeliveryUnknown,
+    FindingUnknown,
+    IntegrityFailed,
+    KeyUnknown,
+    RotationUnknown,
+)
 from keyturn.domain.evidence import Observation
 from keyturn.domain.finding import Finding
 from keyturn.domain.impact import Impact, assess_impact
@@ -16,6 +23,7 @@ from keyturn.services.context import Context
 from keyturn.services.identify import Caller
 from keyturn.services.weigh import Weighed, weigh
 from keyturn.services.witness import Witness
+from keyturn.storage.deliveries import DeliveryFilter
 from keyturn.storage.findings import FindingFilter
 from keyturn.storage.keys import KeyFilter
 from keyturn.storage.rotations import RotationFilter
@@ -24,10 +32,12 @@ from keyturn.storage.transaction import Reading
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SurveyedRotation:
-    """A rotation, and what is known of it; None once it has ended."""
+    """A rotation, what is known of it (None once it has ended), and how its new token is on its
+    way."""
 
     rotation: Rotation
     weighed: Weighed | None
+    deliveries: Sequence[Delivery] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +64,8 @@ def view_rotation(
             raise RotationUnknown("There is no rotation with this id.")
         caller.rights.require(Permission.KEYS_READ, rotation.slot)
         weighed = weigh(transaction, rotation, observation) if rotation.is_open else None
-    return SurveyedRotation(rotation=rotation, weighed=weighed)
+        deliveries = deliveries_of(transaction, rotation)
+    return SurveyedRotation(rotation=rotation, weighed=weighed, deliveries=deliveries)
 
 
 def list_rotations(
@@ -86,7 +97,47 @@ def _surveyed(
     if rotation.is_open:
         with suppress(IntegrityFailed):
             weighed = weigh(transaction, rotation, observation)
-    return SurveyedRotation(rotation=rotation, weighed=weighed)
+    deliveries = deliveries_of(transaction, rotation)
+    return SurveyedRotation(rotation=rotation, weighed=weighed, deliveries=deliveries)
+
+
+def deliveries_of(transaction: Reading, rotation: Rotation) -> Sequence[Delivery]:
+    """The deliveries of a rotation's new token. Where one is damaged, none is told of."""
+    with suppress(IntegrityFailed):
+        return transaction.deliveries.of_key(rotation.new_key_id)
+    return ()
+
+
+def view_delivery(
+    context: Context,
+    caller: Caller,
+    workspace_id: UUID,
+    id: UUID,  # noqa: A002
+) -> Delivery:
+    """One delivery. Raises `DeliveryUnknown` or `PermissionMissing`."""
+    with context.store.read() as transaction:
+        delivery = transaction.deliveries.find(workspace_id, id)
+    if delivery is None:
+        raise DeliveryUnknown("There is no delivery with this id.")
+    caller.rights.require(Permission.KEYS_READ, delivery.slot)
+    return delivery
+
+
+def list_deliveries(
+    context: Context,
+    caller: Caller,
+    workspace_id: UUID,
+    wanted: DeliveryFilter,
+    *,
+    limit: int,
+    before: UUID | None,
+    count: bool,
+) -> tuple[Sequence[Delivery], int | None]:
+    """Deliveries of the slots that the caller may read, newest first, and how many where asked."""
+    wanted = replace(wanted, slots=caller.rights.slots(Permission.KEYS_READ))
+    with context.store.read() as transaction:
+        found = transaction.deliveries.list(workspace_id, wanted, limit=limit, before=before)
+        return found, transaction.deliveries.count(workspace_id, wanted) if count else None
 
 
 def survey_impact(

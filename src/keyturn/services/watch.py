@@ -110,5 +110,11 @@ def _workspace_of(context: Context, damage: Damage) -> UUID | None:
         case "finding" if id_ is not None:
             with context.store.read() as reading:
                 return reading.findings.workspace_of(id_)
+        case "destination" if id_ is not None:
+            with context.store.read() as reading:
+                return reading.destinations.workspace_of(id_)
+        case "delivery" if id_ is not None:
+            with context.store.read() as reading:
+                return reading.deliveries.workspace_of(id_)
         case _:
             return None

@@ -4,8 +4,15 @@ import json
 from dataclasses import asdict, dataclass, replace
 from uuid import UUID
 
-from keyturn.domain.error import IntegrityFailed
-from keyturn.domain.evidence import Evidence, Observation, judge_rotation
+from keyturn.domain.delivery import Delivery, DeliveryState
+from keyturn.domain.error import Blocker, IntegrityFailed
+from keyturn.domain.evidence import (
+    DAMAGED,
+    UNDELIVERED,
+    Evidence,
+    Observation,
+    judge_rotation,
+)
 from keyturn.domain.key import Key
 from keyturn.domain.rotation import Rotation
 from keyturn.domain.slot import ExpectedRuntime
@@ -14,13 +21,15 @@ from keyturn.storage.transaction import Reading
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weighed:
-    """A rotation with its two keys, what is known of it, and what that was judged on."""
+    """A rotation with its two keys, what is known of it, and what that was judged on; and how its
+    new token is on its way."""
 
     rotation: Rotation
     old: Key
     new: Key
     evidence: Evidence
     observation: Observation
+    deliveries: tuple[Delivery, ...] = ()
 
 
 def weigh(transaction: Reading, rotation: Rotation, observation: Observation) -> Weighed:
@@ -49,7 +58,37 @@ def weigh(transaction: Reading, rotation: Rotation, observation: Observation) ->
         () if workspace is None else workspace.networks,
         is_named_anew=is_named_anew,
     )
-    return Weighed(rotation=rotation, old=old, new=new, evidence=evidence, observation=observation)
+    deliveries, undelivered = _delivered(transaction, rotation)
+    evidence = replace(evidence, blocked_by=(*undelivered, *evidence.blocked_by))
+    return Weighed(
+        rotation=rotation,
+        old=old,
+        new=new,
+        evidence=evidence,
+        observation=observation,
+        deliveries=deliveries,
+    )
+
+
+def _delivered(
+    transaction: Reading, rotation: Rotation
+) -> tuple[tuple[Delivery, ...], tuple[Blocker, ...]]:
+    """The deliveries of the new key, and those that stand in the way: a destination where the token
+    is not, or not any more, is one from which somebody still takes the old one."""
+    try:
+        deliveries = tuple(transaction.deliveries.of_key(rotation.new_key_id))
+    except IntegrityFailed as error:
+        return (), (Blocker(code=DAMAGED, runtime=None, detail=error.detail),)
+    waiting = (one for one in deliveries if one.state is DeliveryState.WAITING)
+    return deliveries, tuple(
+        Blocker(
+            code=UNDELIVERED,
+            runtime=None,
+            detail=f"The new token is not in {one.destination} yet: "
+            f"{one.fault or 'it is on its way.'}",
+        )
+        for one in waiting
+    )
 
 
 def _expected(transaction: Reading, rotation: Rotation) -> tuple[ExpectedRuntime, ...] | None:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import literal_column
 
+from keyturn.domain.destination import Destination, DestinationState
 from keyturn.domain.finding import Finding, FindingKind, FindingState, Severity, SubjectType
 from keyturn.domain.identity import parse_id
 from keyturn.domain.key import Key, KeyState, RevocationReason
@@ -23,7 +24,7 @@ from keyturn.domain.rotation import (
 from keyturn.domain.runtime import NamedNetwork
 from keyturn.domain.seal import Cell
 from keyturn.domain.slot import ExpectedRuntime, Slot, SlotName, SlotNotes
-from keyturn.domain.workspace import Workspace, WorkspaceStatus
+from keyturn.domain.workspace import Reveal, Workspace, WorkspaceStatus
 from keyturn.storage import schema
 from keyturn.storage.sealed import SealedTable
 
@@ -51,7 +52,7 @@ WORKSPACES = SealedTable(
     schema.workspaces.c.id,
     spell_ref=_spelled_id,
     remedy="all its keys are denied, and it cannot be changed. Restore the database from a backup.",
-    late=("policy", "resumed_at"),
+    late=("policy", "resumed_at", "reveal"),
 )
 OPERATORS = SealedTable(
     schema.operators,
@@ -71,6 +72,7 @@ SLOTS = SealedTable(
     spell_ref=_spelled_slot,
     remedy="what it says is left out and its keys work on. Say what it is to say anew: `PUT` puts "
     "a good record in its place.",
+    late=("destinations",),
 )
 ROTATIONS = SealedTable(
     schema.rotations,
@@ -79,6 +81,14 @@ ROTATIONS = SealedTable(
     spell_ref=_spelled_id,
     remedy="it decides nothing, and its keys work on as they are. Start another rotation of the "
     "slot: it takes the place of this one. And see the activity log.",
+)
+DESTINATIONS = SealedTable(
+    schema.destinations,
+    "destination",
+    schema.destinations.c.id,
+    spell_ref=_spelled_id,
+    remedy="nothing is delivered there. Make another destination, name that in the slots that had "
+    "this one, and see the activity log.",
 )
 FINDINGS = SealedTable(
     schema.findings,
@@ -89,7 +99,9 @@ FINDINGS = SealedTable(
 )
 
 
-SEALED = {one.kind: one for one in (KEYS, WORKSPACES, OPERATORS, SLOTS, ROTATIONS, FINDINGS)}
+SEALED = {
+    one.kind: one for one in (KEYS, WORKSPACES, OPERATORS, SLOTS, ROTATIONS, DESTINATIONS, FINDINGS)
+}
 
 
 def part_slot_ref(ref: str) -> tuple[str, str, str] | None:
@@ -188,6 +200,7 @@ def workspace_row(workspace: Workspace) -> dict[str, Cell]:
         "version": workspace.version,
         "policy": workspace.policy,
         "resumed_at": workspace.resumed_at,
+        "reveal": None if workspace.reveal is Reveal.ALWAYS else workspace.reveal.value,
     }
 
 
@@ -205,6 +218,7 @@ def workspace_of(row: Mapping[str, Any]) -> Workspace:
         version=row["version"],
         policy=row["policy"],
         resumed_at=row["resumed_at"],
+        reveal=Reveal.ALWAYS if row["reveal"] is None else Reveal(row["reveal"]),
     )
 
 
@@ -252,6 +266,7 @@ def slot_row(slot: Slot) -> dict[str, Cell]:
         "runtimes": None
         if runtimes is None
         else _json([[one.name, one.max_call_interval_seconds] for one in runtimes]),
+        "destinations": None if notes.destinations is None else _json(notes.destinations),
         "created_at": slot.created_at,
         "updated_at": slot.updated_at,
         "version": slot.version,
@@ -274,8 +289,47 @@ def slot_of(row: Mapping[str, Any]) -> Slot:
                 ExpectedRuntime(name=name, max_call_interval_seconds=seconds)
                 for name, seconds in json.loads(runtimes)
             ),
+            destinations=None if row["destinations"] is None else _texts(row["destinations"]),
         ),
         created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        version=row["version"],
+    )
+
+
+def destination_row(destination: Destination) -> dict[str, Cell]:
+    return {
+        "id": str(destination.id),
+        "workspace_id": str(destination.workspace_id),
+        "name": destination.name,
+        "kind": destination.kind,
+        "config": destination.config,
+        "credential": destination.credential,
+        "nonce": destination.nonce,
+        "state": destination.state.value,
+        "proven_at": destination.proven_at,
+        "fault": destination.fault,
+        "created_at": destination.created_at,
+        "created_by": destination.created_by,
+        "updated_at": destination.updated_at,
+        "version": destination.version,
+    }
+
+
+def destination_of(row: Mapping[str, Any]) -> Destination:
+    return Destination(
+        id=UUID(row["id"]),
+        workspace_id=UUID(row["workspace_id"]),
+        name=row["name"],
+        kind=row["kind"],
+        config=row["config"],
+        credential=row["credential"],
+        nonce=row["nonce"],
+        state=DestinationState(row["state"]),
+        proven_at=row["proven_at"],
+        fault=row["fault"],
+        created_at=row["created_at"],
+        created_by=row["created_by"],
         updated_at=row["updated_at"],
         version=row["version"],
     )

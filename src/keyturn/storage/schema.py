@@ -24,6 +24,8 @@ from sqlalchemy import (
     text,
 )
 
+from keyturn.domain.delivery import DeliveryState
+from keyturn.domain.destination import DestinationState
 from keyturn.domain.finding import FindingState, Severity, SubjectType
 from keyturn.domain.key import KeyState, RevocationReason
 from keyturn.domain.operator import OperatorKind
@@ -79,6 +81,9 @@ def _partial(name: str, *columns: str, where: str, unique: bool = False) -> Inde
 
 
 IS_OPEN = _one_of("state", sorted(OPEN_STATES, reverse=True))
+IS_PRESENT = f"state <> '{DestinationState.REMOVED}'"
+# A delivery that has something to do: its token is sealed in it, and in no other.
+HAS_TOKEN = "token IS NOT NULL"
 IS_UNRESOLVED = f"state <> '{FindingState.RESOLVED}'"
 IS_OVERFLOW = f"runtime = '{OTHER}'"
 
@@ -134,6 +139,7 @@ workspaces = Table(
     Column("mac", Blob, nullable=False),
     _text("policy", optional=True),
     _number("resumed_at", optional=True),
+    _text("reveal", optional=True),
     CheckConstraint(_one_of("status", WorkspaceStatus), name="status"),
 )
 
@@ -169,6 +175,7 @@ slots = Table(
     _number("updated_at"),
     _number("version"),
     Column("mac", Blob, nullable=False),
+    _text("destinations", optional=True),
     PrimaryKeyConstraint("workspace_id", "service", "environment"),
     Index("ix_slots_workspace_id_owner", "workspace_id", "owner"),
 )
@@ -285,6 +292,67 @@ rotations = Table(
     _partial("ix_rotations_open_id", "id", where=IS_OPEN),
     _partial("ix_rotations_open_old_key_id", "old_key_id", where=IS_OPEN),
     _partial("ix_rotations_open_new_key_id", "new_key_id", where=IS_OPEN),
+)
+
+destinations = Table(
+    "destinations",
+    metadata,
+    Column("id", TEXT, primary_key=True),
+    _text("workspace_id"),
+    _text("name"),
+    _text("kind"),
+    _text("config"),
+    Column("credential", Blob, nullable=True),
+    _text("nonce"),
+    _text("state"),
+    _number("proven_at", optional=True),
+    _text("fault", optional=True),
+    _number("created_at"),
+    _text("created_by"),
+    _number("updated_at"),
+    _number("version"),
+    Column("mac", Blob, nullable=False),
+    CheckConstraint(_one_of("state", DestinationState), name="state"),
+    CheckConstraint("(state = 'removed') = (credential IS NULL)", name="credential"),
+    Index("ix_destinations_workspace_id_id", "workspace_id", "id"),
+    # A name is one destination's until that is removed.
+    _partial("uq_destinations_name", "workspace_id", "name", where=IS_PRESENT, unique=True),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", TEXT, primary_key=True),
+    _text("workspace_id"),
+    _text("service"),
+    _text("environment"),
+    _text("key_id"),
+    _text("rotation_id", optional=True),
+    _text("destination_id"),
+    _text("destination"),
+    _text("state"),
+    Column("token", Blob, nullable=True),
+    Column("previous", Blob, nullable=True),
+    _number("begun_at", optional=True),
+    _number("attempts"),
+    _number("failures"),
+    _number("next_at"),
+    _text("fault_kind", optional=True),
+    _text("fault", optional=True),
+    _text("location", optional=True),
+    _text("receipt", optional=True),
+    _number("delivered_at", optional=True),
+    _number("checked_at", optional=True),
+    _number("ended_at", optional=True),
+    _number("created_at"),
+    _text("created_by"),
+    _number("updated_at"),
+    Column("mac", Blob, nullable=False),
+    CheckConstraint(_one_of("state", DeliveryState), name="state"),
+    Index("ix_deliveries_workspace_id_id", "workspace_id", "id"),
+    Index("ix_deliveries_key_id_id", "key_id", "id"),
+    Index("ix_deliveries_destination_id_id", "destination_id", "id"),
+    _partial("ix_deliveries_due", "next_at", "id", where=HAS_TOKEN),
 )
 
 findings = Table(

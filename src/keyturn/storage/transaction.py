@@ -5,6 +5,8 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import select, tuple_
 
 from keyturn.storage.activity import Activity
+from keyturn.storage.deliveries import Deliveries
+from keyturn.storage.destinations import Destinations
 from keyturn.storage.findings import Findings
 from keyturn.storage.heartbeat import HeartbeatRow
 from keyturn.storage.idempotency import Idempotency
@@ -39,6 +41,8 @@ class Reading:
         self.usage = Usage(session)
         self.uses = Uses(session)
         self.rotations = Rotations(session)
+        self.destinations = Destinations(session)
+        self.deliveries = Deliveries(session)
         self.findings = Findings(session)
         self.idempotency = Idempotency(session)
         self.heartbeat = HeartbeatRow(session)

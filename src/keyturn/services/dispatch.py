@@ -1,0 +1,264 @@
+"""Dispatching: a new token is put into the outbox, in the transaction that makes its key.
+
+And what a person or the end of a rotation does to what is in it. The carrying is `deliver.py`'s.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from uuid import UUID
+
+from keyturn.domain.activity import Category
+from keyturn.domain.delivery import Delivery, DeliveryAct, DeliveryState
+from keyturn.domain.destination import Destination
+from keyturn.domain.error import (
+    DeliveryLast,
+    DeliveryUnknown,
+    DestinationUnproven,
+    IntegrityFailed,
+    RequestInvalid,
+    RevealRefused,
+)
+from keyturn.domain.key import Key, KeyState
+from keyturn.domain.permission import Permission
+from keyturn.domain.rotation import Rotation
+from keyturn.domain.text import TEXT_LENGTH, check_text
+from keyturn.domain.token import Token
+from keyturn.domain.workspace import Reveal
+from keyturn.services.context import Context
+from keyturn.services.identify import reaffirm
+from keyturn.services.journal import Act, Author, Subject, note
+from keyturn.storage.keys import KeyView
+from keyturn.storage.transaction import Writing
+
+# Called with the transaction, before it commits, so that an answer is kept with its change.
+Remember = Callable[[Writing, Delivery], None]
+
+
+def choose(
+    transaction: Writing, view: KeyView, asked: tuple[str, ...] | None
+) -> Sequence[Destination]:
+    """Where the token of a new key goes: where it is asked to, else where its slot's go. None of
+    them is for nowhere: it is shown. Raises `RequestInvalid`, `DestinationUnproven`, or
+    `RevealRefused` where the workspace shows no token."""
+    place = view.key.workspace_id
+    own = () if view.slot is None else view.slot.notes.destinations or ()
+    chosen = []
+    for index, name in enumerate(own if asked is None else asked):
+        destination = transaction.destinations.named(place, name)
+        if destination is None:
+            pointer = "/deliver_to" if asked is None else f"/deliver_to/{index}"
+            raise RequestInvalid.at(pointer, f"There is no destination {name}.")
+        if not destination.is_proven:
+            raise DestinationUnproven(
+                f"The destination {name} is not proven, so nothing is delivered there: "
+                f"`keyturn destinations prove {name}` says what is wrong."
+            )
+        chosen.append(destination)
+    workspace = transaction.workspaces.find(place)
+    if not chosen and workspace is not None and workspace.reveal is Reveal.NEVER:
+        raise RevealRefused(
+            "This workspace shows tokens to nobody. Give the slot a destination, or name one in "
+            "`deliver_to`."
+        )
+    return chosen
+
+
+def dispatch(
+    context: Context,
+    transaction: Writing,
+    author: Author,
+    key: Key,
+    token: Token,
+    destinations: Sequence[Destination],
+    rotation_id: UUID | None,
+    now: int,
+) -> tuple[Delivery, ...]:
+    """Puts the token into the outbox, sealed, once for each destination."""
+    sent = []
+    for destination in destinations:
+        delivery = Delivery(
+            id=context.new_id(now),
+            workspace_id=key.workspace_id,
+            slot=key.slot,
+            key_id=key.id,
+            rotation_id=rotation_id,
+            destination_id=destination.id,
+            destination=destination.name,
+            state=DeliveryState.WAITING,
+            token=None,
+            previous=None,
+            begun_at=None,
+            attempts=0,
+            failures=0,
+            next_at=now,
+            fault_kind=None,
+            fault=None,
+            location=None,
+            receipt=None,
+            delivered_at=None,
+            checked_at=None,
+            ended_at=None,
+            created_at=now,
+            created_by=author.actor.label,
+            updated_at=now,
+        )
+        plain = token.reveal().encode()
+        sealed = context.strongbox.seal(context.entropy, token_place(delivery), plain)
+        delivery = replace(delivery, token=sealed)
+        transaction.deliveries.add(delivery)
+        note_delivery(context, transaction, author, delivery, "created", now)
+        sent.append(delivery)
+    return tuple(sent)
+
+
+def token_place(delivery: Delivery) -> tuple[str, ...]:
+    """What the token of a delivery is sealed for, and for nothing else."""
+    return _place_of(delivery, "token")
+
+
+def previous_place(delivery: Delivery) -> tuple[str, ...]:
+    """As `token_place`, for the token that stood there before."""
+    return _place_of(delivery, "previous")
+
+
+def _place_of(delivery: Delivery, column: str) -> tuple[str, ...]:
+    ids = (delivery.workspace_id, delivery.id, delivery.key_id, delivery.destination_id)
+    return ("deliveries", column, *map(str, ids))
+
+
+def settle_deliveries(
+    context: Context, transaction: Writing, author: Author, rotation: Rotation, now: int
+) -> None:
+    """What the end of a rotation means for its deliveries: where the new key is no more and the
+    old one lives, its token is taken back; else what is delivered is done with.
+
+    A damaged record is nobody's to carry out, and keeps no rotation from ending.
+    """
+    place = rotation.workspace_id
+    try:
+        deliveries = transaction.deliveries.of_key(rotation.new_key_id)
+        new = transaction.keys.find(place, rotation.new_key_id)
+    except IntegrityFailed:
+        return
+    is_dead = new is None or new.state is KeyState.REVOKED
+    for delivery in deliveries:
+        following = delivery.taken_back(now) if is_dead else delivery.kept(now)
+        keep_delivery(context, transaction, author, delivery, following, now)
+
+
+def keep_delivery(
+    context: Context,
+    transaction: Writing,
+    author: Author,
+    delivery: Delivery,
+    following: Delivery,
+    now: int,
+    *,
+    reason: str | None = None,
+) -> None:
+    """Writes what has become of a delivery, and where its state is another, an entry."""
+    if following is delivery:
+        return
+    transaction.deliveries.replace(following)
+    if following.state is not delivery.state:
+        verb = "lost" if following.state is DeliveryState.WAITING else following.state.value
+        note_delivery(context, transaction, author, following, verb, now, reason=reason)
+
+
+def note_delivery(
+    context: Context,
+    transaction: Writing,
+    author: Author,
+    delivery: Delivery,
+    verb: str,
+    now: int,
+    *,
+    reason: str | None = None,
+) -> None:
+    """Writes the entry of what has become of a delivery."""
+    note(
+        context,
+        transaction,
+        actor=author.actor,
+        request_id=author.request_id,
+        action=f"delivery.{verb}",
+        category=Category.INTEGRATION,
+        subject=Subject(workspace_id=delivery.workspace_id, type="delivery", id=str(delivery.id)),
+        message=f"The delivery of slot {delivery.slot} to {delivery.destination}: {verb}.",
+        metadata={
+            "slot": str(delivery.slot),
+            "destination": delivery.destination,
+            "key_id": str(delivery.key_id),
+            "rotation_id": None if delivery.rotation_id is None else str(delivery.rotation_id),
+            "location": delivery.location,
+            "fault_kind": delivery.fault_kind,
+            "fault": delivery.fault,
+            "reason": reason,
+        },
+        now=now,
+    )
+
+
+def hurry_delivery(
+    context: Context,
+    act: Act,
+    workspace_id: UUID,
+    id: UUID,  # noqa: A002
+    remember: Remember | None = None,
+) -> Delivery:
+    """Has a delivery tried at once. Raises `DeliveryUnknown`, `DeliveryClosed` or
+    `PermissionMissing`."""
+    with context.store.change() as transaction:
+        now = context.clock.now()
+        delivery = _found(transaction, act, workspace_id, id, now)
+        hurried = delivery.hurried(now)
+        transaction.deliveries.replace(hurried)
+        if remember is not None:
+            remember(transaction, hurried)
+    return hurried
+
+
+def cancel_delivery(
+    context: Context,
+    act: Act,
+    workspace_id: UUID,
+    id: UUID,  # noqa: A002
+    reason: str,
+    remember: Remember | None = None,
+) -> Delivery:
+    """Gives a delivery up: a person sees to that place. Raises `DeliveryLast` where nobody else has
+    the token, `DeliveryUnknown`, `DeliveryClosed` or `PermissionMissing`."""
+    reason = check_text(reason, "/reason", longest=TEXT_LENGTH)
+    with context.store.change() as transaction:
+        now = context.clock.now()
+        delivery = _found(transaction, act, workspace_id, id, now)
+        _require_other(transaction, delivery)
+        cancelled = delivery.ended(DeliveryAct.CANCEL, delivery.fault, now)
+        author = Author.of(act)
+        keep_delivery(context, transaction, author, delivery, cancelled, now, reason=reason)
+        if remember is not None:
+            remember(transaction, cancelled)
+    return cancelled
+
+
+def _found(transaction: Writing, act: Act, workspace_id: UUID, id_: UUID, now: int) -> Delivery:
+    rights = reaffirm(transaction, act.caller, now)
+    delivery = transaction.deliveries.find(workspace_id, id_)
+    if delivery is None:
+        raise DeliveryUnknown("There is no delivery with this id.")
+    rights.require(Permission.KEYS_WRITE, delivery.slot)
+    return delivery
+
+
+def _require_other(transaction: Writing, delivery: Delivery) -> None:
+    """A key that works and whose token nobody has could be used by nobody, and be seen by all."""
+    if delivery.state is not DeliveryState.WAITING:
+        return
+    key = transaction.keys.find(delivery.workspace_id, delivery.key_id)
+    if key is None or key.state is KeyState.REVOKED:
+        return
+    has_token = (DeliveryState.WAITING, DeliveryState.DELIVERED)
+    others = transaction.deliveries.of_key(delivery.key_id)
+    if not any(one.id != delivery.id and one.state in has_token for one in others):
+        way_out = "roll its rotation back" if delivery.rotation_id else "revoke the key"
+        raise DeliveryLast(f"Nobody else has the token of this key: {way_out} instead.")

@@ -1,0 +1,288 @@
+"""Keeping deliveries: the outbox of new tokens.
+
+Each attempt writes its row, which would fill the log of changes; so a row is under a seal of its
+own and not in that log. An old genuine row that is put back makes a delivery be tried again, which
+has no effect where its token stands already. A damaged one is nobody's to carry out: it is left out
+where work is looked for, and counts as not delivered.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    false,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    true,
+    update,
+)
+
+from keyturn.domain.delivery import OPEN_STATES, Delivery, DeliveryState
+from keyturn.domain.error import IntegrityFailed
+from keyturn.domain.seal import Cell
+from keyturn.domain.slot import SlotName
+from keyturn.storage.records import id_of
+from keyturn.storage.schema import HAS_TOKEN, deliveries
+from keyturn.storage.sealed import MAC, Damage
+from keyturn.storage.session import Session
+from keyturn.storage.slots import name_matches
+
+KIND = "delivery"
+
+_has_token = text(HAS_TOKEN)
+_columns = tuple(column.name for column in deliveries.columns if column.name != MAC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryFilter:
+    """Which deliveries to list; None asks for any. `slots` are patterns, `("*",)` for all."""
+
+    states: tuple[DeliveryState, ...] | None = None
+    slots: tuple[str, ...] = ("*",)
+    slot: SlotName | None = None
+    key_id: UUID | None = None
+    rotation_id: UUID | None = None
+    destination: str | None = None
+
+
+class Deliveries:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add(self, delivery: Delivery) -> None:
+        self._session.connection.execute(insert(deliveries), self._sealed(delivery))
+
+    def replace(self, delivery: Delivery) -> None:
+        """Writes over what stands there; who calls has read it in this transaction."""
+        self._session.connection.execute(
+            update(deliveries)
+            .where(deliveries.c.id == str(delivery.id))
+            .values(**self._sealed(delivery))
+        )
+
+    def find(self, workspace_id: UUID, id: UUID) -> Delivery | None:  # noqa: A002
+        """The delivery, or None. Raises `IntegrityFailed` where its row is damaged."""
+        row = self._session.connection.execute(
+            _selected().where(
+                deliveries.c.workspace_id == str(workspace_id), deliveries.c.id == str(id)
+            )
+        ).first()
+        if row is None:
+            return None
+        delivery = self._opened(row)
+        if delivery is None:
+            raise IntegrityFailed(
+                "The stored record of this delivery was changed from outside; it is not carried "
+                "out. See the activity log, and rotate the key."
+            )
+        return delivery
+
+    def workspace_of(self, id: UUID) -> UUID | None:  # noqa: A002
+        """The workspace that a delivery says it is in, for an operator who names it alone."""
+        found = self._session.connection.execute(
+            select(deliveries.c.workspace_id).where(deliveries.c.id == str(id))
+        ).scalar()
+        return id_of(found)
+
+    def of_key(self, key_id: UUID) -> Sequence[Delivery]:
+        """Those of a key, oldest first. Raises `IntegrityFailed` where one is damaged."""
+        query = _selected().where(deliveries.c.key_id == str(key_id)).order_by(deliveries.c.id)
+        found = []
+        for row in self._session.connection.execute(query):
+            delivery = self._opened(row)
+            if delivery is None:
+                raise IntegrityFailed("The stored record of a delivery was changed from outside.")
+            found.append(delivery)
+        return found
+
+    def due(self, now: int, *, limit: int) -> Sequence[Delivery]:
+        """At most `limit` that have something to do now, those that waited longest first. Damaged
+        rows are left out."""
+        query = (
+            _selected()
+            .where(_has_token, deliveries.c.next_at <= now)
+            .order_by(deliveries.c.next_at, deliveries.c.id)
+        )
+        return self._session.gather(query, limit, self._opened)
+
+    def next_at(self) -> int | None:
+        """When the next one has something to do, None where none ever has."""
+        query = select(func.min(deliveries.c.next_at)).where(_has_token)
+        found = self._session.connection.execute(query).scalar()
+        return found if isinstance(found, int) else None
+
+    def is_behind_another(self, delivery: Delivery) -> bool:
+        """Whether an earlier one of the same place is not done yet: these go one after another."""
+        query = (
+            select(deliveries.c.id)
+            .where(
+                deliveries.c.destination_id == str(delivery.destination_id),
+                deliveries.c.service == delivery.slot.service,
+                deliveries.c.environment == delivery.slot.environment,
+                deliveries.c.state.in_(sorted(one.value for one in OPEN_STATES)),
+                deliveries.c.id < str(delivery.id),
+            )
+            .limit(1)
+        )
+        return self._session.connection.execute(query).first() is not None
+
+    def is_in_use(self, destination_id: UUID) -> bool:
+        """Whether anything has still to be done at a destination."""
+        query = (
+            select(deliveries.c.id)
+            .where(deliveries.c.destination_id == str(destination_id), _has_token)
+            .limit(1)
+        )
+        return self._session.connection.execute(query).first() is not None
+
+    def failing(self, workspace_id: UUID, failures: int, *, limit: int) -> Sequence[Delivery]:
+        """Those of a workspace that have failed so often in a row. Damaged rows are left out."""
+        query = (
+            _selected()
+            .where(
+                _has_token,
+                deliveries.c.workspace_id == str(workspace_id),
+                deliveries.c.failures >= failures,
+            )
+            .order_by(deliveries.c.id)
+        )
+        return self._session.gather(query, limit, self._opened)
+
+    def list(
+        self, workspace_id: UUID, wanted: DeliveryFilter, *, limit: int, before: UUID | None
+    ) -> Sequence[Delivery]:
+        """At most `limit` deliveries, newest first, from `before` on. Damaged rows are left out."""
+        query = (
+            _selected()
+            .where(deliveries.c.workspace_id == str(workspace_id), _wanted(wanted))
+            .order_by(deliveries.c.id.desc())
+        )
+        if before is not None:
+            query = query.where(deliveries.c.id < str(before))
+        return self._session.gather(query, limit, self._opened)
+
+    def count(self, workspace_id: UUID, wanted: DeliveryFilter) -> int:
+        query = (
+            select(func.count())
+            .select_from(deliveries)
+            .where(deliveries.c.workspace_id == str(workspace_id), _wanted(wanted))
+        )
+        return int(self._session.connection.execute(query).scalar_one())
+
+    def tally(self) -> dict[str, int]:
+        """How many of the whole installation wait, and how many of these fail."""
+        is_open = deliveries.c.state.in_(sorted(one.value for one in OPEN_STATES))
+        query = select(func.count(), func.count().filter(deliveries.c.failures > 0))
+        waiting, failing = self._session.connection.execute(query.where(_has_token, is_open)).one()
+        return {"waiting": int(waiting), "failing": int(failing)}
+
+    def _sealed(self, delivery: Delivery) -> dict[str, Cell]:
+        row = delivery_row(delivery)
+        return {**row, MAC: self._session.sealer.seal(deliveries.name, row)}
+
+    def _opened(self, row: Sequence[Any]) -> Delivery | None:
+        cells: dict[str, Any] = dict(zip(_columns, row, strict=False))
+        if self._session.sealer.holds(deliveries.name, cells, row[-1]):
+            return delivery_of(cells)
+        self._session.damage.append(Damage(KIND, str(row[0])))
+        return None
+
+
+def _selected() -> Select[*tuple[Any, ...]]:
+    return select(*(deliveries.c[name] for name in _columns), deliveries.c[MAC])
+
+
+def _wanted(wanted: DeliveryFilter) -> ColumnElement[bool]:
+    terms: list[ColumnElement[bool]] = [_in_slots(wanted.slots)]
+    if wanted.states is not None:
+        terms.append(_in_states(wanted.states))
+    if wanted.slot is not None:
+        terms.append(deliveries.c.service == wanted.slot.service)
+        terms.append(deliveries.c.environment == wanted.slot.environment)
+    if wanted.key_id is not None:
+        terms.append(deliveries.c.key_id == str(wanted.key_id))
+    if wanted.rotation_id is not None:
+        terms.append(deliveries.c.rotation_id == str(wanted.rotation_id))
+    if wanted.destination is not None:
+        terms.append(deliveries.c.destination == wanted.destination)
+    return and_(*terms)
+
+
+def _in_states(states: Collection[DeliveryState]) -> ColumnElement[bool]:
+    return deliveries.c.state.in_(sorted(one.value for one in states))
+
+
+def _in_slots(patterns: tuple[str, ...]) -> ColumnElement[bool]:
+    if "*" in patterns:
+        return true()
+    names = (deliveries.c.service, deliveries.c.environment)
+    return or_(false(), *(name_matches(*names, one) for one in patterns))
+
+
+def delivery_row(delivery: Delivery) -> dict[str, Cell]:
+    rotation_id = delivery.rotation_id
+    return {
+        "id": str(delivery.id),
+        "workspace_id": str(delivery.workspace_id),
+        "service": delivery.slot.service,
+        "environment": delivery.slot.environment,
+        "key_id": str(delivery.key_id),
+        "rotation_id": None if rotation_id is None else str(rotation_id),
+        "destination_id": str(delivery.destination_id),
+        "destination": delivery.destination,
+        "state": delivery.state.value,
+        "token": delivery.token,
+        "previous": delivery.previous,
+        "begun_at": delivery.begun_at,
+        "attempts": delivery.attempts,
+        "failures": delivery.failures,
+        "next_at": delivery.next_at,
+        "fault_kind": delivery.fault_kind,
+        "fault": delivery.fault,
+        "location": delivery.location,
+        "receipt": delivery.receipt,
+        "delivered_at": delivery.delivered_at,
+        "checked_at": delivery.checked_at,
+        "ended_at": delivery.ended_at,
+        "created_at": delivery.created_at,
+        "created_by": delivery.created_by,
+        "updated_at": delivery.updated_at,
+    }
+
+
+def delivery_of(row: dict[str, Any]) -> Delivery:
+    rotation_id = row["rotation_id"]
+    return Delivery(
+        id=UUID(row["id"]),
+        workspace_id=UUID(row["workspace_id"]),
+        slot=SlotName(service=row["service"], environment=row["environment"]),
+        key_id=UUID(row["key_id"]),
+        rotation_id=None if rotation_id is None else UUID(rotation_id),
+        destination_id=UUID(row["destination_id"]),
+        destination=row["destination"],
+        state=DeliveryState(row["state"]),
+        token=row["token"],
+        previous=row["previous"],
+        begun_at=row["begun_at"],
+        attempts=row["attempts"],
+        failures=row["failures"],
+        next_at=row["next_at"],
+        fault_kind=row["fault_kind"],
+        fault=row["fault"],
+        location=row["location"],
+        receipt=row["receipt"],
+        delivered_at=row["delivered_at"],
+        checked_at=row["checked_at"],
+        ended_at=row["ended_at"],
+        created_at=row["created_at"],
+        created_by=row["created_by"],
+        updated_at=row["updated_at"],
+    )
