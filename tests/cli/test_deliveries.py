@@ -245,29 +245,6 @@ def test_what_somebody_knew_is_rotated_to_where_its_slot_is_delivered(
     assert not list((house.place.folder / "new").iterdir())
 
 
-# --- a workspace that shows no token --------------------------------------------------------------
-
-
-def test_where_nobody_is_shown_a_token_a_key_needs_a_destination(house: House, slot: str) -> None:
-    made = house.run("workspaces", "create", slot, "--reveal", "never", "-o", f"{slot}.admin")
-    own = {"KEYTURN_API_KEY_FILE": f"{slot}.admin"}
-    id_ = made.done() and house.run("self", "--json", **own).done().output
-    workspace = json.loads(id_)["workspace_id"]
-    assert "shows tokens     never" in house.run("workspaces", "show", workspace).done().output
-    refused = house.run("keys", "create", slot, "-o", "a.token", **own)
-    refused.refused("reveal.refused", "--deliver-to", code=ending.MOVED)
-    assert not (house.place.folder / "a.token").exists()
-    drill = house.run("drill", "rotation", **own)
-    assert drill.code == ending.FAULT
-    assert "shows tokens to nobody" in drill.all
-    house.run("destinations", "create", "own", "--kind", "file", **own).done()
-    assert "Delivered to own" in (
-        house.run("keys", "create", slot, "--deliver-to", "own", "--wait", **own).done().output
-    )
-    house.run("workspaces", "update", workspace, "--reveal", "always").done()
-    house.run("keys", "create", slot, "-o", "a.token", **own).done()
-
-
 # --- slots from files -----------------------------------------------------------------------------
 
 
@@ -291,3 +268,27 @@ def test_destinations_of_slots_come_from_files_and_go_into_them(house: House, sl
     assert "There is no destination nowhere" in gone.errors
     file.write_text(f"slots:\n  {slot}:\n    owner: a@example.com\n")
     assert "destinations: local → (none)" in house.run(*plan).done().output
+
+
+# --- a workspace that shows no token --------------------------------------------------------------
+
+
+# Last: from here on there are several workspaces.
+def test_where_nobody_is_shown_a_token_a_key_needs_a_destination(house: House, slot: str) -> None:
+    made = house.run("workspaces", "create", slot, "--reveal", "never", "-o", f"{slot}.admin")
+    own = {"KEYTURN_API_KEY_FILE": f"{slot}.admin"}
+    made.done()
+    workspace = json.loads(house.run("self", "--json", **own).done().output)["workspace_id"]
+    assert "shows tokens     never" in house.run("workspaces", "show", workspace).done().output
+    refused = house.run("keys", "create", slot, "-o", "a.token", **own)
+    refused.refused("reveal.refused", "--deliver-to", code=ending.MOVED)
+    assert not (house.place.folder / "a.token").exists()
+    drill = house.run("drill", "rotation", **own)
+    assert drill.code == ending.FAULT
+    assert "shows tokens to nobody" in drill.all
+    house.run("destinations", "create", "own", "--kind", "file", **own).done()
+    assert "Delivered to own" in (
+        house.run("keys", "create", slot, "--deliver-to", "own", "--wait", **own).done().output
+    )
+    house.run("workspaces", "update", workspace, "--reveal", "always").done()
+    house.run("keys", "create", slot, "-o", "a.token", **own).done()
