@@ -68,7 +68,7 @@ def test_a_key_goes_to_where_it_is_said_and_nobody_is_shown_its_token(
     made = house.run("keys", "create", slot, "--deliver-to", "local", "--wait").done()
     assert made.output.splitlines()[0].startswith(f"Made {slot}, id ")
     assert "Its token is shown to nobody; it goes to local: " in made.output
-    assert f"Delivered to local, at {place_of(house).name}/{slot}.token." in made.output
+    assert f"Delivered to local, at {delivered(house, slot)}." in made.output
     assert "kt_" not in made.all
     assert works(house, delivered(house, slot))
 
