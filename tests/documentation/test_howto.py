@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from keyturn.cli.run_supervision import OnChange
 from keyturn.domain.evidence import BLOCKERS
 from keyturn.domain.finding import FindingKind
 from keyturn.domain.rotation import Standing
@@ -35,6 +36,7 @@ FOLLOWED = {
     "rotate-the-pepper.md",
     "rotate-a-key-by-evidence.md",
     "plan-rotations.md",
+    "give-a-token-to-a-process.md",
 }
 
 
@@ -50,7 +52,10 @@ def test_names_and_owners(tmp_path: Path) -> None:
     hold(page, steps(page), shown)
 
 
-@pytest.mark.parametrize("name", ["rotate-a-key-by-evidence.md", "plan-rotations.md"])
+@pytest.mark.parametrize(
+    "name",
+    ["rotate-a-key-by-evidence.md", "plan-rotations.md", "give-a-token-to-a-process.md"],
+)
 def test_rotations(name: str, tmp_path: Path) -> None:
     page = HOWTO / name
     checkout = copy_project(tmp_path / "keyturn", "Makefile", "src")
@@ -70,6 +75,12 @@ def test_the_guide_to_plans_tells_every_finding() -> None:
     named = re.findall(r"^\| (`.+?`) \|", told, re.MULTILINE)
     kinds = {kind.strip("`") for cell in named for kind in cell.split(", ")}
     assert kinds == set(FindingKind)
+
+
+def test_the_guide_to_processes_tells_every_place_and_every_reaction() -> None:
+    told = (HOWTO / "give-a-token-to-a-process.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| `([a-z]+)", told, re.MULTILINE)
+    assert set(named) == {*OnChange, "env", "file", "vault", "aws", "gcp", "azure"}
 
 
 def test_the_http_api(tmp_path: Path) -> None:

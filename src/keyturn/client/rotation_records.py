@@ -91,8 +91,8 @@ class StartedRotation(Rotation, frozen=True, kw_only=True):
 
     @property
     def token(self) -> Token:
-        """The new token; `.reveal()` gives the string. Where there is none, raises `TokenDelivered`,
-        or else `TokenLost`."""
+        """The new token; `.reveal()` gives the string. Where there is none, raises
+        `TokenDelivered`, or else `TokenLost`."""
         return given_token(self.api_key, self.new_key_id, self.deliveries)
 
 

@@ -5,7 +5,8 @@
    next attempt goes on from what it finds: a token that stands there is not written again.
 2. Each attempt asks the record anew, before it writes and before it says done: a rollback that
    came between is found, and the old token is put back.
-3. The token of a newer key that works is never written over (`domain/delivery.py`, rule 2).
+3. The token of a newer key that works is never written over (`domain/delivery.py`, rule 2), nor is
+   what was there first and is no token of this installation.
 4. Of one place at most one delivery is open, the oldest; one slow destination holds up no other.
 5. What is delivered is looked for again while its rotation is open: a place that loses it makes the
    rotation wait.
@@ -179,6 +180,7 @@ class Attempt:
         if held is not None and sighting is Sighting.THERE:
             self._arrive(held.version)
             return
+        self._require_writable(held)
         if self._asked.state is DeliveryState.DELIVERED and not self._lose():
             return
         if not self._begin(held, errand):
@@ -190,6 +192,17 @@ class Attempt:
                 FaultKind.BROKEN, "It took the token, and what it gave back is another one."
             )
         self._arrive(again.version)
+
+    def _require_writable(self, held: Held | None) -> None:
+        """What was there before us and is no token of ours is somebody's, and may be all that there
+        is of it. Raises `DestinationFault`."""
+        is_foreign = held is not None and held.value.strip() and self._ours(held.value) is None
+        if is_foreign and self._asked.begun_at is None:
+            raise DestinationFault(
+                FaultKind.CONFLICT,
+                f"What lies at {self._location} is no token of this installation, and is not "
+                "written over. Take it away, or give the destination another place.",
+            )
 
     def _judge(self, held: Held | None, errand: _Errand) -> Sighting:
         value = None if held is None else held.value

@@ -76,6 +76,8 @@ def _find(
         touched = []
         for view in _live(transaction, workspace_id, now):
             because = _because(view, makers, sought)
+            if Because.SHOWN in because and _was_delivered(transaction, view):
+                because = tuple(one for one in because if one is not Because.SHOWN)
             if because and covers_slot(patterns, str(view.key.slot)):
                 rotation_id = _open_id(transaction, view)
                 touched.append(TouchedKey(view=view, because=because, rotation_id=rotation_id))
@@ -125,6 +127,13 @@ def _because(view: KeyView, makers: frozenset[UUID], sought: str) -> tuple[Becau
     owned = (Because.OWNER,) if _owner(view) == sought else ()
     made = (Because.MAKER, Because.SHOWN) if view.key.created_by in makers else ()
     return (*owned, *made)
+
+
+def _was_delivered(transaction: Reading, view: KeyView) -> bool:
+    """Whether the token went to destinations, and was shown to nobody."""
+    with suppress(IntegrityFailed):
+        return bool(transaction.deliveries.of_key(view.key.id))
+    return False
 
 
 def _rotate(context: Context, act: Act, workspace_id: UUID, touched: TouchedKey) -> TouchedKey:
