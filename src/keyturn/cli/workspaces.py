@@ -157,7 +157,7 @@ def update(
 ) -> None:
     """Rename a workspace, name its networks anew, or say anew how it rotates.
 
-    A rotation policy is said whole: what is left out of its three options is taken away.
+    A rotation policy is said whole: what is left out of its options is taken away.
 
     \b
     Examples:
