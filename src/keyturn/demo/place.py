@@ -73,6 +73,6 @@ def in_folder(folder: Path) -> Place:
         credential={},
         settings={"KEYTURN_DELIVERY_FOLDER": str(folder)},
         environment={},
-        prefix=f"file:{folder}/",
+        prefix="file:",
         about="Without OpenBao (no program `bao`, or --destination file), tokens go into a file.",
     )
