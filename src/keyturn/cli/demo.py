@@ -34,7 +34,7 @@ from keyturn.domain.error import InstallationFault
 @click.option("--json", "as_json", is_flag=True, help="Only the figures, for programs.")
 @click.pass_context
 def demo(ctx: click.Context, seconds: int, destination: str, keep: bool, as_json: bool) -> None:
-    """See a key rotated by its schedule and another revoked, on live traffic.
+    """See a key rotated without a hand and another revoked, live.
 
     Starts Keyturn, an OpenBao where one is installed, a small API that verifies each call, and
     three services that call it, as processes in a temporary folder and on free ports of this
