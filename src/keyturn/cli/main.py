@@ -88,7 +88,9 @@ COMMANDS = lazy_group(
     ),
     doctor=Lazy("keyturn.cli.doctor:doctor", "Check this installation.", _INSTALLATION),
     demo=Lazy(
-        "keyturn.cli.demo:demo", "See a key rotated and another revoked, on live traffic.", _HERE
+        "keyturn.cli.demo:demo",
+        "See a key rotated without a hand and another revoked, live.",
+        _HERE,
     ),
     completion=Lazy(
         "keyturn.cli.completion:completion", "Completion for bash, zsh and fish.", _HERE

@@ -123,9 +123,9 @@ def plan(
     """When the rotation of each key starts, given with its `rotate_by`; those due soonest first.
 
     That is in the last window which opens before `rotate_by`, or the next one where that has
-    passed, or a later one where as many are open as may be. One that is open now, of which there
-    are `open_count`, or is started, is taken to stay open for `OPEN_FOR`. With `until`, those that
-    start later are left out.
+    passed or the key was rotated in it already, or a later one where as many are open as may be.
+    One that is open now, of which there are `open_count`, or is started, is taken to stay open for
+    `OPEN_FOR`. With `until`, those that start later are left out.
     """
     calendar = _Calendar.of(policy)
     # For each that may be open at once: from when on there is room for another in its place.
@@ -135,6 +135,8 @@ def plan(
     planned: list[Planned] = []
     for key, by in sorted(due, key=lambda one: (one[1], one[0].id)):
         start, end = calendar.last_opening_by(by)
+        if start <= (key.last_rotated_at or 0):  # it was rotated in this very window
+            start, end = calendar.first_opening_from((key.last_rotated_at or 0) + 1)
         if end <= now:
             start, end = calendar.open_or_next(now)
         if max(start, now) < free_from[0]:

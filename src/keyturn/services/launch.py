@@ -73,8 +73,14 @@ class Launcher:
         now = self._witness.time.borne_out()
         with self._context.store.read() as reading:
             workspace = reading.workspaces.find(workspace_id)
-            due = [] if workspace is None else planned_now(reading, workspace, now)
-            ready = [one for one in due if one.slot and destinations_of(reading, one.slot)]
+            if workspace is None:
+                return 0
+            ready = planned_now(
+                reading,
+                workspace,
+                now,
+                lambda one: one.slot is not None and bool(destinations_of(reading, one.slot)),
+            )
         return sum(self._start(workspace_id, one.key.id) for one in ready)
 
     def _start(self, workspace_id: UUID, key_id: UUID) -> bool:

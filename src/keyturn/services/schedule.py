@@ -3,7 +3,7 @@
 It reads alone. What it finds are causes of findings, which `find.reconcile` opens and resolves.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -71,9 +71,11 @@ def schedule_causes(transaction: Reading, workspace: Workspace, now: int) -> lis
     return causes
 
 
-def planned_now(transaction: Reading, workspace: Workspace, now: int) -> list[KeyView]:
-    """The keys whose rotation is to start now, with their slots: their window is open, and it is
-    their turn. Without a policy nothing is planned."""
+def planned_now(
+    transaction: Reading, workspace: Workspace, now: int, may_start: Callable[[KeyView], bool]
+) -> list[KeyView]:
+    """The keys whose rotation is to start now, of those that may start by themselves: their window
+    is open, and it is their turn. Without a policy nothing is planned."""
     policy = read_policy(workspace.policy)
     if policy is None:
         return []
@@ -83,8 +85,8 @@ def planned_now(transaction: Reading, workspace: Workspace, now: int) -> list[Ke
     for view in _live(transaction, workspace.id, now):
         key = view.key
         by = rotate_by(key, None if view.slot is None else view.slot.notes, policy)
-        may_start = key.state is KeyState.ACTIVE and key.id not in rotating
-        if may_start and by is not None and by <= now + PLANNED_AHEAD:
+        is_due = key.state is KeyState.ACTIVE and key.id not in rotating
+        if is_due and by is not None and by <= now + PLANNED_AHEAD and may_start(view):
             views[key.id] = view
             due.append((key, by))
     planned = plan(due, policy, open_count, now, until=now)
