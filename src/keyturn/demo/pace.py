@@ -12,7 +12,6 @@ RARE_SECONDS = 86_400
 # The time in which rotations may start. It is open when it is told, and longer than the story.
 WINDOW_MINUTES = 60
 PERIOD_DAYS = 1
-LATER_PERIOD_DAYS = 90
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from keyturn.client import (
 )
 from keyturn.demo.figures import Replacement
 from keyturn.demo.onlooker import Onlooker
-from keyturn.demo.pace import LATER_PERIOD_DAYS, PERIOD_DAYS, WINDOW_MINUTES, Pace
+from keyturn.demo.pace import PERIOD_DAYS, WINDOW_MINUTES, Pace
 from keyturn.demo.place import Place
 from keyturn.domain.instant import SECOND
 from keyturn.domain.policy import WEEK
@@ -112,8 +112,6 @@ class Rotating:
 
         self._onlooker.until(is_started, "No rotation has started by itself")
         taken = self._onlooker.clock.elapsed() - asked_at
-        # Else its successor would have its turn in the same window.
-        self._set_policy(old, LATER_PERIOD_DAYS, window)
         new = self._keyturn.keys.read(found[0].new_key_id)
         self._hints[new.id] = new.hint
         self._say(

@@ -133,10 +133,9 @@ def plan(
     free_from = [now + OPEN_FOR] * taken + [now] * (policy.most_at_once - taken)
     heapify(free_from)
     planned: list[Planned] = []
-    for key, by in sorted(due, key=lambda one: (one[1], one[0].id)):
-        start, end = calendar.last_opening_by(by)
-        if start <= (key.last_rotated_at or 0):  # it was rotated in this very window
-            start, end = calendar.first_opening_from((key.last_rotated_at or 0) + 1)
+    waiting = ((calendar.turn(key, by), by, key) for key, by in due)
+    for turn, by, key in sorted(waiting, key=lambda one: (one[0], one[2].id)):
+        start, end = calendar.last_opening_by(turn)
         if end <= now:
             start, end = calendar.open_or_next(now)
         if max(start, now) < free_from[0]:
@@ -176,6 +175,13 @@ class _Calendar:
 
     def last_opening_by(self, moment: int) -> tuple[int, int]:
         return self._window(self._number(moment + 1) - 1)
+
+    def turn(self, key: Key, by: int) -> int:
+        """When a key is due: at its time, but not in the window that it was rotated in."""
+        rotated_at = key.last_rotated_at
+        if rotated_at is None or self.last_opening_by(by)[0] > rotated_at:
+            return by
+        return self.first_opening_from(rotated_at + 1)[0]
 
     def _from(self, moment: int) -> Iterator[tuple[int, int]]:
         return map(self._window, count(self._number(moment)))
