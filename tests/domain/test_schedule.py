@@ -360,8 +360,7 @@ def test_a_clock_that_jumps_plans_nothing_twice(
 def test_a_key_that_was_rotated_in_a_window_has_no_second_turn_in_it(
     policy: RotationPolicy, now: int, period: int
 ) -> None:
-    start, end = next_window(policy, now)
-    rotated_at = max(start, now)
+    rotated_at = max(next_window(policy, now)[0], now)
     key = replace(SAMPLE_KEY, last_rotated_at=rotated_at)
     (one,) = plan([(key, rotated_at + period * DAY)], policy, 0, rotated_at + 1)
     assert one.start > rotated_at
