@@ -137,12 +137,12 @@ class Runs:
         own = {name: text for name, text in os.environ.items() if not name.startswith(left_out)}
         return own | {"TMPDIR": str(self.folder)} | dict(settings)
 
-    def start(self, *arguments: str, **settings: str) -> Supervised:
+    def start(self, *arguments: str, before: tuple[str, ...] = (), **settings: str) -> Supervised:
         number = len(self._started)
         streams = self.folder / f"{number}.output", self.folder / f"{number}.errors"
         with streams[0].open("wb") as output, streams[1].open("wb") as errors:
             process = subprocess.Popen(
-                [*PROGRAM, "run", *arguments],
+                [*before, *PROGRAM, "run", *arguments],
                 cwd=self.folder,
                 env=self.environment(settings),
                 stdin=subprocess.DEVNULL,

@@ -2,8 +2,10 @@
 command lives as it would without it."""
 
 import os
+import shutil
 import signal
 import stat
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ from keyturn.domain.redaction import holds_shape
 from tests.cli.calling import terminal
 from tests.cli.programs import Place
 from tests.cli.supervised import Runs, Supervised, is_alive, replace, runs_in, token
+from tests.servers.openbao import OpenBao, obtain_openbao
 
 FIRST, SECOND, THIRD = (token(number).reveal() for number in (1, 2, 3))
 HINTS = [token(number).hint for number in (1, 2, 3)]
@@ -206,8 +209,7 @@ def test_no_zombie_is_left_by_restarts(runs: Runs) -> None:
         replace(runs.file, text)
         run.until(partial(ends_with, run, hint), hint)
     pid = run.process.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    assert children == [str(run.worker())]
+    assert children(pid) == [run.worker()]
 
 
 # --- signals and ends -----------------------------------------------------------------------------
@@ -236,6 +238,24 @@ def test_kill_9_leaves_no_command_behind(runs: Runs) -> None:
     run.process.kill()
     run.process.wait()
     run.until(lambda: not is_alive(pid), "it lives on")
+
+
+def test_what_kill_9_left_in_a_private_folder_is_removed_by_the_next_one(runs: Runs) -> None:
+    arguments = ("--from", "file:scheduler.token", "--signal", "HUP", "--", *runs.worker)
+    killed, lives = runs.start(*arguments), runs.start(*arguments)
+    for one in (killed, lives):
+        one.worker()
+    left = set(runs.folder.glob("keyturn-run-*"))
+    killed.process.kill()
+    killed.process.wait()
+    run = runs.start(*arguments)
+    run.worker()
+    folders = set(runs.folder.glob("keyturn-run-*"))
+    assert len(left) == len(folders) == 2
+    assert len(left & folders) == 1
+    replace(runs.file, SECOND)
+    for one in (lives, run):
+        one.sees(f"SIGHUP {HINTS[1]}")
 
 
 def test_nothing_is_started_once_it_was_asked_to_end(runs: Runs) -> None:
@@ -270,6 +290,68 @@ def test_on_a_terminal_the_command_has_it_and_ctrl_c_comes_once(runs: Runs, plac
         code, text = shown.end()
     assert code == 4
     assert text.count("SIGINT") == 1
+
+
+def children(pid: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def may_make_a_space_of_processes() -> bool:
+    program = shutil.which("unshare")
+    return (
+        program is not None
+        and not subprocess.run(
+            [program, "--pid", "--fork", "--mount-proc", "true"], stderr=subprocess.DEVNULL
+        ).returncode
+    )
+
+
+@LINUX
+def test_as_the_first_process_it_leaves_no_zombie_and_obeys_signals(runs: Runs) -> None:
+    """As in a container: orphans are given to it, and signals that it does not hear are lost."""
+    if not may_make_a_space_of_processes():
+        pytest.skip("this user may not make a space of processes")
+    script = "(sleep 0.1 &) ; sleep 0.6; exec grep -c '^State:.*zombie' /proc/[0-9]*/status"
+    first = ("unshare", "--pid", "--fork", "--mount-proc")
+    run = runs.start("--from", "file:scheduler.token", "--", "sh", "-c", script, before=first)
+    run.code()
+    assert run.lines
+    assert all(line.endswith(":0") for line in run.lines)
+    run = runs.start("--from", "file:scheduler.token", "--", *runs.worker, before=first)
+    run.worker()
+    [inner] = children(run.process.pid)
+    os.kill(inner, signal.SIGTERM)
+    assert run.code() == 0
+    run.sees(f"SIGTERM {HINTS[0]}")
+
+
+# --- from Vault -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bao(tmp_path: Path) -> Iterator[OpenBao]:
+    (tmp_path / "openbao").mkdir()
+    yield from obtain_openbao(tmp_path / "openbao")
+
+
+def test_a_secret_of_vault_is_followed_and_a_vault_that_has_none_harms_nothing(
+    runs: Runs, bao: OpenBao
+) -> None:
+    bao.put("keyturn/scheduler-prod", {"api_key": FIRST})
+    run = runs.start(
+        *("--from", "vault:secret/keyturn/scheduler-prod", "--every", "0.2", "--", *runs.worker),
+        VAULT_ADDR=bao.address,
+        VAULT_TOKEN=bao.root_token,
+    )
+    pid = run.worker()
+    bao.ask("DELETE", "secret/metadata/keyturn/scheduler-prod")
+    run.tells("there is no such secret", "goes on with the token that it has")
+    bao.put("keyturn/scheduler-prod", {"api_key": SECOND})
+    run.tells("can be read again")
+    run.sees(f"started {pid} {HINTS[0]}", f"ends {pid}", HINTS[1])
+    assert bao.root_token not in run.errors
+    run.send(signal.SIGTERM)
+    assert run.code() == 0
 
 
 # --- the start ------------------------------------------------------------------------------------
@@ -343,3 +425,16 @@ def test_a_token_on_the_command_line_is_not_shown_again(runs: Runs) -> None:
     run = runs.start("--from", f"file:{FIRST}", "--", "true")
     assert run.code() == 2
     assert "A token was given" in run.errors
+
+
+def test_its_help_needs_nothing_but_the_light_install() -> None:
+    script = (
+        "import sys\nfrom keyturn.cli.main import run\nrun(['run', '--help'])\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
+    )
+    assert "keyturn run --from" in done.stdout
+    loaded = {name.partition(".")[0] for name in done.stderr.split()}
+    assert not loaded & {"httpx2", "sqlalchemy", "fastapi", "cryptography", "boto3", "google"}

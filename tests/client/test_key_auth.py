@@ -265,6 +265,18 @@ def test_a_call_that_makes_something_is_made_again_with_the_same_idempotency_key
     assert driven.waits == []
 
 
+def test_what_needs_no_token_asks_its_place_for_none(tmp_path: Path) -> None:
+    from keyturn.client.health import look_at_health
+
+    driven = drive(
+        look_at_health(),
+        [answered(500)],
+        of=session(api_key=KeySource(f"file:{tmp_path / 'absent'}")),
+    )
+    [sent] = driven.sent
+    assert "Authorization" not in sent.headers
+
+
 def test_a_place_without_a_token_is_said_before_anything_is_sent(
     face: Face, api: Api, tmp_path: Path
 ) -> None:

@@ -105,6 +105,31 @@ def test_a_file_whose_change_its_marks_do_not_show_is_read_again_by_age(tmp_path
     assert source.token().hint == OTHER.hint
 
 
+def test_whoever_writes_however_each_thread_always_has_a_whole_token(tmp_path: Path) -> None:
+    file = tmp_path / "a.token"
+    file.write_text(TOKEN.reveal())
+    source = KeySource(f"file:{file}", every_seconds=0.001)
+    ends = threading.Event()
+    hints: set[str] = set()
+
+    def use() -> None:
+        while not ends.is_set():
+            hints.add(source.token().hint)
+
+    users = [threading.Thread(target=use) for _ in range(4)]
+    for one in users:
+        one.start()
+    for token in (OTHER, TOKEN) * 50:
+        for text in ("", token.reveal()[:40], token.reveal()):
+            file.write_text(text)
+    file.write_text(OTHER.reveal())
+    settled(source, OTHER.hint)
+    ends.set()
+    for one in users:
+        one.join(60)
+    assert hints <= {TOKEN.hint, OTHER.hint}
+
+
 # --- any other place ------------------------------------------------------------------------------
 
 
@@ -200,6 +225,29 @@ def run_together(act: Callable[[], None], number: int) -> None:
         one.start()
     for one in threads:
         one.join(60)
+
+
+def test_of_many_threads_that_wait_for_the_first_token_one_meets_the_fault_for_all() -> None:
+    place = Place(TOKEN.reveal())
+    place.is_down = True
+    place.may_go_on.clear()
+    source = KeySource(place)
+    met: list[str] = []
+
+    def use() -> None:
+        try:
+            source.token()
+        except SourceFault as fault:
+            met.append(str(fault))
+
+    first = threading.Thread(target=use)
+    first.start()
+    until(lambda: place.reads == 1)
+    threading.Timer(0.3, place.may_go_on.set).start()
+    run_together(use, 8)
+    first.join(60)
+    assert met == ["It is down."] * 9
+    assert place.reads < 9
 
 
 async def test_it_can_be_awaited(place: Place, clock: FakeClock, source: KeySource) -> None:

@@ -361,8 +361,9 @@ def test_the_namespace_goes_along() -> None:
 
 
 def test_aws_is_asked_by_its_own_library_with_the_machines_credentials(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(0)
     held: dict[str, object] = {"SecretString": json.dumps({"api_key": TOKEN.reveal()})}
     status = 200
     asked = []
@@ -386,6 +387,8 @@ def test_aws_is_asked_by_its_own_library_with_the_machines_credentials(
         source = source_of("aws:prod/scheduler#api_key", {})
         assert take(source).hint == TOKEN.hint
         assert asked == [("prod/scheduler", True)]
+        assert "botocore" in caplog.text
+        assert not holds_shape(caplog.text)
         assert "no whole token" in fault(source_of("aws:prod/scheduler", {}))
         status, held = 400, {"__type": "ResourceNotFoundException", "message": TOKEN.reveal()}
         assert "no such secret" in fault(source)

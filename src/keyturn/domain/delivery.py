@@ -106,6 +106,11 @@ class Delivery:
     def is_failing(self) -> bool:
         return self.is_open and self.failures >= TOLD_FROM
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether the place may have been written."""
+        return self.begun_at is not None
+
     def after(self, act: DeliveryAct) -> DeliveryState:
         """The state that `act` leads to. Raises `DeliveryClosed` where there is no such step."""
         following = TRANSITIONS.get((self.state, act))
@@ -208,6 +213,12 @@ class Delivery:
             fault=None,
             updated_at=now,
         )
+
+    def given_up(self, fault: str, now: int) -> "Delivery":
+        """Cancelled, where it has not ended already."""
+        if (self.state, DeliveryAct.CANCEL) not in TRANSITIONS:
+            return self
+        return self.ended(DeliveryAct.CANCEL, fault, now)
 
     def kept(self, now: int) -> "Delivery":
         """Its rotation has ended and the key lives on: what lay there before is of no more use."""

@@ -48,6 +48,16 @@ class Metrics:
             "Rotations that have not ended, as the node that acts sees them.",
             registry=self._registry,
         )
+        self.open_deliveries = Gauge(
+            "keyturn_deliveries_open",
+            "New tokens that are on their way to a destination, or old ones on their way back.",
+            registry=self._registry,
+        )
+        self.failing_deliveries = Gauge(
+            "keyturn_deliveries_failing",
+            "Those of the open deliveries whose last attempt failed.",
+            registry=self._registry,
+        )
         self.damage = Gauge(
             "keyturn_integrity_failures",
             "Reads of stored rows that failed their integrity check, since the start.",

@@ -3,15 +3,16 @@ signing heads."""
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Mapping
+from uuid import UUID
 
 from keyturn.domain.error import StorageUnavailable
 from keyturn.http.metrics import Metrics
 from keyturn.server.heads import HeadsFile
 from keyturn.services.advance import Advancer
 from keyturn.services.context import Context
-from keyturn.services.deliver import Deliverer
+from keyturn.services.deliver import Deliverer, Lane
 from keyturn.services.follow import follow
 from keyturn.services.launch import Launcher
 from keyturn.services.meter import Meter
@@ -31,6 +32,7 @@ LOOK_SECONDS = 1.0
 DELIVER_SECONDS = 0.2
 LAUNCH_SECONDS = 1.0
 DELIVERY_LANES = 8
+TALLY_SECONDS = 2.0
 OVERSEE_SECONDS = 1.0
 TIDY_SECONDS = 600.0
 TIDY_AGAIN_SECONDS = 0.5
@@ -93,18 +95,50 @@ class Ticker:
 
 
 class Lanes:
-    """Runs tasks side by side, so many at once, and waits for all of them."""
+    """Works on lanes side by side, on so many at once, and of one workspace on half as many. Nobody
+    waits for them: whatever is killed in the middle is gone on with later."""
 
     def __init__(self, most: int) -> None:
         self._most = most
+        self._busy: set[Lane] = set()
+        self._changed = threading.Condition()
 
-    def __call__(self, tasks: Sequence[Callable[[], None]]) -> None:
-        if len(tasks) < 2:
-            for task in tasks:
-                task()
-            return
-        with ThreadPoolExecutor(min(self._most, len(tasks)), "delivering") as pool:
-            list(pool.map(lambda task: task(), tasks))
+    def full(self) -> tuple[set[UUID], set[UUID]]:
+        with self._changed:
+            count = Counter(workspace_id for workspace_id, _ in self._busy)
+            workspaces = {one for one in count if count[one] >= self._most // 2}
+            return workspaces, {destination_id for _, destination_id in self._busy}
+
+    def begin(self, lanes: Mapping[Lane, Callable[[], None]]) -> None:
+        for lane, work in lanes.items():
+            if self._take(lane):
+                threading.Thread(
+                    target=self._run, args=(lane, work), name="delivery", daemon=True
+                ).start()
+
+    def _take(self, lane: Lane) -> bool:
+        with self._changed:
+            of_workspace = sum(one[0] == lane[0] for one in self._busy)
+            is_full = len(self._busy) >= self._most or of_workspace >= self._most // 2
+            if is_full or lane in self._busy:
+                return False
+            self._busy.add(lane)
+            return True
+
+    def _run(self, lane: Lane, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception:  # noqa: BLE001  (what a lane does is recorded by itself)
+            _log.exception("delivering failed")
+        finally:
+            with self._changed:
+                self._busy.discard(lane)
+                self._changed.notify_all()
+
+    def wait(self, seconds: float) -> None:
+        """Waits so long for those that are at work."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._busy, max(0.0, seconds))
 
 
 class Lease:
@@ -153,7 +187,9 @@ class Background:
         self._witness = witness
         self._advancer = Advancer(context, witness)
         self._overseer = Overseer(context, witness)
-        self._deliverer = Deliverer(context, Lanes(DELIVERY_LANES))
+        self._lanes = Lanes(DELIVERY_LANES)
+        self._deliverer = Deliverer(context, self._lanes)
+        self._tallied_at: float | None = None
         self._launcher = Launcher(context, witness)
         recording = Ticker("recording", self._record)
         meter.hurry = recording.hurry
@@ -176,11 +212,13 @@ class Background:
 
     def stop(self) -> None:
         """Ends them all, then keeps what was noted last."""
+        self._deliverer.stop()
         for ticker in self._tickers:
             ticker.tell()
         latest = self._context.clock.elapsed() + STOP_SECONDS
         for ticker in self._tickers:
             ticker.stop(latest - self._context.clock.elapsed())
+        self._lanes.wait(latest - self._context.clock.elapsed())
         last = threading.Thread(target=self._keep_last, name="last", daemon=True)
         last.start()
         last.join(LAST_SECONDS)
@@ -227,7 +265,17 @@ class Background:
     def _deliver(self) -> float:
         if self._lease.is_held():
             self._deliverer.step()
+        self._tally()
         return DELIVER_SECONDS
+
+    def _tally(self) -> None:
+        elapsed = self._context.clock.elapsed()
+        if self._tallied_at is None or elapsed - self._tallied_at >= TALLY_SECONDS:
+            self._tallied_at = elapsed
+            with self._context.store.read() as reading:
+                tally = reading.deliveries.tally()
+            self._metrics.open_deliveries.set(tally.open)
+            self._metrics.failing_deliveries.set(tally.failing)
 
     def _launch(self) -> float:
         if self._lease.is_held():

@@ -9,7 +9,9 @@ found is written only over the destination that it was found of.
 
 import hmac
 import json
+import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -55,6 +57,8 @@ from keyturn.storage.transaction import Reading, Writing
 
 NONCE_BYTES = 16
 _MOST_SLOTS = 10_000
+
+_log = logging.getLogger("keyturn.destinations")
 
 # Called with the transaction, before it commits, so that an answer is kept with its change.
 Remember = Callable[[Writing, Destination], None]
@@ -280,9 +284,13 @@ def fault_of(context: Context, destination: Destination) -> str | None:
         try:
             return _mark(opened, destination)
         finally:
-            opened.close()
+            with suppress(DestinationFault):
+                opened.close()
     except (DestinationFault, IntegrityFailed) as fault:
         return fault.detail
+    except Exception as error:  # noqa: BLE001  (a kind that breaks is a destination that fails)
+        _log.error("destination %s failed: %s", destination.id, type(error).__name__)
+        return "It failed in a way that is not provided for; the server's log names the fault."
 
 
 def _mark(opened: Opened, destination: Destination) -> str | None:

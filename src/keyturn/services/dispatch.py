@@ -9,7 +9,7 @@ from uuid import UUID
 
 from keyturn.domain.activity import Category
 from keyturn.domain.delivery import Delivery, DeliveryAct, DeliveryState
-from keyturn.domain.destination import Destination
+from keyturn.domain.destination import MOST_OF_A_SLOT, Destination
 from keyturn.domain.error import (
     DeliveryLast,
     DeliveryUnknown,
@@ -18,6 +18,7 @@ from keyturn.domain.error import (
     RequestInvalid,
     RevealRefused,
 )
+from keyturn.domain.finding import FindingKind
 from keyturn.domain.key import Key, KeyState
 from keyturn.domain.permission import Permission
 from keyturn.domain.rotation import Rotation
@@ -25,8 +26,10 @@ from keyturn.domain.text import TEXT_LENGTH, check_text
 from keyturn.domain.token import Token
 from keyturn.domain.workspace import Reveal
 from keyturn.services.context import Context
+from keyturn.services.find import note_finding
 from keyturn.services.identify import reaffirm
 from keyturn.services.journal import Act, Author, Subject, note
+from keyturn.storage.deliveries import DeliveryFilter
 from keyturn.storage.keys import KeyView
 from keyturn.storage.transaction import Writing
 
@@ -105,6 +108,7 @@ def dispatch(
         plain = token.reveal().encode()
         sealed = context.strongbox.seal(context.entropy, token_place(delivery), plain)
         delivery = replace(delivery, token=sealed)
+        transaction.deliveries.silence(destination.id, key.slot)
         transaction.deliveries.add(delivery)
         note_delivery(context, transaction, author, delivery, "created", now)
         sent.append(delivery)
@@ -135,15 +139,26 @@ def settle_deliveries(
     A damaged record is nobody's to carry out, and keeps no rotation from ending.
     """
     place = rotation.workspace_id
-    try:
-        deliveries = transaction.deliveries.of_key(rotation.new_key_id)
-        new = transaction.keys.find(place, rotation.new_key_id)
-    except IntegrityFailed:
-        return
-    is_dead = new is None or new.state is KeyState.REVOKED
-    for delivery in deliveries:
-        following = delivery.taken_back(now) if is_dead else delivery.kept(now)
+    is_dead = _is_revoked(transaction, place, rotation.new_key_id)
+    has_way_back = not _is_revoked(transaction, place, rotation.old_key_id)
+    wanted = DeliveryFilter(key_id=rotation.new_key_id)
+    for delivery in transaction.deliveries.list(place, wanted, limit=MOST_OF_A_SLOT, before=None):
+        if not is_dead:
+            following = delivery.kept(now)
+        elif has_way_back or not delivery.is_begun:
+            following = delivery.taken_back(now)
+        else:
+            following = delivery.given_up("Neither of the two keys works any more.", now)
         keep_delivery(context, transaction, author, delivery, following, now)
+
+
+def _is_revoked(transaction: Writing, place: UUID, id_: UUID) -> bool:
+    """Whether a key is no more; a damaged one is denied."""
+    try:
+        key = transaction.keys.find(place, id_)
+    except IntegrityFailed:
+        return True
+    return key is None or key.state is KeyState.REVOKED
 
 
 def keep_delivery(
@@ -160,9 +175,23 @@ def keep_delivery(
     if following is delivery:
         return
     transaction.deliveries.replace(following)
+    if delivery.is_failing and not following.is_failing:
+        _resolve(context, transaction, author, delivery, now)
     if following.state is not delivery.state:
         verb = "lost" if following.state is DeliveryState.WAITING else following.state.value
         note_delivery(context, transaction, author, following, verb, now, reason=reason)
+
+
+def _resolve(
+    context: Context, transaction: Writing, author: Author, delivery: Delivery, now: int
+) -> None:
+    """It does not fail any more, whoever saw to that: so nobody is told that it does."""
+    kinds, subjects = (FindingKind.DELIVERY_FAILING,), (str(delivery.key_id),)
+    for finding in transaction.findings.unresolved_of(delivery.workspace_id, kinds, subjects):
+        if finding.mark == str(delivery.id):
+            resolved = finding.resolved(now)
+            transaction.findings.replace(resolved, finding.version)
+            note_finding(context, transaction, author, resolved, now)
 
 
 def note_delivery(

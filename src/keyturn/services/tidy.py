@@ -25,10 +25,11 @@ class Tidied:
     requests: int
     entries: int
     answers: int
+    deliveries: int = 0
 
     @property
     def is_done(self) -> bool:
-        return self.requests < ONCE and self.entries < ONCE
+        return max(self.requests, self.entries, self.deliveries) < ONCE
 
 
 class Tidier:
@@ -68,12 +69,15 @@ def _newest(context: Context) -> int | None:
 
 
 def tidy(context: Context, now: int) -> Tidied:
-    """Removes at most a few thousand requests that have outlived their time at `now`, and blanks
-    as many activity entries."""
+    """Removes at most a few thousand requests that have outlived their time at `now`, and as many
+    deliveries that have been done with for as long; and blanks as many activity entries."""
     with context.store.record() as transaction:
         requests = transaction.requests.purge(
             now - context.request_retention_days * DAY, limit=ONCE
         )
         entries = transaction.activity.blank_expired(now, limit=ONCE)
+        deliveries = transaction.deliveries.purge(
+            now - context.request_retention_days * DAY, limit=ONCE
+        )
         answers = transaction.idempotency.purge(now - IDEMPOTENCY_DAYS * DAY)
-    return Tidied(requests=requests, entries=entries, answers=answers)
+    return Tidied(requests=requests, entries=entries, answers=answers, deliveries=deliveries)

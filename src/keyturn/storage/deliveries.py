@@ -15,6 +15,8 @@ from sqlalchemy import (
     ColumnElement,
     Select,
     and_,
+    delete,
+    exists,
     false,
     func,
     insert,
@@ -30,7 +32,7 @@ from keyturn.domain.error import IntegrityFailed
 from keyturn.domain.seal import Cell
 from keyturn.domain.slot import SlotName
 from keyturn.storage.records import id_of
-from keyturn.storage.schema import HAS_TOKEN, deliveries
+from keyturn.storage.schema import HAS_TOKEN, IS_DONE, deliveries
 from keyturn.storage.sealed import MAC, Damage
 from keyturn.storage.session import Session
 from keyturn.storage.slots import name_matches
@@ -38,6 +40,7 @@ from keyturn.storage.slots import name_matches
 KIND = "delivery"
 
 _has_token = text(HAS_TOKEN)
+_is_done = text(IS_DONE)
 _columns = tuple(column.name for column in deliveries.columns if column.name != MAC)
 
 
@@ -51,6 +54,14 @@ class DeliveryFilter:
     key_id: UUID | None = None
     rotation_id: UUID | None = None
     destination: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """How many deliveries are open, and of how many of these the last attempt failed."""
+
+    open: int
+    failing: int
 
 
 class Deliveries:
@@ -103,14 +114,27 @@ class Deliveries:
             found.append(delivery)
         return found
 
-    def due(self, now: int, *, limit: int) -> Sequence[Delivery]:
-        """At most `limit` that have something to do now, those that waited longest first. Damaged
-        rows are left out."""
+    def due(
+        self,
+        now: int,
+        *,
+        limit: int,
+        no_workspaces: Collection[UUID] = (),
+        no_destinations: Collection[UUID] = (),
+    ) -> Sequence[Delivery]:
+        """At most `limit` that have something to do now, those that waited longest first. Left out
+        are damaged rows, and what is behind an earlier one of the same place that is not done yet:
+        these go one after another."""
         query = (
             _selected()
-            .where(_has_token, deliveries.c.next_at <= now)
+            .where(_has_token, deliveries.c.next_at <= now, ~_is_behind_another())
             .order_by(deliveries.c.next_at, deliveries.c.id)
         )
+        if no_workspaces:
+            query = query.where(deliveries.c.workspace_id.not_in(sorted(map(str, no_workspaces))))
+        if no_destinations:
+            named = sorted(map(str, no_destinations))
+            query = query.where(deliveries.c.destination_id.not_in(named))
         return self._session.gather(query, limit, self._opened)
 
     def next_at(self) -> int | None:
@@ -118,21 +142,6 @@ class Deliveries:
         query = select(func.min(deliveries.c.next_at)).where(_has_token)
         found = self._session.connection.execute(query).scalar()
         return found if isinstance(found, int) else None
-
-    def is_behind_another(self, delivery: Delivery) -> bool:
-        """Whether an earlier one of the same place is not done yet: these go one after another."""
-        query = (
-            select(deliveries.c.id)
-            .where(
-                deliveries.c.destination_id == str(delivery.destination_id),
-                deliveries.c.service == delivery.slot.service,
-                deliveries.c.environment == delivery.slot.environment,
-                deliveries.c.state.in_(sorted(one.value for one in OPEN_STATES)),
-                deliveries.c.id < str(delivery.id),
-            )
-            .limit(1)
-        )
-        return self._session.connection.execute(query).first() is not None
 
     def is_in_use(self, destination_id: UUID) -> bool:
         """Whether anything has still to be done at a destination."""
@@ -177,12 +186,43 @@ class Deliveries:
         )
         return int(self._session.connection.execute(query).scalar_one())
 
-    def tally(self) -> dict[str, int]:
-        """How many of the whole installation wait, and how many of these fail."""
+    def tally(self) -> Tally:
+        """Those of the whole installation, counted."""
         is_open = deliveries.c.state.in_(sorted(one.value for one in OPEN_STATES))
         query = select(func.count(), func.count().filter(deliveries.c.failures > 0))
-        waiting, failing = self._session.connection.execute(query.where(_has_token, is_open)).one()
-        return {"waiting": int(waiting), "failing": int(failing)}
+        open_, failing = self._session.connection.execute(query.where(_has_token, is_open)).one()
+        return Tally(open=int(open_), failing=int(failing))
+
+    def silence(self, destination_id: UUID, slot: SlotName) -> int:
+        """Takes the tokens out of the damaged ones of a place, which nobody may carry out and
+        behind which another would wait for ever. They stay damage. Says how many."""
+        query = _selected().where(
+            deliveries.c.destination_id == str(destination_id),
+            deliveries.c.service == slot.service,
+            deliveries.c.environment == slot.environment,
+            _has_token,
+        )
+        damaged = [
+            row[0]
+            for row in self._session.connection.execute(query).all()
+            if self._opened(row) is None
+        ]
+        for id_ in damaged:
+            self._session.connection.execute(
+                update(deliveries).where(deliveries.c.id == id_).values(token=None, previous=None)
+            )
+        return len(damaged)
+
+    def purge(self, ended_before: int, *, limit: int) -> int:
+        """Removes at most `limit` that have been done with for so long, damaged ones too."""
+        old = (
+            select(deliveries.c.id)
+            .where(_is_done, deliveries.c.updated_at < ended_before)
+            .order_by(deliveries.c.updated_at)
+            .limit(limit)
+        )
+        done = self._session.connection.execute(delete(deliveries).where(deliveries.c.id.in_(old)))
+        return int(done.rowcount)
 
     def _sealed(self, delivery: Delivery) -> dict[str, Cell]:
         row = delivery_row(delivery)
@@ -198,6 +238,21 @@ class Deliveries:
 
 def _selected() -> Select[*tuple[Any, ...]]:
     return select(*(deliveries.c[name] for name in _columns), deliveries.c[MAC])
+
+
+def _is_behind_another() -> ColumnElement[bool]:
+    """Whether an earlier delivery of the same place is not done yet."""
+    earlier = deliveries.alias("earlier")
+    return exists(
+        select(earlier.c.id).where(
+            earlier.c.destination_id == deliveries.c.destination_id,
+            earlier.c.service == deliveries.c.service,
+            earlier.c.environment == deliveries.c.environment,
+            earlier.c.state.in_(sorted(one.value for one in OPEN_STATES)),
+            earlier.c.token.is_not(None),
+            earlier.c.id < deliveries.c.id,
+        )
+    )
 
 
 def _wanted(wanted: DeliveryFilter) -> ColumnElement[bool]:

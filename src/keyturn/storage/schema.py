@@ -84,6 +84,7 @@ IS_OPEN = _one_of("state", sorted(OPEN_STATES, reverse=True))
 IS_PRESENT = f"state <> '{DestinationState.REMOVED}'"
 # A delivery that has something to do: its token is sealed in it, and in no other.
 HAS_TOKEN = "token IS NOT NULL"
+IS_DONE = "token IS NULL"
 IS_UNRESOLVED = f"state <> '{FindingState.RESOLVED}'"
 IS_OVERFLOW = f"runtime = '{OTHER}'"
 
@@ -353,6 +354,7 @@ deliveries = Table(
     Index("ix_deliveries_key_id_id", "key_id", "id"),
     Index("ix_deliveries_destination_id_id", "destination_id", "id"),
     _partial("ix_deliveries_due", "next_at", "id", where=HAS_TOKEN),
+    _partial("ix_deliveries_done", "updated_at", where=IS_DONE),
 )
 
 findings = Table(
