@@ -5,16 +5,20 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from keyturn.cli import ending
 from keyturn.cli.naming import short
-from tests.cli.calling import House, in_shell, terminal
+from keyturn.domain.token import make_token
+from tests.cli.calling import House, answer, answering, in_shell, place_at, terminal
 from tests.cli.programs import PATIENCE_SECONDS
 from tests.cli.test_destinations import place_of
+from tests.client.driving import KEY
 
 FAST = ("--quiet-for", "1s", "--brownout", "0", "--overlap", "1h")
 
@@ -292,3 +296,39 @@ def test_where_nobody_is_shown_a_token_a_key_needs_a_destination(house: House, s
     )
     house.run("workspaces", "update", workspace, "--reveal", "always").done()
     house.run("keys", "create", slot, "-o", "a.token", **own).done()
+
+
+# --- a server that does otherwise -----------------------------------------------------------------
+
+
+def test_a_token_that_is_answered_after_all_where_it_has_no_way_is_taken_back(
+    tmp_path: Path,
+) -> None:
+    token = make_token(brand="kt", environment="prod", id=UUID(int=9), secret=bytes(range(32)))
+    slot = {
+        "name": "a-prod",
+        "workspace_id": "w",
+        "service": "a",
+        "environment": "prod",
+        "runtimes": [],
+        "destinations": ["vault-prod"],
+        "version": 1,
+        "created_at": KEY["created_at"],
+        "updated_at": KEY["updated_at"],
+    }
+    asked: list[str] = []
+
+    def answers(handler: BaseHTTPRequestHandler) -> None:
+        asked.append(handler.command)
+        if handler.command == "DELETE":
+            answer(handler, 204, "text/plain", b"")
+            return
+        made = {**KEY, "api_key": token.reveal(), "deliveries": []}
+        body = json.dumps(slot if handler.command == "GET" else made).encode()
+        answer(handler, 200 if handler.command == "GET" else 201, "application/json", body)
+
+    with answering(answers) as url:
+        refused = place_at(tmp_path, url, token.reveal()).run("keys", "create", "a-prod")
+    refused.refused("delivered nowhere after all; the key was revoked again", "--output", code=1)
+    assert asked == ["GET", "POST", "DELETE"]
+    assert token.reveal() not in refused.all
