@@ -29,10 +29,11 @@ from sqlalchemy import (
 
 from keyturn.domain.delivery import OPEN_STATES, Delivery, DeliveryState
 from keyturn.domain.error import IntegrityFailed
+from keyturn.domain.key import KeyState
 from keyturn.domain.seal import Cell
 from keyturn.domain.slot import SlotName
 from keyturn.storage.records import id_of
-from keyturn.storage.schema import HAS_TOKEN, IS_DONE, deliveries
+from keyturn.storage.schema import HAS_TOKEN, IS_DONE, deliveries, keys
 from keyturn.storage.sealed import MAC, Damage
 from keyturn.storage.session import Session
 from keyturn.storage.slots import name_matches
@@ -214,15 +215,22 @@ class Deliveries:
         return len(damaged)
 
     def purge(self, ended_before: int, *, limit: int) -> int:
-        """Removes at most `limit` that have been done with for so long, damaged ones too."""
+        """Removes at most `limit` that have been done with for so long, damaged ones too. While a
+        key lives, its deliveries tell that nobody was shown its token."""
+        lives = select(keys.c.id).where(
+            keys.c.id == deliveries.c.key_id, keys.c.state != KeyState.REVOKED.value
+        )
         old = (
             select(deliveries.c.id)
-            .where(_is_done, deliveries.c.updated_at < ended_before)
+            .where(_is_done, deliveries.c.updated_at < ended_before, ~exists(lives))
             .order_by(deliveries.c.updated_at)
             .limit(limit)
         )
-        done = self._session.connection.execute(delete(deliveries).where(deliveries.c.id.in_(old)))
-        return int(done.rowcount)
+        # Asked for first: an engine would rather walk over all of them than join these few.
+        ids = self._session.connection.execute(old).scalars().all()
+        if ids:
+            self._session.connection.execute(delete(deliveries).where(deliveries.c.id.in_(ids)))
+        return len(ids)
 
     def _sealed(self, delivery: Delivery) -> dict[str, Cell]:
         row = delivery_row(delivery)
