@@ -218,7 +218,7 @@ class Deliveries:
         """Removes at most `limit` that have been done with for so long, damaged ones too. While a
         key lives, its deliveries tell that nobody was shown its token."""
         lives = select(keys.c.id).where(
-            keys.c.id == deliveries.c.key_id, keys.c.state != KeyState.REVOKED.value
+            keys.c.id == deliveries.c.key_id, keys.c.status != KeyState.REVOKED.value
         )
         old = (
             select(deliveries.c.id)
