@@ -29,11 +29,10 @@ from sqlalchemy import (
 
 from keyturn.domain.delivery import OPEN_STATES, Delivery, DeliveryState
 from keyturn.domain.error import IntegrityFailed
-from keyturn.domain.key import KeyState
 from keyturn.domain.seal import Cell
 from keyturn.domain.slot import SlotName
 from keyturn.storage.records import id_of
-from keyturn.storage.schema import HAS_TOKEN, IS_DONE, deliveries, keys
+from keyturn.storage.schema import HAS_ENDED, HAS_TOKEN, deliveries
 from keyturn.storage.sealed import MAC, Damage
 from keyturn.storage.session import Session
 from keyturn.storage.slots import name_matches
@@ -41,7 +40,7 @@ from keyturn.storage.slots import name_matches
 KIND = "delivery"
 
 _has_token = text(HAS_TOKEN)
-_is_done = text(IS_DONE)
+_has_ended = text(HAS_ENDED)
 _columns = tuple(column.name for column in deliveries.columns if column.name != MAC)
 
 
@@ -215,14 +214,11 @@ class Deliveries:
         return len(damaged)
 
     def purge(self, ended_before: int, *, limit: int) -> int:
-        """Removes at most `limit` that have been done with for so long, damaged ones too. While a
-        key lives, its deliveries tell that nobody was shown its token."""
-        lives = select(keys.c.id).where(
-            keys.c.id == deliveries.c.key_id, keys.c.status != KeyState.REVOKED.value
-        )
+        """Removes at most `limit` that have ended for so long, damaged ones too. What is delivered
+        stays: it tells that nobody was shown the token."""
         old = (
             select(deliveries.c.id)
-            .where(_is_done, deliveries.c.updated_at < ended_before, ~exists(lives))
+            .where(_has_ended, deliveries.c.updated_at < ended_before)
             .order_by(deliveries.c.updated_at)
             .limit(limit)
         )

@@ -247,8 +247,7 @@ class DeliveryContract(StorageBase):
             for number in range(1, 5)
         ]
         open_ = replace(making.delivery(9), updated_at=SOME_TIME)
-        lives = replace(ended[0], id=making.id_of(8), key_id=making.id_of(77))
-        making.add_keys(store, making.key(77))
+        lives = replace(ended[0], id=making.id_of(8), state=DeliveryState.DELIVERED)
         making.add_deliveries(store, open_, lives, *ended)
         with store.record() as transaction:
             assert transaction.deliveries.purge(SOME_TIME + 4, limit=2) == 2
