@@ -21,6 +21,7 @@ from keyturn.domain.slot import SlotName
 from keyturn.storage.activity import ActivityFilter
 from keyturn.storage.contract import Store
 from keyturn.storage.credentials import POSITION_STATEMENT, key_statement, operator_statement
+from keyturn.storage.deliveries import DeliveryFilter
 from keyturn.storage.findings import FindingFilter
 from keyturn.storage.idempotency import IdempotencyScope
 from keyturn.storage.keys import KeyFilter
@@ -40,7 +41,7 @@ TABLES = {
         4_000,
         (
             f"{ID}, 'acme', 'active', '[]', {SOME_TIME}, {SOME_TIME}, 1,"
-            " CAST('' AS BYTES), NULL, NULL"
+            " CAST('' AS BYTES), NULL, NULL, NULL"
         ),
     ),
     "operators": (
@@ -51,7 +52,7 @@ TABLES = {
         4_000,
         (
             "'01900000-0000-7000-8000-' || TENANT, 'service' || @, 'prod', 'owner' || (i % 50),"
-            " NULL, NULL, NULL, NULL, i, i, 1, CAST('' AS BYTES)"
+            " NULL, NULL, NULL, NULL, i, i, 1, CAST('' AS BYTES), NULL"
         ),
     ),
     "keys": (
@@ -85,6 +86,25 @@ TABLES = {
             " 'service' || @, 'prod', '', 'info',"
             " CASE WHEN i % 100 = 7 THEN 'open' ELSE 'resolved' END, i, '{}', NULL, NULL, NULL,"
             " CASE WHEN i % 100 = 7 THEN NULL ELSE i END, i, 1, CAST('' AS BYTES)"
+        ),
+    ),
+    "destinations": (
+        4_000,
+        (
+            f"{ID}, '01900000-0000-7000-8000-' || TENANT, 'vault' || @, 'vault', '{{}}',"
+            " CAST('' AS BYTES), '0', 'proven', i, NULL, i, 'op', i, 1, CAST('' AS BYTES)"
+        ),
+    ),
+    # Every hundredth has something to do.
+    "deliveries": (
+        KEYS,
+        (
+            f"{ID}, '01900000-0000-7000-8000-' || TENANT, 'service' || @, 'prod', {ID}, {ID},"
+            " '01900000-0000-7000-8000-' || (100000000000 + i % 300), 'vault',"
+            " CASE WHEN i % 100 = 7 THEN 'waiting' WHEN i % 50 = 9 THEN 'restored'"
+            " ELSE 'delivered' END,"
+            " CASE WHEN i % 100 = 7 THEN CAST('' AS BYTES) END, NULL, NULL, 1, i % 5, i, NULL,"
+            " NULL, NULL, NULL, NULL, NULL, NULL, i, 'op', i, CAST('' AS BYTES)"
         ),
     ),
     "changes": (
@@ -194,7 +214,9 @@ def _steps(node: dict[str, Any]) -> Iterator[str]:
 # of the one row of the head, or of a subquery's own rows, is none of a table's.
 _SCAN = re.compile(rf"(?:SCAN|Seq Scan) (?:TABLE )?(?:{'|'.join(TABLES)})(?:_\d+)?\b")
 # All of a partial index is what is looked for, and no more.
-_PARTIAL = re.compile(r"USING (?:COVERING )?INDEX (?:ix_uses_overflowing|ix_rotations_open_id)\b")
+_PARTIAL = re.compile(
+    r"USING (?:COVERING )?INDEX (?:ix_uses_overflowing|ix_rotations_open_id|ix_deliveries_due)\b"
+)
 _BY_INDEX = re.compile(r"USING (?:COVERING )?INDEX|USING INTEGER PRIMARY KEY|Index")
 
 
@@ -327,6 +349,36 @@ HOT: dict[str, Ask] = {
     "whether there was a finding": lambda reading: reading.findings.has_ever(
         TENANT, FindingKind.UNOWNED, "s100000000047", ""
     ),
+    "a destination": lambda reading: reading.destinations.find(TENANT, KEY),
+    "a destination by its name": lambda reading: reading.destinations.named(
+        TENANT, "vault100000000047"
+    ),
+    "a destination's workspace": lambda reading: reading.destinations.workspace_of(KEY),
+    "destinations": lambda reading: reading.destinations.list(TENANT, None, limit=101, before=None),
+    "the second page of destinations": lambda reading: reading.destinations.list(
+        TENANT, None, limit=101, before=KEY
+    ),
+    "how many destinations": lambda reading: reading.destinations.count(TENANT, None),
+    "a delivery": lambda reading: reading.deliveries.find(TENANT, KEY),
+    "a delivery's workspace": lambda reading: reading.deliveries.workspace_of(KEY),
+    "deliveries of a key": lambda reading: reading.deliveries.of_key(KEY),
+    "deliveries that are due": lambda reading: reading.deliveries.due(3_000, limit=200),
+    "deliveries that are due elsewhere": lambda reading: reading.deliveries.due(
+        3_000, limit=200, no_workspaces=[TENANT], no_destinations=[KEY]
+    ),
+    "when a delivery is due": lambda reading: reading.deliveries.next_at(),
+    "whether a destination is in use": lambda reading: reading.deliveries.is_in_use(KEY),
+    "deliveries that fail": lambda reading: reading.deliveries.failing(TENANT, 3, limit=1_000),
+    "how many deliveries are open": lambda reading: reading.deliveries.tally(),
+    "deliveries": lambda reading: reading.deliveries.list(
+        TENANT, DeliveryFilter(), limit=101, before=None
+    ),
+    "the second page of deliveries": lambda reading: reading.deliveries.list(
+        TENANT, DeliveryFilter(), limit=101, before=KEY
+    ),
+    "deliveries of a key in its workspace": lambda reading: reading.deliveries.list(
+        TENANT, DeliveryFilter(key_id=KEY), limit=8, before=None
+    ),
     "an answer": lambda reading: reading.idempotency.find(SCOPE, since=0),
 }
 
@@ -346,6 +398,8 @@ def test_what_is_read_often_is_read_by_an_index(city: City) -> None:
 
 TIDYING: dict[str, Ask] = {
     "purging requests": lambda transaction: transaction.requests.purge(100, limit=50),
+    "purging deliveries": lambda transaction: transaction.deliveries.purge(100, limit=50),
+    "silencing deliveries": lambda transaction: transaction.deliveries.silence(KEY, OPEN),
     "purging answers": lambda transaction: transaction.idempotency.purge(10),
     "blanking": lambda transaction: transaction.activity.blank_expired(100, limit=50),
     "recording": lambda transaction: transaction.requests.record(

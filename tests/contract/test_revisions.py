@@ -49,14 +49,16 @@ def furnish(house: House) -> Token:
 
 def first_rows(house: House) -> dict[str, list[dict[str, object]]]:
     """What the house has, as the first revision kept it: without what came later."""
-    late = {"uses", "rotations", "findings", "heartbeat"}
+    late = {"uses", "rotations", "findings", "heartbeat", "destinations", "deliveries"}
     rows = {
         name: house_rows(house, table)
         for name, table in metadata.tables.items()
         if name not in late
     }
     for row in rows["workspaces"]:
-        assert row.pop("policy") is row.pop("resumed_at") is None
+        assert row.pop("policy") is row.pop("resumed_at") is row.pop("reveal") is None
+    for row in rows["slots"]:
+        assert row.pop("destinations") is None
     kept = ("key_id", "runtime", "declared", "first_seen_at", "last_seen_at", "allowed", "denied")
     rows["runtimes"] = [{name: row[name] for name in kept} for row in house_rows(house, uses)]
     return rows

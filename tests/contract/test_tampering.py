@@ -7,6 +7,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from keyturn.domain.destination import Destination
 from keyturn.domain.error import CredentialInvalid, IntegrityFailed, KeyturnError, KeyUnknown
 from keyturn.domain.finding import Finding
 from keyturn.domain.key import KeyState, RevocationReason
@@ -34,12 +35,13 @@ from keyturn.storage.keys import KeyFilter
 from keyturn.storage.records import SEALED as SEALED_TABLES
 from keyturn.storage.requests import RequestFilter
 from keyturn.storage.rotations import RotationFilter
+from keyturn.storage.schema import metadata
 from keyturn.storage.sealed import Damage
 from keyturn.testing.storage import making
 from tests.contract.hostile import Row, columns, edits, loosen, write
 from tests.houses import BRAND, SEALER, House, Raw
 
-SEALED = ("keys", "workspaces", "operators", "slots", "rotations", "findings")
+SEALED = ("keys", "workspaces", "operators", "slots", "rotations", "destinations", "findings")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Street:
     second: Token  # the operators
     rotation: Rotation  # of `mine` by `neighbour`, as far as the records say
     finding: Finding
+    destination: Destination
 
     @property
     def tokens(self) -> dict[str, Token]:
@@ -76,6 +79,7 @@ class Street:
             ),
             "rotations": Row("rotations", {"id": str(self.rotation.id)}),
             "findings": Row("findings", {"id": str(self.finding.id)}),
+            "destinations": Row("destinations", {"id": str(self.destination.id)}),
             "change_head": Row("change_head", {"id": 1}),
         }[table]
 
@@ -86,6 +90,7 @@ DENIED = {
     "operators": {"second"},
     "slots": set[str](),
     "rotations": set[str](),
+    "destinations": set[str](),
     "findings": set[str](),
     "change_head": set[str](),
 }
@@ -109,6 +114,7 @@ def street(house: House) -> Street:
         second=operator.token,
         rotation=add_rotation(house, mine, neighbour),
         finding=add_finding(house),
+        destination=add_destination(house),
     )
 
 
@@ -123,6 +129,13 @@ def add_finding(house: House) -> Finding:
     made = making.finding(1, workspace_id=house.workspace_id, slot="mine-prod")
     beside = making.finding(2, workspace_id=house.workspace_id, slot="mine-prod", mark="beside")
     making.add_findings(house.store, made, beside)
+    return made
+
+
+def add_destination(house: House) -> Destination:
+    made = making.destination(1, workspace_id=house.workspace_id, name="mine")
+    beside = making.destination(2, workspace_id=house.workspace_id, name="beside")
+    making.add_destinations(house.store, made, beside)
     return made
 
 
@@ -153,6 +166,9 @@ def look_everywhere(house: House, street: Street) -> dict[str, set[str]]:
         attempt(reading.rotations.open_of_slot, street.home, street.rotation.slot)
         attempt(reading.rotations.open_of_key, street.home, street.mine.id)
         attempt(reading.findings.find, street.home, street.finding.id)
+        attempt(reading.destinations.find, street.home, street.destination.id)
+        attempt(reading.destinations.named, street.home, street.destination.name)
+        reading.destinations.workspace_of(street.destination.id)
         reading.rotations.workspace_of(street.rotation.id)
         reading.findings.workspace_of(street.finding.id)
         reading.rotations.open(after=None, limit=100)
@@ -170,6 +186,9 @@ def look_everywhere(house: House, street: Street) -> dict[str, set[str]]:
             shown["rotations"] |= {places[rotation.workspace_id] for rotation in rotations}
             findings = reading.findings.list(place, FindingFilter(), limit=100, before=None)
             shown["findings"] |= {finding.mark for finding in findings}
+            destinations = reading.destinations.list(place, None, limit=100, before=None)
+            shown["destinations"] |= {one.name for one in destinations}
+            assert reading.destinations.count(place, None) >= len(destinations)
             assert {one.mark for one in reading.findings.unresolved(place)} <= {
                 finding.mark for finding in findings
             }
@@ -201,6 +220,7 @@ SHOWN = {
     "operators": {"first", "second"},
     "workspaces": {"home", "abroad"},
     "rotations": {"home"},
+    "destinations": {"mine", "beside"},
     "findings": {"", "beside"},
 }
 SHOWN_LESS = {
@@ -209,6 +229,7 @@ SHOWN_LESS = {
     "operators": "second",
     "workspaces": "home",
     "rotations": "home",
+    "destinations": "mine",
     "findings": "",
 }
 
@@ -217,6 +238,15 @@ SHOWN_LESS = {
 UNJOINED = {
     ("rotations", name)
     for name in ("workspace_id", "service", "environment", "old_key_id", "state")
+}
+
+
+# What no credential asks for.
+UNASKED = {
+    table: {(table, column.name) for column in metadata.tables[table].columns}
+    if table in ("findings", "destinations")
+    else set[tuple[str, str]]()
+    for table in SEALED
 }
 
 
@@ -238,7 +268,7 @@ def test_an_edited_row_is_denied_alone_and_reported(
             house.damage.clear()
             assert found(house, street) == everybody - DENIED[table], edit
             is_moved = column in row.key or column == "workspace_id"
-            if column not in row.key and (table, column) not in UNJOINED and table != "findings":
+            if column not in row.key and (table, column) not in UNJOINED | UNASKED[table]:
                 assert {damage.kind for damage in house.damage} == {KIND[table]}, edit
             house.damage.clear()
             shown = look_everywhere(house, street)
@@ -597,6 +627,9 @@ def test_every_sealed_table_is_tried() -> None:
     assert {*SEALED} == set(KIND)
 
 
+LATE = ("mac", "policy", "resumed_at", "reveal")
+
+
 def test_a_late_column_that_was_set_cleared_or_swapped_is_damage(
     house: House, street: Street
 ) -> None:
@@ -609,7 +642,7 @@ def test_a_late_column_that_was_set_cleared_or_swapped_is_damage(
 
     with house.raw() as raw:
         bare = home.genuine(raw)
-        sealed = {name: bare[name] for name in bare if name not in ("mac", "policy", "resumed_at")}
+        sealed = {name: bare[name] for name in bare if name not in LATE}
         assert bare["mac"] == SEALER.seal("workspaces", sealed)
         for hostile in ("{}", "", "null"):
             home.edit(raw, policy=hostile)

@@ -7,7 +7,7 @@ import pytest
 
 from keyturn.domain.delivery import TOLD_FROM, DeliveryState
 from keyturn.domain.evidence import UNDELIVERED
-from keyturn.domain.finding import FindingKind
+from keyturn.domain.finding import Finding, FindingKind
 from keyturn.domain.instant import SECOND
 from keyturn.domain.progress import tell_next_step
 from keyturn.domain.rotation import RotationState
@@ -17,11 +17,10 @@ from tests.delivery.manners import (
     FAILING,
     IS_THERE,
     ClosesBadly,
-    Manner,
     TellsOnceWhatWasWritten,
     behave,
 )
-from tests.delivery.shelf import Honest
+from tests.delivery.shelf import Honest, Manner
 
 
 def waits_for(dock: Dock, rotation_id: UUID) -> str:
@@ -73,7 +72,7 @@ def test_a_rotation_waits_for_a_destination_that_fails_and_says_which_and_why(
     assert old.token.reveal() not in said
 
 
-def failing_findings(dock: Dock) -> list[object]:
+def failing_findings(dock: Dock) -> list[Finding]:
     with dock.house.store.read() as reading:
         return [
             one

@@ -10,6 +10,7 @@
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from heapq import heapify, heapreplace
 from itertools import count
 
@@ -78,7 +79,17 @@ def due_cause(
     return _cause(key, notes, due, now, kind=kind, mark=mark, severity=severity)
 
 
-def announcement(planned: Planned, notes: SlotNotes | None, now: int) -> Cause | None:
+class Start(StrEnum):
+    """Whether a planned rotation starts by itself."""
+
+    BY_ITSELF = "by_itself"
+    BY_HAND = "by_hand"  # the slot has nowhere to deliver
+    HELD_UP = "held_up"  # a destination of the slot is not proven
+
+
+def announcement(
+    planned: Planned, notes: SlotNotes | None, now: int, start: Start = Start.BY_HAND
+) -> Cause | None:
     """That a rotation is planned, where its window opens soon or is open."""
     if planned.start > now + ANNOUNCED_WITHIN:
         return None
@@ -89,8 +100,9 @@ def announcement(planned: Planned, notes: SlotNotes | None, now: int) -> Cause |
         subject_type=SubjectType.KEY,
         subject_id=str(key.id),
         slot=key.slot,
-        mark=f"{planned.start}",
-        severity=Severity.INFO,
+        # Who is told that it starts by itself is told anew when it does not, and the other way.
+        mark=f"{planned.start}" if start is Start.BY_HAND else f"{planned.start}/{start}",
+        severity=Severity.WARNING if start is Start.HELD_UP else Severity.INFO,
         evidence={
             "key": key.name,
             "slot": str(key.slot),
@@ -100,11 +112,30 @@ def announcement(planned: Planned, notes: SlotNotes | None, now: int) -> Cause |
             "rotate_by": format_instant(planned.rotate_by),
             "runbook_url": notes.runbook_url,
             "command": command,
-            # Whoever lets rotations start by themselves changes this sentence with it.
-            "next_step": "Nothing starts it by itself, since the slot has nowhere to deliver the "
-            f"new token: start it by hand in its window, `{command}`.",
+            "destinations": list(notes.destinations or ()),
+            "next_step": _tell_start(start, notes, command),
         },
     )
+
+
+def _tell_start(start: Start, notes: SlotNotes, command: str) -> str:
+    names = ", ".join(notes.destinations or ())
+    match start:
+        case Start.BY_ITSELF:
+            return (
+                "It starts by itself in its window, and the new token is delivered to "
+                f"{names}: there is nothing to do."
+            )
+        case Start.HELD_UP:
+            return (
+                f"Nothing starts it while one of its destinations is not proven ({names}): "
+                "`keyturn destinations list` says which, `keyturn destinations prove NAME` why."
+            )
+        case Start.BY_HAND:
+            return (
+                "Nothing starts it by itself, since the slot has nowhere to deliver the new "
+                f"token: start it by hand in its window, `{command}`."
+            )
 
 
 def next_window(policy: RotationPolicy, after: int) -> tuple[int, int]:

@@ -5,22 +5,24 @@
 2. It starts only where the slot has destinations and each is proven. Else a person starts it, as
    the announcement says.
 3. Who starts it is Keyturn: nobody is shown the token.
+4. Where somebody has rolled back in this window, he is not to find it started again: it waits for
+   the next one.
 """
 
 import logging
-from collections.abc import Sequence
 from uuid import UUID
 
-from keyturn.domain.destination import Destination
-from keyturn.domain.error import IntegrityFailed, KeyturnError, StorageUnavailable
-from keyturn.domain.key import KeyStatus
-from keyturn.domain.slot import Slot
+from keyturn.domain.error import KeyturnError, StorageUnavailable
+from keyturn.domain.key import Key, KeyStatus
+from keyturn.domain.policy import read_policy
+from keyturn.domain.rotation import OPEN_STATES
 from keyturn.services.context import Context
 from keyturn.services.journal import WORKER
 from keyturn.services.rotate import open_rotation, start_by_itself
-from keyturn.services.schedule import planned_now
+from keyturn.services.schedule import destinations_of, planned_now
 from keyturn.services.witness import Witness
-from keyturn.storage.transaction import Reading
+from keyturn.storage.rotations import RotationFilter
+from keyturn.storage.transaction import Writing
 
 PAGE = 500
 RESTS = 10.0
@@ -73,39 +75,37 @@ class Launcher:
         now = self._witness.time.borne_out()
         with self._context.store.read() as reading:
             workspace = reading.workspaces.find(workspace_id)
-            if workspace is None:
-                return 0
-            ready = planned_now(
-                reading,
-                workspace,
-                now,
-                lambda one: one.slot is not None and bool(destinations_of(reading, one.slot)),
-            )
-        return sum(self._start(workspace_id, one.key.id) for one in ready)
+            due = [] if workspace is None else planned_now(reading, workspace, now)
+        return sum(self._start(view.key) for view, _ in due)
 
-    def _start(self, workspace_id: UUID, key_id: UUID) -> bool:
+    def _start(self, key: Key) -> bool:
+        """Starts one; what keeps it from that keeps no other."""
         context = self._context
-        with context.store.change() as transaction:
-            now = context.clock.now()
-            view = transaction.keys.view(workspace_id, key_id)
-            if view is None or view.slot is None or view.key.status(now) is not KeyStatus.ACTIVE:
-                return False
-            destinations = destinations_of(transaction, view.slot)
-            if not destinations or open_rotation(context, transaction, WORKER, view.key, now):
-                return False
-            start_by_itself(context, transaction, WORKER, view.key, view.slot, destinations, now)
-        return True
-
-
-def destinations_of(reading: Reading, slot: Slot) -> Sequence[Destination]:
-    """The destinations of a slot, where each is there and proven; else none."""
-    found = []
-    for name in slot.notes.destinations or ():
         try:
-            destination = reading.destinations.named(slot.workspace_id, name)
-        except IntegrityFailed:
-            return ()
-        if destination is None or not destination.is_proven:
-            return ()
-        found.append(destination)
-    return found
+            with context.store.change() as transaction:
+                return _start(context, transaction, key)
+        except StorageUnavailable:
+            raise
+        except KeyturnError as error:
+            _log.error("the planned rotation of %s rests: %s", key.slot, error.detail)
+        return False
+
+
+def _start(context: Context, transaction: Writing, key: Key) -> bool:
+    now = context.clock.now()
+    workspace = transaction.workspaces.find(key.workspace_id)
+    view = transaction.keys.view(key.workspace_id, key.id)
+    if workspace is None or workspace.is_suspended or view is None or view.slot is None:
+        return False
+    policy = read_policy(workspace.policy)
+    wanted = RotationFilter(states=tuple(sorted(OPEN_STATES)))
+    open_count = transaction.rotations.count(workspace.id, wanted)
+    if policy is None or open_count >= policy.most_at_once:
+        return False
+    destinations = destinations_of(transaction, view.slot)
+    if not destinations or view.key.status(now) is not KeyStatus.ACTIVE:
+        return False
+    if open_rotation(context, transaction, WORKER, view.key, now):
+        return False
+    start_by_itself(context, transaction, WORKER, view.key, view.slot, destinations, now)
+    return True

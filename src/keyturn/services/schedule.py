@@ -3,24 +3,28 @@
 It reads alone. What it finds are causes of findings, which `find.reconcile` opens and resolves.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from keyturn.domain.destination import Destination
+from keyturn.domain.error import IntegrityFailed
 from keyturn.domain.finding import Cause, FindingKind, Severity, SubjectType
 from keyturn.domain.key import Key, KeyState, KeyStatus
 from keyturn.domain.policy import RotationPolicy, read_policy
-from keyturn.domain.rotation import OPEN_STATES
+from keyturn.domain.rotation import OPEN_STATES, RotationState
 from keyturn.domain.runtime import MOST_RUNTIMES_OF_A_KEY
 from keyturn.domain.schedule import (
     ANNOUNCED_WITHIN,
     PLANNED_AHEAD,
+    Start,
     announcement,
     due_cause,
+    next_window,
     plan,
     rotate_by,
 )
-from keyturn.domain.slot import SlotName
+from keyturn.domain.slot import Slot, SlotName
 from keyturn.domain.workspace import Workspace
 from keyturn.storage.keys import KeyFilter, KeyView
 from keyturn.storage.rotations import RotationFilter
@@ -65,55 +69,103 @@ def schedule_causes(transaction: Reading, workspace: Workspace, now: int) -> lis
         may_start = key.state is KeyState.ACTIVE and key.id not in rotating
         if may_start and by is not None and by <= now + PLANNED_AHEAD:
             waiting.append((view, by))
-    causes += _announced(waiting, policy, open_count, now)
+    causes += _announced(transaction, waiting, policy, open_count, now)
     for tally in tallies.values():
         causes += tally.causes()
     return causes
 
 
 def planned_now(
-    transaction: Reading, workspace: Workspace, now: int, may_start: Callable[[KeyView], bool]
-) -> list[KeyView]:
-    """The keys whose rotation is to start now, of those that may start by themselves: their window
-    is open, and it is their turn. Without a policy nothing is planned."""
+    transaction: Reading, workspace: Workspace, now: int
+) -> list[tuple[KeyView, Sequence[Destination]]]:
+    """The keys whose rotation starts by itself now, and where their tokens go: their window is
+    open, it is their turn, and in this window none of theirs was rolled back. Without a policy
+    nothing is planned."""
     policy = read_policy(workspace.policy)
     if policy is None:
         return []
     rotating, open_count = _rotating(transaction, workspace.id)
-    views: dict[UUID, KeyView] = {}
+    ready: dict[UUID, tuple[KeyView, Sequence[Destination]]] = {}
     due: list[tuple[Key, int]] = []
     for view in _live(transaction, workspace.id, now):
-        key = view.key
-        by = rotate_by(key, None if view.slot is None else view.slot.notes, policy)
-        is_due = key.state is KeyState.ACTIVE and key.id not in rotating
-        if is_due and by is not None and by <= now + PLANNED_AHEAD and may_start(view):
-            views[key.id] = view
+        key, slot = view.key, view.slot
+        by = rotate_by(key, None if slot is None else slot.notes, policy)
+        may_start = key.state is KeyState.ACTIVE and key.id not in rotating
+        if not may_start or slot is None or by is None or by > now + PLANNED_AHEAD:
+            continue
+        destinations = destinations_of(transaction, slot)
+        since = next_window(policy, now)[0]
+        if destinations and not _was_rolled_back(transaction, key, since):
+            ready[key.id] = (view, destinations)
             due.append((key, by))
     planned = plan(due, policy, open_count, now, until=now)
-    return [views[one.key.id] for one in planned if one.start <= now < one.end]
+    return [ready[one.key.id] for one in planned if one.start <= now < one.end]
+
+
+def _was_rolled_back(transaction: Reading, key: Key, since: int) -> bool:
+    """Whether somebody has gone back to this key in the window that opened at `since`: he is not
+    to find it rotated again a second later."""
+    wanted = RotationFilter(states=(RotationState.ROLLED_BACK,), key_id=key.id)
+    found = transaction.rotations.list(key.workspace_id, wanted, limit=1, before=None)
+    return any(
+        one.old_key_id == key.id and one.ending is not None and one.ending.at >= since
+        for one in found
+    )
+
+
+def destinations_of(reading: Reading, slot: Slot) -> Sequence[Destination]:
+    """The destinations of a slot, where each is there and proven; else none."""
+    found = []
+    for name in slot.notes.destinations or ():
+        try:
+            destination = reading.destinations.named(slot.workspace_id, name)
+        except IntegrityFailed:
+            return ()
+        if destination is None or not destination.is_proven:
+            return ()
+        found.append(destination)
+    return found
 
 
 def _announced(
-    waiting: list[tuple[KeyView, int]], policy: RotationPolicy | None, open_count: int, now: int
+    transaction: Reading,
+    waiting: list[tuple[KeyView, int]],
+    policy: RotationPolicy | None,
+    open_count: int,
+    now: int,
 ) -> list[Cause]:
-    """The rotations that are planned soon. Without a policy nothing is."""
+    """The rotations that are planned soon. Without a policy nothing is. What starts by itself waits
+    for nobody who is to start another by hand, so each kind is planned for itself."""
     if policy is None:
         return []
     slots = {view.key.id: view.slot for view, _ in waiting}
-    planned = plan(
-        ((view.key, by) for view, by in waiting),
-        policy,
-        open_count,
-        now,
-        until=now + ANNOUNCED_WITHIN,
-    )
+    starts = {id_: _start_of(transaction, slot) for id_, slot in slots.items()}
     causes = []
-    for one in planned:
-        slot = slots[one.key.id]
-        cause = announcement(one, None if slot is None else slot.notes, now)
-        if cause is not None:
-            causes.append(cause)
+    for by_itself in (True, False):
+        planned = plan(
+            (
+                (view.key, by)
+                for view, by in waiting
+                if (starts[view.key.id] is Start.BY_ITSELF) is by_itself
+            ),
+            policy,
+            open_count,
+            now,
+            until=now + ANNOUNCED_WITHIN,
+        )
+        for one in planned:
+            slot = slots[one.key.id]
+            notes = None if slot is None else slot.notes
+            cause = announcement(one, notes, now, starts[one.key.id])
+            if cause is not None:
+                causes.append(cause)
     return causes
+
+
+def _start_of(transaction: Reading, slot: Slot | None) -> Start:
+    if slot is None or not slot.notes.destinations:
+        return Start.BY_HAND
+    return Start.BY_ITSELF if destinations_of(transaction, slot) else Start.HELD_UP
 
 
 def _live(transaction: Reading, workspace_id: UUID, now: int) -> Iterator[KeyView]:

@@ -32,7 +32,7 @@ from keyturn.domain.error import IntegrityFailed
 from keyturn.domain.seal import Cell
 from keyturn.domain.slot import SlotName
 from keyturn.storage.records import id_of
-from keyturn.storage.schema import HAS_TOKEN, IS_DONE, deliveries
+from keyturn.storage.schema import HAS_ENDED, HAS_TOKEN, deliveries
 from keyturn.storage.sealed import MAC, Damage
 from keyturn.storage.session import Session
 from keyturn.storage.slots import name_matches
@@ -40,7 +40,7 @@ from keyturn.storage.slots import name_matches
 KIND = "delivery"
 
 _has_token = text(HAS_TOKEN)
-_is_done = text(IS_DONE)
+_has_ended = text(HAS_ENDED)
 _columns = tuple(column.name for column in deliveries.columns if column.name != MAC)
 
 
@@ -214,15 +214,19 @@ class Deliveries:
         return len(damaged)
 
     def purge(self, ended_before: int, *, limit: int) -> int:
-        """Removes at most `limit` that have been done with for so long, damaged ones too."""
+        """Removes at most `limit` that have ended for so long, damaged ones too. What is delivered
+        stays: it tells that nobody was shown the token."""
         old = (
             select(deliveries.c.id)
-            .where(_is_done, deliveries.c.updated_at < ended_before)
+            .where(_has_ended, deliveries.c.updated_at < ended_before)
             .order_by(deliveries.c.updated_at)
             .limit(limit)
         )
-        done = self._session.connection.execute(delete(deliveries).where(deliveries.c.id.in_(old)))
-        return int(done.rowcount)
+        # Asked for first: an engine would rather walk over all of them than join these few.
+        ids = self._session.connection.execute(old).scalars().all()
+        if ids:
+            self._session.connection.execute(delete(deliveries).where(deliveries.c.id.in_(ids)))
+        return len(ids)
 
     def _sealed(self, delivery: Delivery) -> dict[str, Cell]:
         row = delivery_row(delivery)

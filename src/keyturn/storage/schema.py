@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-from keyturn.domain.delivery import DeliveryState
+from keyturn.domain.delivery import ENDED_STATES, DeliveryState
 from keyturn.domain.destination import DestinationState
 from keyturn.domain.finding import FindingState, Severity, SubjectType
 from keyturn.domain.key import KeyState, RevocationReason
@@ -84,7 +84,7 @@ IS_OPEN = _one_of("state", sorted(OPEN_STATES, reverse=True))
 IS_PRESENT = f"state <> '{DestinationState.REMOVED}'"
 # A delivery that has something to do: its token is sealed in it, and in no other.
 HAS_TOKEN = "token IS NOT NULL"
-IS_DONE = "token IS NULL"
+HAS_ENDED = _one_of("state", sorted(ENDED_STATES))
 IS_UNRESOLVED = f"state <> '{FindingState.RESOLVED}'"
 IS_OVERFLOW = f"runtime = '{OTHER}'"
 
@@ -354,7 +354,7 @@ deliveries = Table(
     Index("ix_deliveries_key_id_id", "key_id", "id"),
     Index("ix_deliveries_destination_id_id", "destination_id", "id"),
     _partial("ix_deliveries_due", "next_at", "id", where=HAS_TOKEN),
-    _partial("ix_deliveries_done", "updated_at", where=IS_DONE),
+    _partial("ix_deliveries_ended", "updated_at", where=HAS_ENDED),
 )
 
 findings = Table(

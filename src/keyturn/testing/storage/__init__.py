@@ -15,6 +15,7 @@ import to see what a failing test compared.
 """
 
 from keyturn.testing.storage.changing import ChangeContract, ReadContract, SwapContract
+from keyturn.testing.storage.delivering import DeliveryContract, DestinationContract
 from keyturn.testing.storage.listing import ListContract, TenantContract
 from keyturn.testing.storage.recording import KeepContract, RecordContract
 from keyturn.testing.storage.rotating import FindingContract, RotationContract
@@ -22,6 +23,8 @@ from keyturn.testing.storage.using import UseContract
 
 __all__ = [
     "ChangeContract",
+    "DeliveryContract",
+    "DestinationContract",
     "FindingContract",
     "KeepContract",
     "ListContract",
@@ -46,5 +49,7 @@ class StorageContract(
     UseContract,
     RotationContract,
     FindingContract,
+    DestinationContract,
+    DeliveryContract,
 ):
     """All of it."""

@@ -6,6 +6,8 @@ from typing import TypeVar
 from uuid import UUID
 
 from keyturn.domain.activity import SYSTEM, ActivityStatus, Actor, ActorType, Category, Entry
+from keyturn.domain.delivery import Delivery, DeliveryState
+from keyturn.domain.destination import Destination, DestinationState
 from keyturn.domain.finding import Finding, FindingKind, FindingState, Severity, SubjectType
 from keyturn.domain.instant import DAY
 from keyturn.domain.key import Key, KeyState
@@ -237,6 +239,71 @@ def finding(
     )
 
 
+def destination(
+    number: int, *, workspace_id: UUID = HOME, name: str = "vault", kind: str = "vault"
+) -> Destination:
+    """One that is not proven, in its first version."""
+    return Destination(
+        id=id_of(number),
+        workspace_id=workspace_id,
+        name=name,
+        kind=kind,
+        config="{}",
+        credential=b"sealed",
+        nonce="0" * 32,
+        state=DestinationState.UNPROVEN,
+        proven_at=None,
+        fault=None,
+        created_at=SOME_TIME,
+        created_by="operator 1",
+        updated_at=SOME_TIME,
+        version=1,
+    )
+
+
+def delivery(
+    number: int,
+    *,
+    workspace_id: UUID = HOME,
+    slot: str = "scheduler-prod",
+    key: int = 1,
+    rotation: int | None = None,
+    destination: int = 1,
+    name: str = "vault",
+    state: DeliveryState = DeliveryState.WAITING,
+    token: bytes | None = b"sealed",
+    next_at: int = SOME_TIME,
+    failures: int = 0,
+) -> Delivery:
+    """The delivery of the token of the key `key` to the destination `destination`."""
+    return Delivery(
+        id=id_of(number),
+        workspace_id=workspace_id,
+        slot=slot_name(slot),
+        key_id=id_of(key),
+        rotation_id=None if rotation is None else id_of(rotation),
+        destination_id=id_of(destination),
+        destination=name,
+        state=state,
+        token=token,
+        previous=None,
+        begun_at=None,
+        attempts=failures,
+        failures=failures,
+        next_at=next_at,
+        fault_kind=None,
+        fault=None,
+        location=None,
+        receipt=None,
+        delivered_at=None,
+        checked_at=None,
+        ended_at=None,
+        created_at=SOME_TIME,
+        created_by="operator 1",
+        updated_at=SOME_TIME,
+    )
+
+
 def entry(
     number: int,
     *,
@@ -313,6 +380,26 @@ def log_finding(transaction: Writing, made: Finding) -> int:
         entry(0, workspace_id=made.workspace_id, version=made.version),
         Change(kind="finding", ref=str(made.id), version=made.version),
     )
+
+
+def log_destination(transaction: Writing, made: Destination) -> int:
+    return transaction.log.append(
+        entry(0, workspace_id=made.workspace_id, version=made.version),
+        Change(kind="destination", ref=str(made.id), version=made.version),
+    )
+
+
+def add_destinations(store: Store, *made: Destination) -> None:
+    with store.change() as transaction:
+        for one in made:
+            transaction.destinations.add(one)
+            log_destination(transaction, one)
+
+
+def add_deliveries(store: Store, *made: Delivery) -> None:
+    with store.change() as transaction:
+        for one in made:
+            transaction.deliveries.add(one)
 
 
 def add_rotations(store: Store, *made: Rotation) -> None:

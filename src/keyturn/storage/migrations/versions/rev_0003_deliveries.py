@@ -97,7 +97,8 @@ def _make_deliveries() -> None:
     op.create_index("ix_deliveries_key_id_id", "deliveries", ["key_id", "id"])
     op.create_index("ix_deliveries_destination_id_id", "deliveries", ["destination_id", "id"])
     _partial_index("ix_deliveries_due", "deliveries", ["next_at", "id"], "token IS NOT NULL")
-    _partial_index("ix_deliveries_done", "deliveries", ["updated_at"], "token IS NULL")
+    ended = "state IN ('cancelled', 'restored', 'superseded')"
+    _partial_index("ix_deliveries_ended", "deliveries", ["updated_at"], ended)
 
 
 def _partial_index(
