@@ -8,9 +8,11 @@ from keyturn.domain.error import StorageUnavailable
 from keyturn.http.metrics import Metrics
 from keyturn.server.heads import HeadsFile
 from keyturn.services.advance import Advancer
+from keyturn.services.announce import Announcer
 from keyturn.services.context import Context
 from keyturn.services.follow import follow
 from keyturn.services.meter import Meter
+from keyturn.services.notify import Notifier
 from keyturn.services.oversee import Overseer
 from keyturn.services.scrub import Scrub
 from keyturn.services.tidy import Tidier
@@ -24,6 +26,7 @@ FOLLOW_SECONDS = 0.5
 ADVANCE_SECONDS = 0.5
 LOOK_SECONDS = 1.0
 OVERSEE_SECONDS = 1.0
+NOTIFY_SECONDS = 0.5
 TIDY_SECONDS = 600.0
 TIDY_AGAIN_SECONDS = 0.5
 HOLD_SECONDS = 5.0
@@ -116,6 +119,7 @@ class Background:
         damage: DamageWatch,
         heads: HeadsFile,
         witness: Witness,
+        notifier: Notifier,
         is_sole: Callable[[], bool],
     ) -> None:
         self._context = context
@@ -130,12 +134,17 @@ class Background:
         self._witness = witness
         self._advancer = Advancer(context, witness)
         self._overseer = Overseer(context, witness)
+        self._announcer = Announcer(context)
+        self._notifier = notifier
         recording = Ticker("recording", self._record)
+        notifying = Ticker("notifying", self._notify)
+        notifier.hurry = notifying.hurry
         meter.hurry = recording.hurry
         self._tickers = (
             recording,
             Ticker("rotating", self._advance),
             Ticker("overseeing", self._oversee),
+            notifying,
             Ticker("following", self._follow),
             Ticker("watching", self._watch),
             Ticker("tidying", self._tidy),
@@ -196,6 +205,13 @@ class Background:
         if self._lease.is_held():
             self._overseer.step()
         return OVERSEE_SECONDS
+
+    def _notify(self) -> float:
+        if not self._lease.is_held():
+            return NOTIFY_SECONDS
+        made = self._announcer.step()
+        self._notifier.step()
+        return 0.0 if made else NOTIFY_SECONDS
 
     def _tidy(self) -> float:
         return TIDY_SECONDS if self._tidier.tidy().is_done else TIDY_AGAIN_SECONDS

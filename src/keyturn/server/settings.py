@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from keyturn.domain.channel import is_address
 from keyturn.domain.error import InstallationFault
 from keyturn.domain.slot import KNOWN_ENVIRONMENTS
 from keyturn.domain.token import BRAND, ENVIRONMENT, OPERATOR_ENVIRONMENT
@@ -40,6 +41,9 @@ class Settings:
     request_retention_days: int
     activity_retention_days: int
     body_timeout_seconds: float
+    mail_server: str | None = None
+    mail_password_file: Path | None = None
+    mail_from: str | None = None
 
     @property
     def sqlite_path(self) -> Path | None:
@@ -122,6 +126,35 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _mail_server(text: str) -> str:
+    """The address, checked as far as can be told without asking. What is wrong with it is never
+    repeated: it may be a password."""
+    try:
+        parts = urlsplit(text)
+        is_whole = (
+            parts.scheme in ("smtp", "smtps")
+            and bool(parts.hostname)
+            and parts.port != 0
+            and parts.password is None
+            and parts.path in ("", "/")
+            and not (parts.query or parts.fragment)
+        )
+    except ValueError:
+        is_whole = False
+    if not is_whole or not text.isprintable() or " " in text:
+        raise ValueError(
+            "an address like `smtps://user@mail.example.com:465` or `smtp://mail.example.com:587`, "
+            "without a password, which stands in a file of its own"
+        )
+    return text
+
+
+def _mail_from(text: str) -> str:
+    if not is_address(text) or "." not in text.rpartition("@")[2]:
+        raise ValueError("an e-mail address like `keyturn@example.com`")
+    return text
+
+
 def _brand(text: str) -> str:
     if BRAND.fullmatch(text) is None:
         raise ValueError("2 to 8 lowercase letters")
@@ -180,6 +213,14 @@ SETTINGS = (
         _whole(1, 36_500),
     ),
     Setting("body_timeout_seconds", "How long a body may take to arrive", "10", _seconds),
+    Setting(
+        "mail_server",
+        "The mail server of notifications: `smtps://user@host:465`, or `smtp://host:587` (STARTTLS)",
+        "",
+        _mail_server,
+    ),
+    Setting("mail_password_file", "The file of the mail server's password (0600)", "", _path),
+    Setting("mail_from", "The address that notifications are sent from", "", _mail_from),
 )
 
 
@@ -212,6 +253,7 @@ def load_settings(
             values[setting.name] = setting.read(text)
         except ValueError as error:
             faults.append((f"{place} is not {error}.", setting.remedy))
+    faults += _missing_mail(values)
     if faults:
         raise SettingsFault(faults)
     known = {one.variable for one in SETTINGS} | CLIENT_SETTINGS
@@ -221,6 +263,16 @@ def load_settings(
         if name.startswith(PREFIX) and name not in known
     ]
     return _settings(values, default_environment), warnings
+
+
+def _missing_mail(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What of the mail settings is there without what it needs."""
+    has_server, has_sender = "mail_server" in values, "mail_from" in values
+    if has_server and not has_sender:
+        return [("KEYTURN_MAIL_SERVER is set without KEYTURN_MAIL_FROM.", "Name a sender.")]
+    if not has_server and (has_sender or "mail_password_file" in values):
+        return [("KEYTURN_MAIL_SERVER is not set, other mail settings are.", "Name the server.")]
+    return []
 
 
 def _settings(values: dict[str, Any], default_environment: str) -> Settings:
@@ -238,6 +290,9 @@ def _settings(values: dict[str, Any], default_environment: str) -> Settings:
         request_retention_days=values.get("request_retention_days", 90),
         activity_retention_days=values.get("activity_retention_days", 400),
         body_timeout_seconds=values.get("body_timeout_seconds", 10.0),
+        mail_server=values.get("mail_server"),
+        mail_password_file=values.get("mail_password_file"),
+        mail_from=values.get("mail_from"),
     )
 
 

@@ -10,10 +10,13 @@ import logging
 from dataclasses import dataclass
 
 from keyturn.domain.instant import DAY, SECOND, format_instant
+from keyturn.domain.message import MessageState
 from keyturn.services.context import Context
 
 ONCE = 2_000
 IDEMPOTENCY_DAYS = 1
+SENT_DAYS = 30
+DEAD_DAYS = 90
 
 _log = logging.getLogger("keyturn.tidy")
 
@@ -25,10 +28,11 @@ class Tidied:
     requests: int
     entries: int
     answers: int
+    messages: int
 
     @property
     def is_done(self) -> bool:
-        return self.requests < ONCE and self.entries < ONCE
+        return self.requests < ONCE and self.entries < ONCE and self.messages < ONCE
 
 
 class Tidier:
@@ -68,12 +72,16 @@ def _newest(context: Context) -> int | None:
 
 
 def tidy(context: Context, now: int) -> Tidied:
-    """Removes at most a few thousand requests that have outlived their time at `now`, and blanks
-    as many activity entries."""
+    """Removes at most a few thousand requests and messages that have outlived their time at `now`,
+    and blanks as many activity entries."""
     with context.store.record() as transaction:
         requests = transaction.requests.purge(
             now - context.request_retention_days * DAY, limit=ONCE
         )
         entries = transaction.activity.blank_expired(now, limit=ONCE)
         answers = transaction.idempotency.purge(now - IDEMPOTENCY_DAYS * DAY)
-    return Tidied(requests=requests, entries=entries, answers=answers)
+        messages = sum(
+            transaction.messages.purge(state, now - days * DAY, limit=ONCE)
+            for state, days in ((MessageState.SENT, SENT_DAYS), (MessageState.DEAD, DEAD_DAYS))
+        )
+    return Tidied(requests=requests, entries=entries, answers=answers, messages=messages)

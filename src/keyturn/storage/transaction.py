@@ -5,12 +5,15 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import select, tuple_
 
 from keyturn.storage.activity import Activity
+from keyturn.storage.announced import AnnouncedRow
+from keyturn.storage.channels import Channels
 from keyturn.storage.findings import Findings
 from keyturn.storage.heartbeat import HeartbeatRow
 from keyturn.storage.idempotency import Idempotency
 from keyturn.storage.installation import InstallationRow
 from keyturn.storage.keys import Keys
 from keyturn.storage.log import ChangeLog, Head, read_head
+from keyturn.storage.messages import Messages
 from keyturn.storage.operators import Operators
 from keyturn.storage.peppers import PepperedRows
 from keyturn.storage.records import SEALED, part_slot_ref
@@ -40,6 +43,9 @@ class Reading:
         self.uses = Uses(session)
         self.rotations = Rotations(session)
         self.findings = Findings(session)
+        self.channels = Channels(session)
+        self.messages = Messages(session)
+        self.announced = AnnouncedRow(session)
         self.idempotency = Idempotency(session)
         self.heartbeat = HeartbeatRow(session)
 
