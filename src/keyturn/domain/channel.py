@@ -26,7 +26,6 @@ _ADDRESS = re.compile(
     re.ASCII,
 )
 _LONGEST_ADDRESS = 254
-_LONGEST_LOCAL_PART = 64
 
 
 class ChannelKind(StrEnum):
@@ -114,12 +113,7 @@ class Channel:
 
 def is_address(text: str) -> bool:
     """Whether mail can be sent to it: nothing in it can end a line or begin another header."""
-    local_part = text.partition("@")[0]
-    return (
-        len(text) <= _LONGEST_ADDRESS
-        and len(local_part) <= _LONGEST_LOCAL_PART
-        and _ADDRESS.fullmatch(text) is not None
-    )
+    return len(text) <= _LONGEST_ADDRESS and _ADDRESS.fullmatch(text) is not None
 
 
 def check_addresses(addresses: Sequence[str], pointer: str = "/addresses") -> tuple[str, ...]:

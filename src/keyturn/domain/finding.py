@@ -22,6 +22,7 @@ class FindingKind(StrEnum):
     ROTATION_ANNOUNCED = "rotation.announced"
     KEY_ROTATION_DUE = "key.rotation_due"
     KEY_ROTATION_OVERDUE = "key.rotation_overdue"
+    KEY_EXPIRING = "key.expiring"
     TOO_MANY_RUNTIMES = "key.too_many_runtimes"
     TOO_MANY_KEYS = "slot.too_many_keys"
     UNOWNED = "slot.unowned"

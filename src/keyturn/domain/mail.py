@@ -29,13 +29,13 @@ def letter_text(event: Mapping[str, object], channel: str) -> str:
     next_step = evidence.get("next_step")
     if next_step is not None:
         lines += [_line(next_step), ""]
-    facts = {
+    facts: dict[str, object] = {
         "event": event.get("type"),
         "at": event.get("timestamp"),
         "by": data.get("actor_label"),
-        data.get("resource_type") or "about": data.get("resource_id"),
+        _line(data.get("resource_type") or "about"): data.get("resource_id"),
         **{name: value for name, value in evidence.items() if name != "next_step"},
-        **({} if finding else _object(data.get("metadata"))),
+        **_object(None if finding else data.get("metadata")),
         "workspace": data.get("workspace_id"),
     }
     lines += _facts(facts)
@@ -43,7 +43,7 @@ def letter_text(event: Mapping[str, object], channel: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _facts(facts: Mapping[object, object]) -> Iterator[str]:
+def _facts(facts: Mapping[str, object]) -> Iterator[str]:
     for name, value in facts.items():
         if value is not None:
             yield f"{_line(name).replace('_', ' '):<{_WIDEST}}  {_spelled(value)}"

@@ -19,10 +19,12 @@ from keyturn.domain.error import (
 from keyturn.domain.redaction import redact
 from keyturn.http import (
     activity,
+    channels,
     findings,
     health,
     impact,
     keys,
+    messages,
     propagation,
     requests,
     rotations,
@@ -48,6 +50,8 @@ RESOURCES = (
     usage,
     findings,
     staff_changes,
+    channels,
+    messages,
     activity,
     health,
 )

@@ -6,7 +6,13 @@ from uuid import UUID
 
 from fastapi import Depends, Path, Request
 
-from keyturn.domain.error import FindingUnknown, KeyUnknown, RotationUnknown
+from keyturn.domain.error import (
+    ChannelUnknown,
+    FindingUnknown,
+    KeyUnknown,
+    MessageUnknown,
+    RotationUnknown,
+)
 from keyturn.domain.identity import parse_id
 from keyturn.http.desk import Desk
 from keyturn.http.spelling import Id
@@ -14,8 +20,10 @@ from keyturn.services.context import Context
 from keyturn.services.identify import Caller
 from keyturn.services.journal import Act
 from keyturn.services.locate import (
+    locate_channel,
     locate_finding,
     locate_key,
+    locate_message,
     locate_rotation,
     locate_workspace,
 )
@@ -64,6 +72,20 @@ class Call:
             raise FindingUnknown("There is no finding with this id.")
         return locate_finding(self.context, self.caller, self.workspace, id_), id_
 
+    def named_channel(self, text: str) -> tuple[UUID, UUID]:
+        """The workspace and the id of the channel that a path names. Raises `ChannelUnknown`."""
+        id_ = parse_id(text)
+        if id_ is None:
+            raise ChannelUnknown("There is no channel with this id.")
+        return locate_channel(self.context, self.caller, self.workspace, id_), id_
+
+    def named_message(self, text: str) -> tuple[UUID, UUID]:
+        """The workspace and the id of the message that a path names. Raises `MessageUnknown`."""
+        id_ = parse_id(text)
+        if id_ is None:
+            raise MessageUnknown("There is no message with this id.")
+        return locate_message(self.context, self.caller, self.workspace, id_), id_
+
 
 def _admitted(request: Request) -> Call:
     return cast(Call, request.state.call)
@@ -76,3 +98,5 @@ Admitted = Annotated[Call, Depends(_admitted)]
 KeyId = Annotated[Id, Path(description="The key's id, as a UUID or in its 22 characters.")]
 RotationId = Annotated[Id, Path(description="The rotation's id, as a UUID or in 22 characters.")]
 FindingId = Annotated[Id, Path(description="The finding's id, as a UUID or in 22 characters.")]
+ChannelId = Annotated[Id, Path(description="The channel's id, as a UUID or in 22 characters.")]
+MessageId = Annotated[Id, Path(description="The message's id, as a UUID or in 22 characters.")]

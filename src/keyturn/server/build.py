@@ -23,17 +23,22 @@ from keyturn.http.app import build_app
 from keyturn.http.desk import Desk, Readiness
 from keyturn.http.metrics import Metrics
 from keyturn.http.verify import VerifyEndpoint
+from keyturn.outbound.client import GuardedOutbound
+from keyturn.outbound.guard import AddressGuard
 from keyturn.server.background import Background
 from keyturn.server.diagnose import database_fault
 from keyturn.server.edge import Edge
 from keyturn.server.heads import HeadsFile
 from keyturn.server.lock import FileLock
+from keyturn.server.mail import open_postbox
 from keyturn.server.secret import PepperFile, RootSecret, load_root_secret
 from keyturn.server.settings import Settings
 from keyturn.services.attest import Notary
 from keyturn.services.context import Context
+from keyturn.services.courier import Courier
 from keyturn.services.follow import answer
 from keyturn.services.meter import Meter
+from keyturn.services.notify import Notifier
 from keyturn.services.strongbox import Strongbox
 from keyturn.services.watch import DamageWatch
 from keyturn.services.witness import Witness
@@ -177,6 +182,8 @@ def make_context(
         environments=settings.environments,
         activity_retention_days=settings.activity_retention_days,
         request_retention_days=settings.request_retention_days,
+        has_mail=settings.mail_server is not None,
+        may_send_plain=bool(settings.outbound_networks),
     )
 
 
@@ -365,6 +372,8 @@ def build_node(house: House, is_sole: Callable[[], bool]) -> Node:
     )
     heads = HeadsFile(settings.heads_file, house.notary)
     heads.recall(context.store.memory)
+    outbound = GuardedOutbound(AddressGuard(settings.outbound_networks), context.clock)
+    courier = Courier(context, outbound, open_postbox(settings))
     background = Background(
         context=context,
         meter=meter,
@@ -372,6 +381,7 @@ def build_node(house: House, is_sole: Callable[[], bool]) -> Node:
         damage=house.damage,
         heads=heads,
         witness=witness,
+        notifier=Notifier(context, courier),
         is_sole=is_sole,
     )
     return Node(edge=edge, desk=desk, background=background)

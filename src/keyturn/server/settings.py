@@ -16,6 +16,7 @@ from keyturn.domain.channel import is_address
 from keyturn.domain.error import InstallationFault
 from keyturn.domain.slot import KNOWN_ENVIRONMENTS
 from keyturn.domain.token import BRAND, ENVIRONMENT, OPERATOR_ENVIRONMENT
+from keyturn.outbound.guard import AllowedNetwork, parse_allowed
 
 FILE = "keyturn.toml"
 PREFIX = "KEYTURN_"
@@ -41,6 +42,7 @@ class Settings:
     request_retention_days: int
     activity_retention_days: int
     body_timeout_seconds: float
+    outbound_networks: tuple[AllowedNetwork, ...] = ()
     mail_server: str | None = None
     mail_password_file: Path | None = None
     mail_from: str | None = None
@@ -124,6 +126,16 @@ def _seconds(text: str) -> float:
     if not 0.1 <= seconds <= 600:
         raise ValueError("seconds, from 0.1 to 600")
     return seconds
+
+
+def _networks(text: str) -> tuple[AllowedNetwork, ...]:
+    try:
+        return parse_allowed(text)
+    except ValueError:
+        raise ValueError(
+            "networks with or without a port, separated by commas, like "
+            "`10.0.0.0/8,127.0.0.1:8200`, with no bits set behind the prefix"
+        ) from None
 
 
 def _mail_server(text: str) -> str:
@@ -214,8 +226,15 @@ SETTINGS = (
     ),
     Setting("body_timeout_seconds", "How long a body may take to arrive", "10", _seconds),
     Setting(
+        "outbound_networks",
+        "The networks beside the public internet that Keyturn may call, and call by plain http: "
+        "`10.0.0.0/8,127.0.0.1:8200`",
+        "",
+        _networks,
+    ),
+    Setting(
         "mail_server",
-        "The mail server of notifications: `smtps://user@host:465`, or `smtp://host:587` (STARTTLS)",
+        "The mail server of notifications: `smtps://user@host:465` or `smtp://host:587`",
         "",
         _mail_server,
     ),
@@ -290,6 +309,7 @@ def _settings(values: dict[str, Any], default_environment: str) -> Settings:
         request_retention_days=values.get("request_retention_days", 90),
         activity_retention_days=values.get("activity_retention_days", 400),
         body_timeout_seconds=values.get("body_timeout_seconds", 10.0),
+        outbound_networks=values.get("outbound_networks", ()),
         mail_server=values.get("mail_server"),
         mail_password_file=values.get("mail_password_file"),
         mail_from=values.get("mail_from"),

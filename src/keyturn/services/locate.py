@@ -4,8 +4,10 @@ from collections.abc import Callable
 from uuid import UUID
 
 from keyturn.domain.error import (
+    ChannelUnknown,
     FindingUnknown,
     KeyUnknown,
+    MessageUnknown,
     NotFound,
     RotationUnknown,
     WorkspaceDenied,
@@ -57,6 +59,18 @@ def locate_finding(context: Context, caller: Caller, named: UUID | None, id_: UU
     """The workspace of a call that names a finding. Raises `FindingUnknown`."""
     unknown = FindingUnknown("There is no finding with this id.")
     return _locate(context, caller, named, lambda one: one.findings.workspace_of(id_), unknown)
+
+
+def locate_channel(context: Context, caller: Caller, named: UUID | None, id_: UUID) -> UUID:
+    """The workspace of a call that names a channel. Raises `ChannelUnknown`."""
+    unknown = ChannelUnknown("There is no channel with this id.")
+    return _locate(context, caller, named, lambda one: one.channels.workspace_of(id_), unknown)
+
+
+def locate_message(context: Context, caller: Caller, named: UUID | None, id_: UUID) -> UUID:
+    """The workspace of a call that names a message. Raises `MessageUnknown`."""
+    unknown = MessageUnknown("There is no message with this id.")
+    return _locate(context, caller, named, lambda one: one.messages.workspace_of(id_), unknown)
 
 
 def _locate(

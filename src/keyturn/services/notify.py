@@ -208,7 +208,8 @@ class Notifier:
                 return  # it was buried meanwhile, and was not taken either
             tries = current.tries + 1
             due_at = next_try(self._schedule, tries, now, self._chance(), report.retry_after)
-            reason = f"It was tried {tries} times; at last {_TOLD[report.outcome]}."
+            times = tries + current.hurries
+            reason = f"It was tried {times} times; at last {_TOLD[report.outcome]}."
             following = current.attempted(attempt, report.reached, due_at, reason)
             transaction.messages.keep(following)
             if is_accepted and (was_failing or current.tries > 0):

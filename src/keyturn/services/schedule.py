@@ -17,10 +17,11 @@ from keyturn.domain.schedule import (
     PLANNED_AHEAD,
     announcement,
     due_cause,
+    expiring_cause,
     plan,
     rotate_by,
 )
-from keyturn.domain.slot import SlotName
+from keyturn.domain.slot import SlotName, SlotNotes
 from keyturn.domain.workspace import Workspace
 from keyturn.storage.keys import KeyFilter, KeyView
 from keyturn.storage.rotations import RotationFilter
@@ -31,6 +32,7 @@ SCHEDULE_KINDS = (
     FindingKind.ROTATION_ANNOUNCED,
     FindingKind.KEY_ROTATION_DUE,
     FindingKind.KEY_ROTATION_OVERDUE,
+    FindingKind.KEY_EXPIRING,
     FindingKind.TOO_MANY_RUNTIMES,
     FindingKind.TOO_MANY_KEYS,
     FindingKind.UNOWNED,
@@ -58,9 +60,7 @@ def schedule_causes(transaction: Reading, workspace: Workspace, now: int) -> lis
         tallies.setdefault(key.slot, _Tally(key.slot)).add(view)
         if str(key.id) in crowded:
             causes.append(_too_many_runtimes(key))
-        due = due_cause(key, notes, policy, now, is_rotating=key.id in rotating)
-        if due is not None:
-            causes.append(due)
+        causes += _reminders(key, notes, policy, now, is_rotating=key.id in rotating)
         by = rotate_by(key, notes, policy)
         may_start = key.state is KeyState.ACTIVE and key.id not in rotating
         if may_start and by is not None and by <= now + PLANNED_AHEAD:
@@ -69,6 +69,23 @@ def schedule_causes(transaction: Reading, workspace: Workspace, now: int) -> lis
     for tally in tallies.values():
         causes += tally.causes()
     return causes
+
+
+def _reminders(
+    key: Key,
+    notes: SlotNotes | None,
+    policy: RotationPolicy | None,
+    now: int,
+    *,
+    is_rotating: bool,
+) -> list[Cause]:
+    """That a key is to be rotated, and that it ends by itself. Of a key that ends soon that alone
+    is said: the way out is the same. One that is overdue is so all the same."""
+    due = due_cause(key, notes, policy, now, is_rotating=is_rotating)
+    expiring = expiring_cause(key, notes, now, is_rotating=is_rotating)
+    if expiring is not None and due is not None and due.kind is FindingKind.KEY_ROTATION_DUE:
+        due = None
+    return [one for one in (due, expiring) if one is not None]
 
 
 def _announced(

@@ -144,16 +144,18 @@ class Messages:
         return found
 
     def hurry(self, channel_id: UUID, now: int) -> int:
-        """Has what waits for its next attempt tried now; says how many there are."""
+        """Has what waits for its next attempt tried now, as if it had not failed the last time: so
+        the attempt that comes of it takes none from the schedule. Says how many there are."""
         return self._session.connection.execute(
             update(messages)
             .where(
                 messages.c.channel_id == str(channel_id),
                 _is_waiting,
                 messages.c.due_at > now,
+                messages.c.tries > 0,
                 messages.c.hurries < MOST_HURRIES,
             )
-            .values(due_at=now, hurries=messages.c.hurries + 1)
+            .values(due_at=now, tries=messages.c.tries - 1, hurries=messages.c.hurries + 1)
         ).rowcount
 
     def bury(self, now: int, reason: str, *, channel_id: UUID | None = None) -> int:
