@@ -7,6 +7,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from keyturn.domain.channel import Channel
 from keyturn.domain.error import CredentialInvalid, IntegrityFailed, KeyturnError, KeyUnknown
 from keyturn.domain.finding import Finding
 from keyturn.domain.key import KeyState, RevocationReason
@@ -39,7 +40,7 @@ from keyturn.testing.storage import making
 from tests.contract.hostile import Row, columns, edits, loosen, write
 from tests.houses import BRAND, SEALER, House, Raw
 
-SEALED = ("keys", "workspaces", "operators", "slots", "rotations", "findings")
+SEALED = ("keys", "workspaces", "operators", "slots", "rotations", "findings", "channels")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class Street:
     second: Token  # the operators
     rotation: Rotation  # of `mine` by `neighbour`, as far as the records say
     finding: Finding
+    channel: Channel
 
     @property
     def tokens(self) -> dict[str, Token]:
@@ -76,6 +78,7 @@ class Street:
             ),
             "rotations": Row("rotations", {"id": str(self.rotation.id)}),
             "findings": Row("findings", {"id": str(self.finding.id)}),
+            "channels": Row("channels", {"id": str(self.channel.id)}),
             "change_head": Row("change_head", {"id": 1}),
         }[table]
 
@@ -87,6 +90,7 @@ DENIED = {
     "slots": set[str](),
     "rotations": set[str](),
     "findings": set[str](),
+    "channels": set[str](),
     "change_head": set[str](),
 }
 KIND = {table.table.name: kind for kind, table in SEALED_TABLES.items()}
@@ -109,6 +113,7 @@ def street(house: House) -> Street:
         second=operator.token,
         rotation=add_rotation(house, mine, neighbour),
         finding=add_finding(house),
+        channel=add_channel(house),
     )
 
 
@@ -123,6 +128,14 @@ def add_finding(house: House) -> Finding:
     made = making.finding(1, workspace_id=house.workspace_id, slot="mine-prod")
     beside = making.finding(2, workspace_id=house.workspace_id, slot="mine-prod", mark="beside")
     making.add_findings(house.store, made, beside)
+    return made
+
+
+def add_channel(house: House) -> Channel:
+    made = making.channel(1, workspace_id=house.workspace_id, name="mine")
+    making.add_channels(
+        house.store, made, making.channel(2, workspace_id=house.workspace_id, name="beside")
+    )
     return made
 
 
@@ -153,6 +166,9 @@ def look_everywhere(house: House, street: Street) -> dict[str, set[str]]:
         attempt(reading.rotations.open_of_slot, street.home, street.rotation.slot)
         attempt(reading.rotations.open_of_key, street.home, street.mine.id)
         attempt(reading.findings.find, street.home, street.finding.id)
+        attempt(reading.channels.find, street.home, street.channel.id)
+        reading.channels.workspace_of(street.channel.id)
+        reading.channels.earliest()
         reading.rotations.workspace_of(street.rotation.id)
         reading.findings.workspace_of(street.finding.id)
         reading.rotations.open(after=None, limit=100)
@@ -170,6 +186,9 @@ def look_everywhere(house: House, street: Street) -> dict[str, set[str]]:
             shown["rotations"] |= {places[rotation.workspace_id] for rotation in rotations}
             findings = reading.findings.list(place, FindingFilter(), limit=100, before=None)
             shown["findings"] |= {finding.mark for finding in findings}
+            channels = reading.channels.list(place, limit=100, before=None)
+            shown["channels"] |= {channel.name for channel in channels}
+            assert [*reading.channels.of_workspace(place)] == [*reversed(channels)]
             assert {one.mark for one in reading.findings.unresolved(place)} <= {
                 finding.mark for finding in findings
             }
@@ -202,6 +221,7 @@ SHOWN = {
     "workspaces": {"home", "abroad"},
     "rotations": {"home"},
     "findings": {"", "beside"},
+    "channels": {"mine", "beside"},
 }
 SHOWN_LESS = {
     "keys": "mine",
@@ -210,6 +230,7 @@ SHOWN_LESS = {
     "workspaces": "home",
     "rotations": "home",
     "findings": "",
+    "channels": "mine",
 }
 
 
@@ -238,7 +259,15 @@ def test_an_edited_row_is_denied_alone_and_reported(
             house.damage.clear()
             assert found(house, street) == everybody - DENIED[table], edit
             is_moved = column in row.key or column == "workspace_id"
-            if column not in row.key and (table, column) not in UNJOINED and table != "findings":
+            if (
+                column not in row.key
+                and (table, column) not in UNJOINED
+                and table
+                not in (
+                    "findings",
+                    "channels",
+                )
+            ):
                 assert {damage.kind for damage in house.damage} == {KIND[table]}, edit
             house.damage.clear()
             shown = look_everywhere(house, street)

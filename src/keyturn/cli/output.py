@@ -59,6 +59,11 @@ _STYLES = {
     "expired": "yellow",
     "revoked": "red",
     "failed": "red",
+    "sent": "green",
+    "waiting": "yellow",
+    "paused": "yellow",
+    "dead": "red",
+    "disabled": "red",
 }
 
 

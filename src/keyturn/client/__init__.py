@@ -15,6 +15,14 @@ from typing import TYPE_CHECKING
 from keyturn.client.attempts import NO_RETRY, RetryPolicy
 from keyturn.client.binding import AsyncPages, Pages
 from keyturn.client.call import Page
+from keyturn.client.channel_records import (
+    Attempt,
+    Channel,
+    ChannelSecret,
+    MadeChannel,
+    Message,
+    Replayed,
+)
 from keyturn.client.errors import (
     ApiError,
     ClientClosed,
@@ -29,6 +37,7 @@ from keyturn.client.errors import (
     NotFound,
     NotUnderstood,
     RollbackUnsafe,
+    SecretLost,
     TokenLost,
     Unauthenticated,
     Unavailable,
@@ -79,6 +88,7 @@ from keyturn.client.rotation_records import (
     Waiver,
 )
 from keyturn.domain.token import Token
+from keyturn.domain.webhook import WebhookSecret
 
 if TYPE_CHECKING:
     from keyturn.client.asynchronous import AsyncKeyturn
@@ -103,7 +113,10 @@ __all__ = [
     "ApiError",
     "AsyncKeyturn",
     "AsyncPages",
+    "Attempt",
     "Blocker",
+    "Channel",
+    "ChannelSecret",
     "ClientClosed",
     "ConfigurationFault",
     "Conflict",
@@ -125,7 +138,9 @@ __all__ = [
     "Key",
     "Keyturn",
     "KeyturnClientError",
+    "MadeChannel",
     "MaintenanceWindow",
+    "Message",
     "NamedNetwork",
     "Node",
     "NotFound",
@@ -136,6 +151,7 @@ __all__ = [
     "Propagation",
     "Readiness",
     "RecordedRequest",
+    "Replayed",
     "RetryPolicy",
     "RollbackUnsafe",
     "Rotation",
@@ -143,6 +159,7 @@ __all__ = [
     "RotationPolicy",
     "RuntimeDecision",
     "RuntimeEvidence",
+    "SecretLost",
     "Self",
     "Slot",
     "StaffChange",
@@ -161,5 +178,6 @@ __all__ = [
     "VerifiedKey",
     "VersionMoved",
     "Waiver",
+    "WebhookSecret",
     "Workspace",
 ]

@@ -1,17 +1,21 @@
-"""Keeping channels. One that was deleted is found no more; a damaged one is left out of lists."""
+"""Keeping channels. One that was deleted is found no more; a damaged one is left out of lists.
+
+Whether one was deleted is asked of its record, once that was found good: else whoever writes the
+word in its row would have taken it away unseen.
+"""
 
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, text
+from sqlalchemy import Select, func, select
 
-from keyturn.domain.channel import Channel
+from keyturn.domain.channel import Channel, ChannelState
 from keyturn.storage.records import CHANNELS, channel_of, channel_row, id_of
-from keyturn.storage.schema import IS_KEPT, channels
+from keyturn.storage.schema import channels
 from keyturn.storage.session import Session
 
-_is_kept = text(IS_KEPT)
+_is_kept = channels.c.state != ChannelState.DELETED.value
 
 
 class Channels:
@@ -38,12 +42,13 @@ class Channels:
         ).first()
         if row is None:
             return None
-        return self._session.require(CHANNELS, tuple(row), channel_of, str(id))
+        found = self._session.require(CHANNELS, tuple(row), channel_of, str(id))
+        return None if found.state is ChannelState.DELETED else found
 
     def workspace_of(self, id: UUID) -> UUID | None:  # noqa: A002
         """The workspace that a channel says it is in, for an operator who names it alone."""
         found = self._session.connection.execute(
-            select(channels.c.workspace_id).where(channels.c.id == str(id), _is_kept)
+            select(channels.c.workspace_id).where(channels.c.id == str(id))
         ).scalar()
         return id_of(found)
 
@@ -75,10 +80,9 @@ class Channels:
         return found if isinstance(found, int) else None
 
     def _opened(self, row: Sequence[Any]) -> Channel | None:
-        return self._session.open(CHANNELS, tuple(row), channel_of, str(row[0]))
+        found = self._session.open(CHANNELS, tuple(row), channel_of, str(row[0]))
+        return None if found is None or found.state is ChannelState.DELETED else found
 
 
 def _selected(workspace_id: UUID) -> Select[*tuple[Any, ...]]:
-    return select(*CHANNELS.selection()).where(
-        channels.c.workspace_id == str(workspace_id), _is_kept
-    )
+    return select(*CHANNELS.selection()).where(channels.c.workspace_id == str(workspace_id))

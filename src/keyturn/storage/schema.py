@@ -84,7 +84,6 @@ IS_OPEN = _one_of("state", sorted(OPEN_STATES, reverse=True))
 IS_UNRESOLVED = f"state <> '{FindingState.RESOLVED}'"
 IS_OVERFLOW = f"runtime = '{OTHER}'"
 IS_WAITING = f"state = '{MessageState.WAITING}'"
-IS_KEPT = f"state <> '{ChannelState.DELETED}'"
 
 
 installation = Table(
@@ -353,7 +352,7 @@ channels = Table(
     Column("mac", Blob, nullable=False),
     CheckConstraint(_one_of("kind", ChannelKind), name="kind"),
     CheckConstraint(_one_of("state", ChannelState), name="state"),
-    _partial("ix_channels_workspace_id_id", "workspace_id", "id", where=IS_KEPT),
+    Index("ix_channels_workspace_id_id", "workspace_id", "id"),
 )
 
 # The seal is over what a message is (up to `created_at`); how far it has come changes with each

@@ -15,6 +15,7 @@ import to see what a failing test compared.
 """
 
 from keyturn.testing.storage.changing import ChangeContract, ReadContract, SwapContract
+from keyturn.testing.storage.channelling import ChannelContract, MessageContract
 from keyturn.testing.storage.listing import ListContract, TenantContract
 from keyturn.testing.storage.recording import KeepContract, RecordContract
 from keyturn.testing.storage.rotating import FindingContract, RotationContract
@@ -22,9 +23,11 @@ from keyturn.testing.storage.using import UseContract
 
 __all__ = [
     "ChangeContract",
+    "ChannelContract",
     "FindingContract",
     "KeepContract",
     "ListContract",
+    "MessageContract",
     "ReadContract",
     "RecordContract",
     "RotationContract",
@@ -46,5 +49,7 @@ class StorageContract(
     UseContract,
     RotationContract,
     FindingContract,
+    ChannelContract,
+    MessageContract,
 ):
     """All of it."""

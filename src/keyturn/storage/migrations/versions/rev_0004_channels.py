@@ -21,7 +21,6 @@ TEXT = Text().with_variant(Text(collation="C"), "postgresql")
 Blob = LargeBinary
 
 WAITING = "state = 'waiting'"
-KEPT = "state <> 'deleted'"
 
 
 def upgrade() -> None:
@@ -64,7 +63,7 @@ def _make_channels() -> None:
         ),
         PrimaryKeyConstraint("id", name=op.f("pk_channels")),
     )
-    _partial_index("ix_channels_workspace_id_id", "channels", ["workspace_id", "id"], KEPT)
+    op.create_index("ix_channels_workspace_id_id", "channels", ["workspace_id", "id"])
 
 
 def _make_messages() -> None:
