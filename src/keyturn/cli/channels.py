@@ -42,7 +42,7 @@ def channels() -> None:
 
 @channels.command()
 @click.argument("name")
-@click.option("--url", metavar="URL", help="A webhook: where it is sent to.")
+@click.option("--to", "receiver", metavar="URL", help="A webhook: where it is sent to.")
 @click.option(
     "--address", "addresses", multiple=True, metavar="MAIL", help="Mail: to whom. May be repeated."
 )
@@ -61,32 +61,32 @@ def create(
     client: "Keyturn",
     output: Output,
     name: str,
-    url: str | None,
+    receiver: str | None,
     addresses: tuple[str, ...],
     to_owners: bool,
     events: tuple[str, ...],
     idempotency_key: str | None,
     target: str | None,
 ) -> None:
-    """Make a channel: a webhook with --url, mail with --address or --to-owners.
+    """Make a channel: a webhook with --to, mail with --address or --to-owners.
 
     The signing secret of a webhook is shown this once; its receiver needs it.
 
     \b
     Examples:
-      keyturn channels create hooks --url https://hooks.example.com/k --output hook.secret
+      keyturn channels create hooks --to https://hooks.example.com/k --output hook.secret
       keyturn channels create on-call --address ops@example.com --event 'finding.*'
       keyturn channels create owners --to-owners --event finding.opened
     """
-    kind = "webhook" if url is not None else "email"
-    if url is None and not addresses and not to_owners:
-        raise click.UsageError("Give --url for a webhook, or --address or --to-owners for mail.")
+    kind = "webhook" if receiver is not None else "email"
+    if receiver is None and not addresses and not to_owners:
+        raise click.UsageError("Give --to for a webhook, or --address or --to-owners for mail.")
 
     def make() -> MadeChannel:
         return client.channels.create(
             cast("ChannelKind", kind),
             name,
-            url=url,
+            url=receiver,
             addresses=addresses or None,
             to_owners=to_owners or None,
             events=events or None,
@@ -130,8 +130,8 @@ def show(client: "Keyturn", output: Output, channel: str) -> None:
 
 @channels.command(epilog=_HELP)
 @click.argument("channel")
-@click.option("--name", metavar="TEXT")
-@click.option("--url", metavar="URL")
+@click.option("--name", metavar="TEXT", help="What it is called.")
+@click.option("--to", "receiver", metavar="URL", help="A webhook: where it is sent to.")
 @click.option("--address", "addresses", multiple=True, metavar="MAIL", help="All there are to be.")
 @click.option("--to-owners/--not-to-owners", default=None, help="Mail to the owners of slots.")
 @click.option("--event", "events", multiple=True, metavar="TYPE", help="All there are to be.")
@@ -147,7 +147,7 @@ def update(
     output: Output,
     channel: str,
     name: str | None,
-    url: str | None,
+    receiver: str | None,
     addresses: tuple[str, ...],
     to_owners: bool | None,
     events: tuple[str, ...],
@@ -164,7 +164,7 @@ def update(
     changed = client.channels.change(
         named_channel(client, channel).id,
         name=name,
-        url=url,
+        url=receiver,
         addresses=addresses or None,
         to_owners=to_owners,
         events=events or None,
@@ -258,7 +258,7 @@ def test(client: "Keyturn", output: Output, channel: str, idempotency_key: str |
 @channels.command(epilog=_HELP)
 @click.argument("channel")
 @click.option("--since", type=BACK, metavar="WHEN", help="1h, 30d, or a time.")
-@click.option("--until", type=BACK, metavar="WHEN")
+@click.option("--until", type=BACK, metavar="WHEN", help="Not those from then on.")
 @once_option
 @calling
 def replay(

@@ -42,7 +42,7 @@ def messages() -> None:
 @click.option("--event", metavar="TYPE", help="Like rotation.completed.")
 @click.option("--subject", metavar="TEXT", help="Like rotation/ and the rotation's id.")
 @click.option("--since", type=BACK, metavar="WHEN", help="1h, 30d, or a time.")
-@click.option("--until", type=BACK, metavar="WHEN")
+@click.option("--until", type=BACK, metavar="WHEN", help="Not those from then on.")
 @paged
 @calling
 def list_(

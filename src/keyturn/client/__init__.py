@@ -87,8 +87,8 @@ from keyturn.client.rotation_records import (
     StartedRotation,
     Waiver,
 )
+from keyturn.domain.signing_secret import WebhookSecret
 from keyturn.domain.token import Token
-from keyturn.domain.webhook import WebhookSecret
 
 if TYPE_CHECKING:
     from keyturn.client.asynchronous import AsyncKeyturn

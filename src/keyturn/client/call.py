@@ -22,8 +22,8 @@ import msgspec
 from keyturn.client.errors import NotUnderstood
 from keyturn.domain.idempotency import IDEMPOTENCY_KEY
 from keyturn.domain.redaction import holds_shape
+from keyturn.domain.signing_secret import SECRET_PREFIX, WebhookSecret
 from keyturn.domain.token import Token, parse_token
-from keyturn.domain.webhook import SECRET_PREFIX, WebhookSecret
 
 T = TypeVar("T")
 

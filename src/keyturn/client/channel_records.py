@@ -2,7 +2,7 @@
 
 from keyturn.client.errors import SecretLost
 from keyturn.client.record import Instant, Record
-from keyturn.domain.webhook import WebhookSecret
+from keyturn.domain.signing_secret import WebhookSecret
 
 
 class ChannelSecret(Record, frozen=True, kw_only=True):

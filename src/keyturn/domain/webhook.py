@@ -12,12 +12,11 @@ https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-w
 import base64
 import hmac
 from collections.abc import Iterable
-from typing import NoReturn
 
 from keyturn.domain.instant import SECOND
+from keyturn.domain.signing_secret import SECRET_PREFIX
 
 SECRET_BYTES = 32
-SECRET_PREFIX = "whsec_"
 MOST_PAYLOAD_BYTES = 20_000
 
 
@@ -39,26 +38,3 @@ def sign(secrets: Iterable[bytes], message_id: str, at: int, body: bytes) -> dic
         "webhook-timestamp": timestamp,
         "webhook-signature": " ".join(signatures),
     }
-
-
-class WebhookSecret:
-    """A signing secret as its receiver needs it, which does not show itself."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        if not text.startswith(SECRET_PREFIX):
-            raise ValueError("not a signing secret")
-        self._text = text
-
-    def reveal(self) -> str:
-        """The secret itself, for the one answer or file that hands it out. Never log it."""
-        return self._text
-
-    def __repr__(self) -> str:
-        return "<WebhookSecret>"
-
-    __str__ = __repr__
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a signing secret cannot be pickled or copied")
