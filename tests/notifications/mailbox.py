@@ -1,14 +1,15 @@
 """A mail server on this machine's loopback, which keeps what it was given."""
 
+import asyncio
 import ssl
+import threading
 from collections.abc import Callable
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
 from typing import Any
 
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import AuthResult, LoginPassword
+from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
 from keyturn.outbound.mail import MailServer, SmtpPostbox
 
@@ -29,9 +30,7 @@ class Mailbox:
         self.answer: Callable[[str], str | None] = lambda _: None
         self._password = password
         options: dict[str, Any] = {}
-        if tls is not None and is_implicit:
-            options["ssl_context"] = tls
-        elif tls is not None:
+        if tls is not None and not is_implicit:
             options |= {"tls_context": tls, "require_starttls": True}
         if password is not None:
             options |= {
@@ -39,14 +38,24 @@ class Mailbox:
                 "auth_required": True,
                 "auth_require_tls": not is_implicit,
             }
-        self._controller = Controller(
-            self, hostname="127.0.0.1", port=0, ready_timeout=10, **options
-        )
-        self._controller.start()
-        sockets = self._controller.server.sockets  # type: ignore[union-attr]
-        self.port = int(sockets[0].getsockname()[1])
         self._is_implicit = is_implicit
-        self._tls = tls
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._server = asyncio.run_coroutine_threadsafe(
+            self._serve(options, tls if is_implicit else None), self._loop
+        ).result(10)
+        self.port = int(self._server.sockets[0].getsockname()[1])
+
+    async def _serve(
+        self, options: dict[str, Any], tls: ssl.SSLContext | None
+    ) -> asyncio.base_events.Server:
+        return await self._loop.create_server(
+            lambda: SMTP(self, hostname="localhost", loop=self._loop, **options),
+            "127.0.0.1",
+            0,
+            ssl=tls,
+        )
 
     def _authenticate(self, *arguments: Any) -> AuthResult:
         data = arguments[4]
@@ -55,9 +64,9 @@ class Mailbox:
             and data.login == b"user"
             and data.password == (self._password or "").encode()
         )
-        return AuthResult(success=is_right)
+        return AuthResult(success=is_right, handled=False)
 
-    async def handle_RCPT(
+    async def handle_RCPT(  # noqa: N802  (the library calls it so)
         self, server: Any, session: Any, envelope: Any, address: str, options: Any
     ) -> str:
         refusal = self.answer(address)
@@ -66,7 +75,9 @@ class Mailbox:
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+    async def handle_DATA(  # noqa: N802  (the library calls it so)
+        self, server: Any, session: Any, envelope: Any
+    ) -> str:
         parsed = message_from_bytes(envelope.content, policy=default)
         assert isinstance(parsed, EmailMessage)
         for address in envelope.rcpt_tos:
@@ -92,4 +103,15 @@ class Mailbox:
         )
 
     def close(self) -> None:
-        self._controller.stop()
+        async def stop() -> None:
+            self._server.close()
+            others = asyncio.all_tasks(self._loop) - {asyncio.current_task(self._loop)}
+            for one in others:
+                one.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            await asyncio.sleep(0.05)  # until what broke off has shut its sockets
+
+        asyncio.run_coroutine_threadsafe(stop(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
