@@ -1,4 +1,4 @@
-"""Nothing is lost, and nothing is told twice but with the id that it had, wherever it breaks off."""
+"""Nothing is lost, and nothing told twice but with the id that it had, wherever it breaks off."""
 
 import random
 import time
