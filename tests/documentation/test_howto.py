@@ -1,11 +1,13 @@
 """The how-to guides are followed word by word, each with a product of its own."""
 
 import re
+import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from keyturn.domain.event import EVENT_TYPES
 from keyturn.domain.evidence import BLOCKERS
 from keyturn.domain.finding import FindingKind
 from keyturn.domain.rotation import Standing
@@ -19,6 +21,7 @@ from tests.documentation.walk import (
     steps,
     walk,
 )
+from tests.notifications.mailbox import Mailbox
 from tests.servers.postgres import Postgres
 
 HOWTO = PROJECT / "docs" / "howto"
@@ -35,6 +38,7 @@ FOLLOWED = {
     "rotate-the-pepper.md",
     "rotate-a-key-by-evidence.md",
     "plan-rotations.md",
+    "send-notifications.md",
 }
 
 
@@ -70,6 +74,31 @@ def test_the_guide_to_plans_tells_every_finding() -> None:
     named = re.findall(r"^\| (`.+?`) \|", told, re.MULTILINE)
     kinds = {kind.strip("`") for cell in named for kind in cell.split(", ")}
     assert kinds == set(FindingKind)
+
+
+def test_notifications(tmp_path: Path) -> None:
+    page = HOWTO / "send-notifications.md"
+    checkout = copy_project(tmp_path / "keyturn", "Makefile", "src")
+    mailbox = Mailbox()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    try:
+        [settings] = re.findall(r"```toml\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+        mine = settings.replace("9000", port).replace("2525", str(mailbox.port))
+        (checkout / "keyturn.toml").write_text(mine)
+        with product(checkout) as address:
+            told = {ADDRESS: address, "127.0.0.1:9000": f"127.0.0.1:{port}"}
+            told['"127.0.0.1", 9000'] = f'"127.0.0.1", {port}'
+            shown = walk(checkout, steps(page), instead=told, before={0: SIGNED_IN})
+        hold(page, steps(page), shown)
+    finally:
+        mailbox.close()
+
+
+def test_the_guide_to_notifications_tells_every_event() -> None:
+    told = (HOWTO / "send-notifications.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| (`.+?`) \|", told, re.MULTILINE)
+    assert {one.strip("`") for cell in named for one in cell.split(", ")} == set(EVENT_TYPES)
 
 
 def test_the_http_api(tmp_path: Path) -> None:
