@@ -25,6 +25,11 @@ OPERATIONS = {
     "POST /v1/rotations/{id}/complete", "POST /v1/rotations/{id}/rollback",
     "POST /v1/rotations/{id}/extend", "POST /v1/rotations/{id}/brownout",
     "POST /v1/rotations/{id}/runtimes",
+    "POST /v1/destinations", "GET /v1/destinations",
+    "GET /v1/destinations/{name}", "PATCH /v1/destinations/{name}",
+    "DELETE /v1/destinations/{name}", "POST /v1/destinations/{name}/prove",
+    "GET /v1/deliveries", "GET /v1/deliveries/{id}",
+    "POST /v1/deliveries/{id}/retry", "POST /v1/deliveries/{id}/cancel",
     "GET /v1/findings", "GET /v1/findings/{id}", "POST /v1/findings/{id}/acknowledge",
     "POST /v1/staff-changes",
 }  # fmt: skip

@@ -17,6 +17,7 @@ from tests.canary.sweep import Place
 
 OUTPUT = "output"  # the folder of what programs wrote into pipes, by their process ids
 OPERATOR_TOKEN = "operator.token"
+DELIVERED = "delivered"  # where destinations of kind `file` are, in the data folder
 ROOT_MEMBERS = {"about", "format", "root", "peppers"}
 LARGEST_ROOT_FILE_BYTES = 64 << 10
 _MEMBER = plain_form(b'"api_key": "')
@@ -106,6 +107,15 @@ def _shown_by_readme(place: Place) -> bool:
     )
 
 
+def _delivered(place: Place) -> bool:
+    """A destination of kind `file`, in its default folder; or the draft that a kill left there."""
+    return (
+        _is_whole(place)
+        and place.sink.parent.parent.name == DELIVERED
+        and _content(place.sink) == place.canary.token
+    )
+
+
 def _own_root(place: Place) -> bool:
     return (
         place.canary.hint is None
@@ -137,6 +147,7 @@ REASONS: dict[str, Callable[[Place], bool]] = {
     "standard output of the command that was told to print it": _of_any_teller(_told_output),
     ANSWER: _answer,
     "the README's reader is shown the answer to his call": _shown_by_readme,
+    "the file that it was delivered into": _delivered,
     "the root secret's own file": _own_root,
 }
 

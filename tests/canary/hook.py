@@ -4,7 +4,7 @@ answers. The product knows nothing of it.
 A copy of this file stands as `sitecustomize.py` in a folder of the run, which is on PYTHONPATH, so
 that every interpreter that the tests start runs it: servers, commands, those that are forked from
 one. It imports nothing of the product. It waits until the modules come by themselves, and puts
-itself around five of their functions:
+itself around six of their functions:
 
     keyturn.ambient           each draw of 32 bytes is registered: a token's secret, or a root
     keyturn.domain.token      a token whose secret was drawn here is registered with its hint. One
@@ -14,6 +14,9 @@ itself around five of their functions:
     keyturn.cli.handover, and handover_many
                               a token that a server made, and a command of its caller hands over, is
                               registered once more, with what that command was asked for
+    keyturn.destinations.folder
+                              a token that is delivered to a file is registered once more, as if a
+                              command had been told to write it there
 """
 
 import fcntl
@@ -58,6 +61,12 @@ class Register:
         if token.hint not in self._made:
             self._note(b"", token, is_handed=True)
 
+    def delivered(self, text: str, place: Path) -> None:
+        """A token, or what else is written to a destination, and the file that it goes to."""
+        token = sys.modules["keyturn.domain.token"].parse_token(text)
+        if token is not None:
+            self._note(b"", token, is_handed=True, asked=["--output", str(place)])
+
     def asked(self, arguments: Sequence[str] | None) -> None:
         self._asked = list(sys.argv[1:] if arguments is None else arguments)
 
@@ -73,14 +82,21 @@ class Register:
             raise RuntimeError("a secret was drawn before the run began")
         return self.run_folder
 
-    def _note(self, secret: bytes, token: Any, *, is_handed: bool = False) -> None:
+    def _note(
+        self,
+        secret: bytes,
+        token: Any,
+        *,
+        is_handed: bool = False,
+        asked: list[str] | None = None,
+    ) -> None:
         entry = {
             "pid": os.getpid(),
             "handed": is_handed,
             "secret": secret.hex(),
             "hint": None if token is None else token.hint,
             "token": None if token is None else token.reveal(),
-            "asked": self._asked,
+            "asked": self._asked if asked is None else asked,
             "folder": str(Path.cwd()),
             "output": _path_of_output(),
         }
@@ -183,6 +199,16 @@ def _around_handover_of_many(module: ModuleType, register: Register) -> None:
     module.TokenFolder.put = registered
 
 
+def _around_file_destination(module: ModuleType, register: Register) -> None:
+    replace = module.WorkspaceFolder.replace
+
+    def registered(self: Any, steps: tuple[str, ...], value: str) -> Any:
+        register.delivered(value, self._folder.joinpath(self._workspace, *steps))
+        return replace(self, steps, value)
+
+    module.WorkspaceFolder.replace = registered
+
+
 _AROUND: dict[str, Callable[[ModuleType, Register], None]] = {
     "keyturn.ambient": _around_ambient,
     "keyturn.domain.token": _around_token,
@@ -190,6 +216,7 @@ _AROUND: dict[str, Callable[[ModuleType, Register], None]] = {
     "keyturn.cli.main": _around_command,
     "keyturn.cli.handover": _around_handover,
     "keyturn.cli.handover_many": _around_handover_of_many,
+    "keyturn.destinations.folder": _around_file_destination,
 }
 
 

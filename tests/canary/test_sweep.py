@@ -479,6 +479,33 @@ def test_a_program_registers_what_it_hands_over_for_a_server_and_where_it_was(
     assert one.folder == Path("/nowhere")
 
 
+_DELIVERS = """
+from pathlib import Path
+from keyturn.ambient import SystemEntropy
+from keyturn.destinations.folder import WorkspaceFolder
+from keyturn.domain.identity import make_id
+from keyturn.domain.token import make_token
+
+secret = SystemEntropy().take(32)
+token = make_token(brand="kt", environment="prod", id=make_id(1, SystemEntropy()), secret=secret)
+folder = WorkspaceFolder(Path({folder!r}), "workspace")
+folder.replace(("mark.token",), "a mark")
+folder.replace(("sub", "a-prod.token"), token.reveal())
+"""
+
+
+def test_a_token_that_is_delivered_to_a_file_may_stand_there_alone(
+    hooked: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "delivered"
+    folder.mkdir()
+    python(_DELIVERS.format(folder=str(folder)), hooked / hook.FOLDER)
+    (one,) = read_canaries(hooked)
+    own = folder / "workspace" / "sub" / "a-prod.token"
+    assert with_leaks([one], own) == 0
+    assert with_leaks([one], place(tmp_path, "delivered/workspace/b.token", told(one))) == 1
+
+
 def test_the_hook_gives_way_to_the_sitecustomize_behind_it(hooked: Path) -> None:
     (hooked / "other").mkdir()
     (hooked / "other" / "sitecustomize.py").write_text("import builtins; builtins.seen = 'both'")

@@ -98,6 +98,23 @@ def test_every_command_does_its_work_on_both_engines(both: House) -> None:
     force = ("--force", "--reason", "nobody has it", "--yes")
     assert "Completed" in run("rotations", "complete", "worker-prod", *force)
     assert "Breaks: " in run("keys", "impact", "scheduler-prod", code=ending.NO)
+    assert "It is proven" in run("destinations", "create", "local", "--kind", "file")
+    assert "proven" in run("destinations", "list")
+    assert "{slot}.token" in run("destinations", "show", "local")
+    assert "It is proven" in run("destinations", "update", "local", "--set", "path=a/{slot}")
+    assert "It is proven" in run("destinations", "prove", "local")
+    assert "goes to local" in run("keys", "create", "sent-prod", "--deliver-to", "local", "--wait")
+    delivery = run("deliveries", "list", "--slot", "sent-prod", "-q").strip()
+    assert "delivered" in run("deliveries", "show", delivery)
+    assert "delivery.closed" in both.run("deliveries", "retry", delivery).errors
+    run("destinations", "create", "held", "--kind", "file", "--set", "path=b/{slot}")
+    [workspace] = both.ask("GET", "/v1/workspaces")
+    both.place.home.joinpath("delivered", workspace["id"], "b", "held-prod").mkdir()
+    both.run("keys", "create", "held-prod", "--deliver-to", "local", "--deliver-to", "held").done()
+    held = run("deliveries", "list", "--destination", "held", "-q").strip()
+    assert "is tried now" in run("deliveries", "retry", held)
+    assert "is given up" in run("deliveries", "cancel", held, "--reason", "gone")
+    assert "what it holds stays there" in run("destinations", "delete", "held", "--yes")
     run("keys", "create", "unowned-prod", "-o", "unowned.token")
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not both.ask("GET", "/v1/findings?slot=unowned-prod"):  # found within seconds
@@ -129,6 +146,8 @@ def used(house: House) -> str:
     start = ("rotations", "start", "json-prod", "--no-auto-complete", "-o", "json-new.token")
     house.run(*start).done()
     house.run("rotations", "rollback", "json-prod").done()
+    house.run("destinations", "create", "json-local", "--kind", "file").done()
+    house.run("keys", "create", "json-sent-prod", "--deliver-to", "json-local", "--wait").done()
     return key
 
 
@@ -150,6 +169,12 @@ JSON = {
     "rotations list": "/v1/rotations",
     "rotations list --state open --slot json-prod": "/v1/rotations?state=open&slot=json-prod",
     "rotations show json-prod": "/v1/rotations/{rotation}",
+    "destinations list": "/v1/destinations",
+    "destinations show json-local": "/v1/destinations/json-local",
+    "deliveries list": "/v1/deliveries",
+    "deliveries list --state delivered --slot json-sent-prod": (
+        "/v1/deliveries?state=delivered&slot=json-sent-prod"
+    ),
     "findings list --state all": "/v1/findings?state=all",
     "workspaces list": "/v1/workspaces",
 }
@@ -174,6 +199,8 @@ EMPTY = {
     "activity": "--actor nobody",
     "rotations": "--slot nobody-prod",
     "findings": "--slot nobody-prod",
+    "destinations": "--kind vault",
+    "deliveries": "--slot nobody-prod",
 }
 
 

@@ -18,7 +18,7 @@ class Face(ABC):
         self._stack = ExitStack()
 
     @abstractmethod
-    def client(self, url: str, api_key: str, **settings: Any) -> Any:
+    def client(self, url: str, api_key: Any, **settings: Any) -> Any:
         """A client of this face."""
 
     @abstractmethod
@@ -50,7 +50,7 @@ class Face(ABC):
 
 
 class Blocking(Face):
-    def client(self, url: str, api_key: str, **settings: Any) -> Any:
+    def client(self, url: str, api_key: Any, **settings: Any) -> Any:
         from keyturn import Keyturn
 
         return self._stack.enter_context(Keyturn(url, api_key=api_key, **settings))
@@ -73,7 +73,7 @@ class Awaited(Face):
         super().__init__()
         self._portal: BlockingPortal = self._stack.enter_context(start_blocking_portal())
 
-    def client(self, url: str, api_key: str, **settings: Any) -> Any:
+    def client(self, url: str, api_key: Any, **settings: Any) -> Any:
         from keyturn import AsyncKeyturn
 
         client = AsyncKeyturn(url, api_key=api_key, **settings)

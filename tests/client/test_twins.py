@@ -30,8 +30,8 @@ from keyturn.http.openapi import openapi_document
 from tests.client.driving import UNSENT, URL, drive
 
 GROUPS = (
-    *("keys", "rotations", "findings", "staff_changes", "slots", "workspaces", "requests"),
-    "activity",
+    *("keys", "rotations", "destinations", "deliveries", "findings", "staff_changes", "slots"),
+    *("workspaces", "requests", "activity"),
 )
 DOCUMENT: Any = json.loads(openapi_document(build_app(SimpleNamespace(version=""))))  # type: ignore[arg-type]
 

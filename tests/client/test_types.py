@@ -22,6 +22,16 @@ GIVEN = {
     'sync.verify("a").require()': "keyturn.client.resources.VerifiedKey",
     'sync.rotations.start("a").token': "keyturn.domain.token.Token",
     'sync.keys.impact("a").is_safe': "bool",
+    'sync.destinations.create("a", "file").is_proven': "bool",
+    'sync.destinations.remove("a")': "None",
+    'await later.destinations.prove("a")': "keyturn.client.delivery_records.Destination",
+    'sync.deliveries.retry("a")': "keyturn.client.delivery_records.Delivery",
+    "[one async for one in later.deliveries.list()]": (
+        "list[keyturn.client.delivery_records.Delivery]"
+    ),
+    'sync.keys.create("a", deliver_to=["b"]).deliveries': (
+        "list[keyturn.client.delivery_records.Delivery]"
+    ),
     'sync.staff_changes.report("a")': "keyturn.client.rotation_records.StaffChange",
     'await later.rotations.complete("a")': "keyturn.client.rotation_records.Rotation",
     "[one async for one in later.findings.list()]": (
@@ -40,6 +50,8 @@ WRONG = {
     'sync.keys.create("a", scopes=7)': "[arg-type]",
     'sync.keys.list(status="dead")': "[arg-type]",
     'sync.rotations.decide("a", "b", "good")': "[arg-type]",
+    'sync.deliveries.list(state="lost")': "[arg-type]",
+    'sync.workspaces.change("a", reveal="sometimes")': "[arg-type]",
     "sync.keys.read()": "[call-arg]",
     'sync.keys.reed("a")': "[attr-defined]",
     'sync.keys.read("a").api_key': "[attr-defined]",

@@ -89,6 +89,12 @@ class Performance:
 
 def _name(command: str) -> str:
     """What runs there: a service by its own name."""
+    if "--on-change" in command:
+        return "run"
+    if "-dev-listen-address" in command:
+        return "bao"
+    if "keyturn.demo.openbao" in command:
+        return "openbao"
     if "keyturn.demo.callers" in command:
         return command.partition('"name":"')[2].partition('"')[0]
     return "publishing" if "keyturn.demo.publishing" in command else "keyturn"

@@ -19,6 +19,7 @@ import pytest
 from keyturn.client import Keyturn
 from keyturn.demo.figures import Figures
 from keyturn.demo.journal import Entry
+from keyturn.demo.openbao import READER, WRITER, find_openbao, token_file
 from keyturn.domain.redaction import holds_shape
 from tests.cli.programs import PROGRAM
 from tests.demo.conftest import Perform
@@ -30,7 +31,15 @@ LINE_END = re.compile(rb"\r|\n|\x1b\[1A|\x1b\[2K")
 CONTROL = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 ROTATION = 4
 ABOUT_TERMINALS = {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"}
-ALL = {"keyturn", "publishing", "scheduler", "worker", "admin"}
+ANYWHERE = {"keyturn", "publishing", "run", "scheduler", "worker"}
+ALL = ANYWHERE | {"openbao", "bao"}
+# Where it makes no difference, without the second that OpenBao needs to start.
+QUICK = ("--destination", "file")
+needs_openbao = pytest.mark.skipif(find_openbao() is None, reason="there is no OpenBao here")
+PLACES = [
+    pytest.param("openbao", "vault", marks=needs_openbao),
+    pytest.param("file", "file"),
+]
 
 
 def client(performance: Performance) -> Keyturn:
@@ -44,8 +53,11 @@ def client(performance: Performance) -> Keyturn:
 # --- it goes well ---------------------------------------------------------------------------------
 
 
-def test_for_programs_it_prints_the_figures_alone_and_all_are_right(perform: Perform) -> None:
-    performance = perform("--json")
+@pytest.mark.parametrize(("choice", "kind"), PLACES)
+def test_for_programs_it_prints_the_figures_alone_and_all_are_right(
+    choice: str, kind: str, perform: Perform
+) -> None:
+    performance = perform("--json", "--destination", choice)
     assert performance.wait() == 0, performance.errors
     told = json.loads(performance.output)
     assert told["faults"] == []
@@ -54,6 +66,12 @@ def test_for_programs_it_prints_the_figures_alone_and_all_are_right(perform: Per
     assert figures.sent == sum(one.sent for one in figures.services.values())
     assert (figures.failed_during_rotation, figures.failed_otherwise) == (0, 0)
     assert figures.sent_during_rotation > 0
+    assert (figures.started_by, figures.has_started_by_itself) == ("keyturn rotations", True)
+    assert figures.destination_kind == kind
+    assert figures.delivered_ms is not None
+    assert figures.first_use_ms is not None
+    assert min(figures.delivered_ms, figures.first_use_ms) > 0
+    assert (figures.answers, figures.tokens_shown) == (2, 0)
     assert (figures.stragglers, figures.was_refused) == (["admin"], True)
     assert (figures.has_retired_by_itself, figures.lifts) == (True, 0)
     assert figures.move_to_retirement_ms is not None
@@ -74,16 +92,23 @@ def test_for_programs_it_prints_the_figures_alone_and_all_are_right(perform: Per
 def test_without_a_terminal_it_is_plain_lines_and_what_it_keeps_bears_it_out(
     perform: Perform,
 ) -> None:
-    performance = perform("--keep")
+    performance = perform("--keep", *QUICK)
     assert performance.wait() == 0, performance.errors
     output = performance.output
     assert "\x1b" not in output
     assert output.rstrip().endswith("Every figure is as it must be.")
     steps = (
-        "Start: its successor is kt_prod_",
+        "files (file) is proven: ",
+        "Its token was delivered to file:",
+        "Policy: each key is rotated every day, ",
+        "Start: by keyturn rotations, ",
+        "Deliver: files has it at /",
+        "Follow: `keyturn run` has told scheduler, ",
         "scheduler  has moved to the new key",
         "Straggler: admin. It used the old key last at ",
         "Complete now? Refused (rotation.evidence_missing): ",
+        "Ask for the token? The answer has no token (api_key: null)",
+        "Follow: admin has run, ",
         "admin      has moved to the new key",
         "Brown-out: ",
         "Completed by keyturn rotations: The evidence allowed it.",
@@ -104,8 +129,9 @@ def test_without_a_terminal_it_is_plain_lines_and_what_it_keeps_bears_it_out(
     assert performance.processes() == {}
 
 
-def test_no_token_leaves_its_private_file(perform: Perform) -> None:
-    performance = perform("--keep")
+@pytest.mark.parametrize(("choice", "kind"), PLACES)
+def test_no_token_leaves_its_private_file(choice: str, kind: str, perform: Perform) -> None:
+    performance = perform("--keep", "--destination", choice)
     performance.await_chapter(ROTATION)
     commands = [
         Path(f"/proc/{number}/{part}").read_text(errors="replace")
@@ -115,14 +141,29 @@ def test_no_token_leaves_its_private_file(perform: Perform) -> None:
     ]
     assert performance.wait() == 0
     told = [performance.output, performance.errors, *commands]
+    foreign = [
+        file.read_text().strip()
+        for who in (WRITER, READER)
+        if (file := token_file(performance.home / "openbao", who)).exists()
+    ]
+
+    def holds_token(text: str) -> bool:
+        return holds_shape(text) or any(token in text for token in foreign)
+
     holding = set()
     for file in performance.home.rglob("*"):
-        if file.is_file() and holds_shape(file.read_text(errors="replace")):
-            holding.add(str(file.relative_to(performance.home)))
+        if file.is_file() and holds_token(file.read_text(errors="replace")):
+            holding.add(file.relative_to(performance.home))
             assert file.stat().st_mode & 0o777 == 0o600
-    assert not any(holds_shape(text) for text in told)
-    services = ("scheduler", "worker", "admin", "publishing")
-    assert holding == {"keyturn/operator.token", *(f"keys/{name}.token" for name in services)}
+    assert not any(holds_token(text) for text in told)
+    services = ("scheduler", "worker", "publishing")
+    expected = {Path("keyturn/operator.token"), *(Path(f"keys/{name}.token") for name in services)}
+    if kind == "vault":
+        expected |= {token_file(Path("openbao"), who) for who in (WRITER, READER)}
+    else:
+        (workspace,) = (performance.home / "delivered").iterdir()
+        expected.add(Path("delivered", workspace.name, "scheduler-prod.token"))
+    assert holding == expected
     assert performance.home.stat().st_mode & 0o777 == 0o700
 
 
@@ -134,7 +175,7 @@ def on_terminal(columns: int, folder: Path) -> Iterator[tuple[int, int]]:
         # Handed over whole: a library may have set COLUMNS where Python does not see it.
         own = {name: text for name, text in os.environ.items() if name not in ABOUT_TERMINALS}
         own |= {"TMPDIR": str(folder), "TERM": "xterm-256color"}
-        os.execve(sys.executable, [*PROGRAM, "demo", "--seconds", "6"], own)
+        os.execve(sys.executable, [*PROGRAM, "demo", "--seconds", "6", *QUICK], own)
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     yield child, terminal
     os.close(terminal)
@@ -184,7 +225,7 @@ def _read(terminal: int) -> bytes:
 def test_a_request_that_fails_during_the_rotation_is_told_and_ends_it_with_1(
     perform: Perform,
 ) -> None:
-    performance = perform()
+    performance = perform(*QUICK)
     performance.await_chapter(ROTATION)
     with client(performance) as keyturn:
         (worker,) = keyturn.keys.list(service="worker")
@@ -201,7 +242,7 @@ def test_a_request_that_fails_during_the_rotation_is_told_and_ends_it_with_1(
 def test_a_rotation_that_somebody_ends_by_force_is_told_and_ends_it_with_1(
     perform: Perform,
 ) -> None:
-    performance = perform()
+    performance = perform(*QUICK)
     performance.await_chapter(ROTATION)
     with client(performance) as keyturn:
 
@@ -217,6 +258,7 @@ def test_a_rotation_that_somebody_ends_by_force_is_told_and_ends_it_with_1(
     assert performance.leaves_nothing()
 
 
+@needs_openbao
 @pytest.mark.parametrize("name", sorted(ALL))
 def test_a_process_that_dies_is_named_and_ends_the_story(name: str, perform: Perform) -> None:
     performance = perform()
@@ -230,6 +272,7 @@ def test_a_process_that_dies_is_named_and_ends_the_story(name: str, perform: Per
     assert performance.leaves_nothing()
 
 
+@needs_openbao
 def test_ctrl_c_ends_it_all_with_130(perform: Perform) -> None:
     performance = perform()
     performance.await_chapter(ROTATION)
@@ -240,6 +283,7 @@ def test_ctrl_c_ends_it_all_with_130(perform: Perform) -> None:
     assert performance.leaves_nothing()
 
 
+@needs_openbao
 def test_ctrl_c_while_it_starts_leaves_nothing_either(perform: Perform) -> None:
     performance = perform()
     performance.await_chapter(1)
@@ -248,6 +292,7 @@ def test_ctrl_c_while_it_starts_leaves_nothing_either(perform: Perform) -> None:
     assert performance.leaves_nothing()
 
 
+@needs_openbao
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
 def test_a_death_of_the_teller_leaves_no_process_and_no_token(
     number: signal.Signals, perform: Perform
@@ -257,6 +302,27 @@ def test_a_death_of_the_teller_leaves_no_process_and_no_token(
     assert performance.processes().keys() == ALL
     performance.process.send_signal(number)
     assert performance.wait() == -number
+    assert performance.leaves_nothing()
+
+
+def test_a_death_of_the_teller_leaves_no_token_in_a_file_either(perform: Perform) -> None:
+    performance = perform(*QUICK)
+    performance.await_chapter(ROTATION)
+    assert performance.processes().keys() == ANYWHERE
+    performance.process.send_signal(signal.SIGKILL)
+    assert performance.wait() == -signal.SIGKILL
+    assert performance.leaves_nothing()
+
+
+def test_a_rotation_that_a_person_starts_is_told_and_ends_it_with_1(perform: Perform) -> None:
+    performance = perform(*QUICK)
+    performance.await_chapter(ROTATION - 1)
+    with client(performance) as keyturn:
+        (scheduler,) = keyturn.keys.list(service="scheduler")
+        keyturn.rotations.start(scheduler.id, quiet_seconds=2, brownout_seconds=1)
+    assert performance.wait() == 1, performance.output
+    assert re.search(r"The rotation was started by +\S.* +WRONG", performance.output)
+    assert "The rotation was started by a person, and not by its schedule." in performance.output
     assert performance.leaves_nothing()
 
 

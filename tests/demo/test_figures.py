@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
 
-from keyturn.client import RecordedRequest, Rotation
+from keyturn.client import Activity, Delivery, Destination, RecordedRequest, Rotation
 from keyturn.demo.figures import (
     Chapter,
     Evidence,
@@ -85,9 +86,61 @@ def replacement() -> Replacement:
             decisions=[],
             evidence=[],
             blocked_by=[],
+            deliveries=[delivery()],
             next_step="",
             version=4,
         ),
+        destination=Destination(
+            id="destination",
+            workspace_id="workspace",
+            name="openbao",
+            kind="vault",
+            config={},
+            state="proven",
+            created_at=START,
+            created_by="operator",
+            updated_at=START,
+            version=1,
+        ),
+        started=started("worker", "keyturn rotations"),
+        answers=2,
+        tokens_shown=0,
+    )
+
+
+def delivery(state: str = "delivered") -> Delivery:
+    return Delivery(
+        id="delivery",
+        workspace_id="workspace",
+        slot="scheduler-prod",
+        key_id="key-new",
+        rotation_id="rotation",
+        destination="openbao",
+        destination_id="destination",
+        state=state,
+        attempts=1,
+        failures=0,
+        delivered_at=START + timedelta(seconds=10.5) if state == "delivered" else None,
+        created_at=START + timedelta(seconds=10),
+        created_by="keyturn rotations",
+    )
+
+
+def started(actor_type: str, label: str) -> Activity:
+    return Activity(
+        id="activity",
+        actor_type=actor_type,
+        actor_label=label,
+        action="rotation.started",
+        category="rotations",
+        resource_type="rotation",
+        resource_id="rotation",
+        status="success",
+        message="",
+        metadata={},
+        retention_days=400,
+        expires_at=START + timedelta(days=400),
+        created_at=START + timedelta(seconds=10),
     )
 
 
@@ -142,6 +195,10 @@ def with_rotation(**changes: object) -> Callable[[], Evidence]:
     return build
 
 
+def with_replacement(**changes: Any) -> Callable[[], Evidence]:
+    return lambda: replace(right(), replacement=replace(replacement(), **changes))
+
+
 def without(*request_ids: str) -> Evidence:
     return evidence(
         {
@@ -181,6 +238,14 @@ def test_what_went_well_has_no_fault_and_exact_figures() -> None:
         sent_during_rotation=4,
         failed_during_rotation=0,
         failed_otherwise=0,
+        started_by="keyturn rotations",
+        has_started_by_itself=True,
+        destination="openbao",
+        destination_kind="vault",
+        delivered_ms=500.0,
+        first_use_ms=2_000.0,
+        answers=2,
+        tokens_shown=0,
         stragglers=["admin"],
         was_refused=True,
         has_retired_by_itself=True,
@@ -247,6 +312,46 @@ WRONG = [
         lambda: replace(right(), replacement=replace(replacement(), was_refused=False)),
         "The rotation was ended while somebody was waited for.",
         id="ended-while-somebody-was-waited-for",
+    ),
+    pytest.param(
+        with_replacement(started=started("operator", "ada")),
+        "The rotation was started by a person, and not by its schedule.",
+        id="started-by-a-person",
+    ),
+    pytest.param(
+        with_replacement(started=None),
+        "The rotation was started by a person, and not by its schedule.",
+        id="started-by-nobody-that-is-known",
+    ),
+    pytest.param(
+        with_rotation(deliveries=[]),
+        "The new token was not delivered.",
+        id="not-delivered",
+    ),
+    pytest.param(
+        with_rotation(deliveries=[delivery(), delivery("waiting")]),
+        "The new token was not delivered.",
+        id="delivered-in-part",
+    ),
+    pytest.param(
+        lambda: without("s2", "s3", "a1"),
+        "No service has used the new token.",
+        id="never-used",
+    ),
+    pytest.param(
+        with_rotation(started_at=START + timedelta(seconds=12.5)),
+        "No service has used the new token.",
+        id="used-before-its-start",
+    ),
+    pytest.param(
+        with_replacement(tokens_shown=1),
+        "A person was shown a token that is delivered.",
+        id="shown-to-a-person",
+    ),
+    pytest.param(
+        with_replacement(answers=1),
+        "Nobody asked for the new token, so it proves nothing.",
+        id="nobody-asked-for-the-token",
     ),
     pytest.param(
         with_rotation(forced=True),

@@ -71,11 +71,12 @@ def test_what_is_written_is_read_back_and_each_write_is_a_version_of_its_own(
     place: Destination, google: FakeSecretManager
 ) -> None:
     assert place.read(SLOT) is None
-    assert place.write(SLOT, OLD, None) == "1"
-    assert place.write(SLOT, NEW, "1") == "2"
+    old = place.write(SLOT, OLD, None)
+    new = place.write(SLOT, NEW, old)
     held = place.read(SLOT)
     assert held is not None
-    assert (held.value, held.version) == (NEW, "2")
+    assert (held.value, held.version) == (NEW, new)
+    assert [old.partition("@")[0], new.partition("@")[0]] == ["1", "2"]
     assert NEW not in repr(held)
     assert [version.content for version in google.secrets[NAME]] == [OLD.encode(), NEW.encode()]
     assert place.read(OTHER) is None
@@ -83,33 +84,42 @@ def test_what_is_written_is_read_back_and_each_write_is_a_version_of_its_own(
 
 
 def test_a_stale_version_is_a_conflict_and_changes_nothing(place: Destination) -> None:
-    place.write(SLOT, OLD, None)
-    place.write(SLOT, NEW, "1")
-    assert fault_of(lambda: place.write(SLOT, THIRD, "1")) is FaultKind.CONFLICT
+    old = place.write(SLOT, OLD, None)
+    new = place.write(SLOT, NEW, old)
+    assert fault_of(lambda: place.write(SLOT, THIRD, old)) is FaultKind.CONFLICT
     assert fault_of(lambda: place.write(SLOT, THIRD, None)) is FaultKind.CONFLICT
-    assert (value_of(place), version_of(place)) == (NEW, "2")
-    assert fault_of(lambda: place.write(OTHER, THIRD, "1")) is FaultKind.CONFLICT
+    assert (value_of(place), version_of(place)) == (NEW, new)
+    assert fault_of(lambda: place.write(OTHER, THIRD, old)) is FaultKind.CONFLICT
     assert place.read(OTHER) is None
 
 
 def test_a_version_that_somebody_adds_in_that_moment_is_told_as_a_conflict(
     place: Destination, way: MeddlingOutbound, google: FakeSecretManager
 ) -> None:
-    place.write(SLOT, OLD, None)
+    old = place.write(SLOT, OLD, None)
     theirs = Version(content=b"theirs")
     way.on(ADD, first(lambda: google.secrets[NAME].append(theirs)), times=1)
-    assert fault_of(lambda: place.write(SLOT, NEW, "1")) is FaultKind.CONFLICT
+    assert fault_of(lambda: place.write(SLOT, NEW, old)) is FaultKind.CONFLICT
+
+
+def test_a_secret_that_was_made_anew_is_another_though_it_counts_from_one_again(
+    place: Destination, google: FakeSecretManager
+) -> None:
+    old = place.write(SLOT, OLD, None)
+    google.secrets[NAME] = [Version(content=b"theirs")]
+    assert fault_of(lambda: place.write(SLOT, NEW, old)) is FaultKind.CONFLICT
+    assert value_of(place) == "theirs"
 
 
 @pytest.mark.parametrize("state", ["DISABLED", "DESTROYED"])
 def test_a_latest_version_that_cannot_be_read_is_nothing_and_the_next_one_is_added(
     place: Destination, google: FakeSecretManager, state: str
 ) -> None:
-    place.write(SLOT, OLD, None)
+    old = place.write(SLOT, OLD, None)
     google.secrets[NAME][0].state = state
     assert place.read(SLOT) is None
-    assert fault_of(lambda: place.write(SLOT, NEW, "1")) is FaultKind.CONFLICT
-    assert place.write(SLOT, NEW, None) == "2"
+    assert fault_of(lambda: place.write(SLOT, NEW, old)) is FaultKind.CONFLICT
+    place.write(SLOT, NEW, None)
     assert value_of(place) == NEW
 
 
@@ -122,22 +132,22 @@ def test_a_write_that_died_between_the_secret_and_its_version_is_done_again(
     assert google.secrets[NAME] == []
     again = open_gcp(way, google)
     assert again.read(SLOT) is None
-    assert again.write(SLOT, NEW, None) == "1"
+    again.write(SLOT, NEW, None)
     assert value_of(again) == NEW
 
 
-@pytest.mark.parametrize("dies", [dies_before, dies_after])
+@pytest.mark.parametrize("is_after", [False, True])
 def test_after_a_death_at_the_version_the_place_tells_what_it_holds(
-    place: Destination, way: MeddlingOutbound, google: FakeSecretManager, dies: object
+    place: Destination, way: MeddlingOutbound, google: FakeSecretManager, is_after: bool
 ) -> None:
-    place.write(SLOT, OLD, None)
-    way.on(ADD, dies_before if dies is dies_before else dies_after, times=1)
+    old = place.write(SLOT, OLD, None)
+    way.on(ADD, dies_after if is_after else dies_before, times=1)
     with pytest.raises(Killed):
-        place.write(SLOT, NEW, "1")
+        place.write(SLOT, NEW, old)
     again = open_gcp(way, google)
     held = again.read(SLOT)
     assert held is not None
-    assert held.value == (OLD if dies is dies_before else NEW)
+    assert held.value == (NEW if is_after else OLD)
     again.write(SLOT, NEW, held.version)
     assert value_of(again) == NEW
 
@@ -145,9 +155,9 @@ def test_after_a_death_at_the_version_the_place_tells_what_it_holds(
 def test_an_answer_that_is_lost_is_timed_out_and_the_value_is_there(
     place: Destination, way: MeddlingOutbound
 ) -> None:
-    place.write(SLOT, OLD, None)
+    old = place.write(SLOT, OLD, None)
     way.on(ADD, loses_the_answer, times=1)
-    assert fault_of(lambda: place.write(SLOT, NEW, "1")) is FaultKind.TIMED_OUT
+    assert fault_of(lambda: place.write(SLOT, NEW, old)) is FaultKind.TIMED_OUT
     assert value_of(place) == NEW
 
 
@@ -155,26 +165,29 @@ def test_a_secret_that_another_makes_at_the_same_time_is_used(
     place: Destination, way: MeddlingOutbound, google: FakeSecretManager
 ) -> None:
     way.on(CREATE, first(lambda: google.secrets.setdefault(NAME, [])), times=1)
-    assert place.write(SLOT, NEW, None) == "1"
+    place.write(SLOT, NEW, None)
+    assert value_of(place) == NEW
 
 
 def test_what_is_accepted_and_not_stored_is_no_success(
     place: Destination, way: MeddlingOutbound, google: FakeSecretManager
 ) -> None:
-    place.write(SLOT, OLD, None)
+    old = place.write(SLOT, OLD, None)
     name = f"projects/acme-prod/secrets/{NAME}/versions/2"
-    way.on(ADD, answers(200, json.dumps({"name": name}).encode()))
-    assert fault_of(lambda: place.write(SLOT, NEW, "1")) is FaultKind.BROKEN
+    made = {"name": name, "createTime": "2026-01-01T00:00:00Z"}
+    way.on(ADD, answers(200, json.dumps(made).encode()))
+    assert fault_of(lambda: place.write(SLOT, NEW, old)) is FaultKind.BROKEN
     assert value_of(place) == OLD
 
 
 def test_an_old_value_that_is_given_back_is_no_success(
     place: Destination, way: MeddlingOutbound
 ) -> None:
-    place.write(SLOT, OLD, None)
+    old = place.write(SLOT, OLD, None)
     name = f"projects/acme-prod/secrets/{NAME}/versions/1"
-    way.on(ADD, answers(200, json.dumps({"name": name}).encode()))
-    assert fault_of(lambda: place.write(SLOT, NEW, "1")) is FaultKind.BROKEN
+    made = {"name": name, "createTime": "2026-01-01T00:00:00Z"}
+    way.on(ADD, answers(200, json.dumps(made).encode()))
+    assert fault_of(lambda: place.write(SLOT, NEW, old)) is FaultKind.BROKEN
 
 
 def test_a_policy_that_forbids_to_make_the_secret_is_told(
@@ -236,14 +249,32 @@ GARBAGE = [
 def test_whatever_answers_a_fault_is_told_by_its_kind_after_one_try(
     place: Destination, way: MeddlingOutbound, status: int, content: bytes, kind: FaultKind
 ) -> None:
-    place.write(SLOT, OLD, None)
+    old = place.write(SLOT, OLD, None)
     way.on(HOST, answers(status, content, location="https://elsewhere.example/"))
     way.sent.clear()
     assert fault_of(lambda: place.read(SLOT)) is kind
-    assert fault_of(lambda: place.write(SLOT, NEW, "1")) is kind
+    assert fault_of(lambda: place.write(SLOT, NEW, old)) is kind
     assert len(way.sent) == 2
     way.behave()
     assert value_of(place) == OLD
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(403, FaultKind.DENIED), (429, FaultKind.BROKEN), (500, FaultKind.BROKEN)],
+)
+@pytest.mark.parametrize("part", [ADD, CREATE])
+def test_a_write_that_is_refused_changes_nothing(
+    place: Destination,
+    way: MeddlingOutbound,
+    google: FakeSecretManager,
+    part: str,
+    status: int,
+    kind: FaultKind,
+) -> None:
+    way.on(part, answers(status, b"{}"))
+    assert fault_of(lambda: place.write(SLOT, NEW, None)) is kind
+    assert google.secrets == {}
 
 
 @pytest.mark.parametrize(
@@ -284,7 +315,8 @@ def test_nothing_of_the_environment_is_used(
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "other")
     monkeypatch.setenv("GOOGLE_API_USE_MTLS_ENDPOINT", "always")
     place = open_gcp(way, google)
-    assert place.write(SLOT, NEW, None) == "1"
+    place.write(SLOT, NEW, None)
+    assert value_of(place) == NEW
     assert all(f" {HOST}/" in sent.line for sent in way.sent)
 
 
@@ -303,13 +335,14 @@ def test_nothing_secret_is_logged_at_any_level(
 
 def wrong(google: FakeSecretManager) -> list[tuple[dict[str, object], dict[str, str], str]]:
     good = {"service_account": google.service_account()}
+    fine: dict[str, object] = {"project": "acme-prod"}
     return [
         ({}, good, "/config/project"),
         ({"project": "Acme/../x"}, good, "/config/project"),
         ({"project": 7}, good, "/config/project"),
         ({"project": "acme-prod", "name": "keyturn"}, good, "/config/name"),
         ({"project": "acme-prod", "name": "a/{slot}"}, good, "/config/name"),
-        ({"project": "acme-prod", "endpoint": "http://example.com"}, good, "/config/endpoint"),
+        ({"project": "acme-prod", "endpoint": "ftp://example.com"}, good, "/config/endpoint"),
         ({"project": "acme-prod", "endpoint": "https://u@example.com"}, good, "/config/endpoint"),
         ({"project": "acme-prod", "endpoint": "https://a.example/x"}, good, "/config/endpoint"),
         ({"project": "acme-prod", "other": "x"}, good, "/config/other"),
@@ -317,7 +350,7 @@ def wrong(google: FakeSecretManager) -> list[tuple[dict[str, object], dict[str, 
         ({"project": "acme-prod"}, {}, "/credential/service_account"),
         ({"project": "acme-prod"}, good | {"x": "y"}, "/credential/x"),
         *(
-            ({"project": "acme-prod"}, {"service_account": text}, "/credential/service_account")
+            (fine, {"service_account": text}, "/credential/service_account")
             for text in (
                 "no json",
                 "[]",

@@ -58,6 +58,8 @@ def test_the_blocks_run_and_print_what_the_page_says(printed: list[str]) -> None
     assert next(told) == "version.moved"
     assert next(told) == "True"
     assert re.fullmatch(r"[\d.]+ True", next(told))
+    assert re.fullmatch(r"api_key <Token kt_\w+…>", next(told))
+    assert next(told) == "200"
     assert next(told) == "api_key revoked"
     actions = [line.split()[2] for line in told]
     assert actions[0] == "api_key.revoked"

@@ -1,11 +1,14 @@
 """The how-to guides are followed word by word, each with a product of its own."""
 
 import re
+import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from keyturn.cli.run_supervision import OnChange
+from keyturn.destinations.contract import FaultKind
 from keyturn.domain.evidence import BLOCKERS
 from keyturn.domain.finding import FindingKind
 from keyturn.domain.rotation import Standing
@@ -35,6 +38,7 @@ FOLLOWED = {
     "rotate-the-pepper.md",
     "rotate-a-key-by-evidence.md",
     "plan-rotations.md",
+    "give-a-token-to-a-process.md",
 }
 
 
@@ -50,7 +54,10 @@ def test_names_and_owners(tmp_path: Path) -> None:
     hold(page, steps(page), shown)
 
 
-@pytest.mark.parametrize("name", ["rotate-a-key-by-evidence.md", "plan-rotations.md"])
+@pytest.mark.parametrize(
+    "name",
+    ["rotate-a-key-by-evidence.md", "plan-rotations.md", "give-a-token-to-a-process.md"],
+)
 def test_rotations(name: str, tmp_path: Path) -> None:
     page = HOWTO / name
     checkout = copy_project(tmp_path / "keyturn", "Makefile", "src")
@@ -70,6 +77,30 @@ def test_the_guide_to_plans_tells_every_finding() -> None:
     named = re.findall(r"^\| (`.+?`) \|", told, re.MULTILINE)
     kinds = {kind.strip("`") for cell in named for kind in cell.split(", ")}
     assert kinds == set(FindingKind)
+
+
+def test_the_guide_to_processes_tells_every_place_and_every_reaction() -> None:
+    told = (HOWTO / "give-a-token-to-a-process.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| `([a-z]+)", told, re.MULTILINE)
+    assert set(named) == {*OnChange, "env", "file", "vault", "aws", "gcp", "azure"}
+
+
+def test_deliveries(tmp_path: Path) -> None:
+    page = HOWTO / "deliver-new-tokens.md"
+    checkout = copy_project(tmp_path / "keyturn", "Makefile", "src")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        bao = f"127.0.0.1:{free.getsockname()[1]}"
+    blocks = steps(page)[1:]  # the first starts the product
+    with product(checkout, KEYTURN_OUTBOUND_NETWORKS=bao) as address:
+        instead = {ADDRESS: address, "127.0.0.1:8200": bao}
+        shown = walk(checkout, blocks, instead=instead, before={0: SIGNED_IN})
+    hold(page, blocks, shown)
+
+
+def test_the_guide_to_deliveries_tells_every_fault() -> None:
+    told = (HOWTO / "deliver-new-tokens.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| (`.+?`) \|", told, re.MULTILINE)
+    assert {kind.strip("`") for cell in named for kind in cell.split(", ")} == set(FaultKind)
 
 
 def test_the_http_api(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import click
 import pytest
 
 from keyturn.cli.main import keyturn
-from keyturn.domain import key, rotation
+from keyturn.domain import delivery, key, rotation
+from keyturn.domain.delivery import DeliveryAct, DeliveryState
 from keyturn.domain.error import KeyturnError
 from keyturn.domain.key import KeyAct, KeyState
 from keyturn.domain.rotation import RotationAct, RotationState
@@ -67,8 +68,9 @@ def test_an_unknown_argument_is_refused(copy: Path) -> None:
     [
         ("## A key", KeyState, KeyAct, key.TRANSITIONS),
         ("## A rotation", RotationState, RotationAct, rotation.TRANSITIONS),
+        ("## A delivery", DeliveryState, DeliveryAct, delivery.TRANSITIONS),
     ],
-    ids=["key", "rotation"],
+    ids=["key", "rotation", "delivery"],
 )
 def test_the_table_of_states_has_every_state_and_every_act(
     heading: str,

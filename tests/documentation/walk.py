@@ -113,14 +113,15 @@ def reader(checkout: Path) -> dict[str, str]:
 
 
 @contextmanager
-def product(checkout: Path) -> Iterator[str]:
-    """The product as `make run` starts it, on another port by a setting that is documented."""
+def product(checkout: Path, **settings: str) -> Iterator[str]:
+    """The product as `make run` starts it, on another port by a setting that is documented, and
+    with what else the page says."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     process = subprocess.Popen(
         [sys.executable, "-c", "from keyturn.cli import main; main()", "dev"],
         cwd=checkout,
-        env=reader(checkout) | {"KEYTURN_PORT": str(port)},
+        env=reader(checkout) | {"KEYTURN_PORT": str(port)} | settings,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
@@ -149,8 +150,10 @@ def walk(
     script = "\n".join(parts)
     for told, mine in instead.items():
         script = script.replace(told, mine)
+    # A function that runs in the background is a shell between the reader and the program.
+    serve = _SERVE if "keyturn serve" in script else ""
     run = subprocess.run(
-        ["sh", "-euc", f"exec 2>&1\n{_SERVE}\n{script}"],
+        ["sh", "-euc", f"exec 2>&1\n{serve}\n{script}"],
         stdin=subprocess.DEVNULL,
         cwd=checkout,
         env=reader(checkout),

@@ -357,6 +357,16 @@ def test_a_clock_that_jumps_plans_nothing_twice(
     assert planned_for(policy, times, 0, nows[0]) == planned_for(policy, times, 0, nows[0])
 
 
+@given(policies, moments, st.integers(1, 40))
+def test_a_key_that_was_rotated_in_a_window_has_no_second_turn_in_it(
+    policy: RotationPolicy, now: int, period: int
+) -> None:
+    rotated_at = max(next_window(policy, now)[0], now)
+    key = replace(SAMPLE_KEY, last_rotated_at=rotated_at)
+    (one,) = plan([(key, rotated_at + period * DAY)], policy, 0, rotated_at + 1)
+    assert one.start > rotated_at
+
+
 def test_keys_due_on_one_day_go_to_one_window_after_another() -> None:
     now, due = at("2027-02-01T12:00:00Z"), at("2027-02-10T12:00:00Z")
     first = at("2027-02-10T02:00:00Z")

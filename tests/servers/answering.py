@@ -1,6 +1,7 @@
 """A small HTTP server on loopback that a fake answers by."""
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +13,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     method: str
-    host: str
+    host: str  # without the port
+    port: str  # with the colon; empty where the call names none
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]  # names in lowercase
@@ -35,8 +37,10 @@ class Reply:
 
 
 @contextmanager
-def answering(answer: Callable[[Call], Reply]) -> Iterator[int]:
-    """The port where each call is answered by `answer`, one at a time."""
+def answering(
+    answer: Callable[[Call], Reply], context: ssl.SSLContext | None = None
+) -> Iterator[int]:
+    """The port where each call is answered by `answer`, one at a time; by TLS with a context."""
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -46,9 +50,11 @@ def answering(answer: Callable[[Call], Reply]) -> Iterator[int]:
         def handle_one_call(self) -> None:
             content = self.rfile.read(int(self.headers.get("content-length") or 0))
             parts = urlsplit(self.path)
+            host, colon, port = (self.headers.get("host") or "").partition(":")
             call = Call(
                 method=self.command,
-                host=(self.headers.get("host") or "").partition(":")[0],
+                host=host,
+                port=f"{colon}{port}",
                 path=unquote(parts.path),
                 query=dict(parse_qsl(parts.query)),
                 headers={name.lower(): text for name, text in self.headers.items()},
@@ -71,6 +77,10 @@ def answering(answer: Callable[[Call], Reply]) -> Iterator[int]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if context is not None:
+        server.socket = context.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:

@@ -39,11 +39,12 @@ class FakeKeyVault:
         if call.host == LOGIN_HOST:
             return self._log_in(call)
         if call.headers.get("authorization") != f"Bearer {self.token}":
-            challenge = f'Bearer authorization="https://{LOGIN_HOST}/{self.tenant}"'
+            login = f"https://{LOGIN_HOST}{call.port}/{self.tenant}"
+            challenge = f'Bearer authorization="{login}", resource="{_RESOURCE}{call.port}"'
             return _refusal(
                 401,
                 "Unauthorized",
-                headers={"www-authenticate": f'{challenge}, resource="{_RESOURCE}"'},
+                headers={"www-authenticate": challenge},
             )
         parts = call.path.strip("/").split("/")
         if call.host != VAULT_HOST or parts[0] != "secrets" or "api-version" not in call.query:
@@ -57,7 +58,7 @@ class FakeKeyVault:
                 return _refusal(405, "MethodNotAllowed")
 
     def _log_in(self, call: Call) -> Reply:
-        base = f"https://{LOGIN_HOST}/{self.tenant}"
+        base = f"https://{LOGIN_HOST}{call.port}/{self.tenant}"
         if call.path == f"/{self.tenant}/v2.0/.well-known/openid-configuration":
             return Reply(
                 members={
@@ -71,7 +72,7 @@ class FakeKeyVault:
             "grant_type": "client_credentials",
             "client_id": self.client_id,
             "client_secret": self.client_secret,
-            "scope": f"{_RESOURCE}/.default",
+            "scope": f"{_RESOURCE}{call.port}/.default",
         }
         if {name: form.get(name) for name in wanted} != wanted:
             said = "AADSTS7000215: SECRET-OF-MICROSOFT"

@@ -12,6 +12,7 @@ import json
 import re
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -33,6 +34,7 @@ _VERSION = re.compile(r"/v1/projects/([^/]+)/secrets/([^/:]+)/versions/([^/:]+)"
 class Version:
     content: bytes
     state: str = "ENABLED"
+    made_at: float = field(default_factory=time.time)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -140,6 +142,7 @@ def _described(secret: str, number: int, version: Version) -> dict[str, object]:
     return {
         "name": f"{secret[4:]}/versions/{number}",
         "state": version.state,
+        "createTime": datetime.fromtimestamp(version.made_at, UTC).isoformat(),
         "etag": f'"{number}-{version.state}"',
     }
 

@@ -44,7 +44,7 @@ def run_ministack(folder: Path) -> Iterator[int]:
     try:
         url = f"http://127.0.0.1:{port}"
         _wait(process, url)
-        _refuse_strangers(process)
+        refuse_strangers(process.pid)
         yield port
     finally:
         _stop(process)
@@ -85,11 +85,12 @@ def _wait(process: "subprocess.Popen[bytes]", url: str) -> None:
     raise MinistackUnavailable(f"ministack has not answered within {START_SECONDS} seconds.")
 
 
-def _refuse_strangers(process: "subprocess.Popen[bytes]") -> None:
-    """Where the system tells (Linux): every socket of it that listens does so on loopback."""
-    sockets = _sockets_of(process.pid)
+def refuse_strangers(pid: int) -> None:
+    """Where the system tells (Linux): every socket of the process that listens does so on
+    127.0.0.1 or ::1. Raises `MinistackUnavailable`."""
+    sockets = _sockets_of(pid)
     for table, loopback in (("tcp", "0100007F"), ("tcp6", "00000000000000000000000001000000")):
-        path = Path(f"/proc/{process.pid}/net/{table}")
+        path = Path(f"/proc/{pid}/net/{table}")
         if not path.exists():
             continue
         for line in path.read_text().splitlines()[1:]:

@@ -75,6 +75,8 @@ def apply(
           runtimes:
             - nightly=26h
             - worker
+          destinations:
+            - vault-prod
         worker-prod:
           owner: ops@example.com
 
@@ -125,6 +127,7 @@ def _define(client: "Keyturn", change: SlotChange) -> None:
             for one in notes.runtimes or ()
         ]
         or None,
+        destinations=notes.destinations,
         version=change.version,
         is_new=change.version is None,
     )

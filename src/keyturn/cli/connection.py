@@ -104,14 +104,15 @@ def _token(file: str | None) -> str | Token | KeySource:
         raise CommandFailed("There is no token to present.", remedy=TOKEN_SET, code=REFUSED)
     named = file or os.environ.get(API_KEY_FILE)
     if named:
-        _warn_of_readers(Path(named))
+        warn_of_readers(Path(named), "the token")
     return token
 
 
-def _warn_of_readers(path: Path) -> None:
+def warn_of_readers(path: Path, what: str) -> None:
+    """A word on standard error, where a file with a secret is not its owner's alone."""
     with contextlib.suppress(OSError):
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            sentence = f"keyturn: Others can read the token in {path}: `chmod 600 {path}`."
+            sentence = f"keyturn: Others can read {what} in {path}: `chmod 600 {path}`."
             click.echo(harmless(sentence), err=True)
 
 

@@ -8,6 +8,8 @@
         runtimes:
           - nightly=26h              # or: {name: nightly, max_call_interval_seconds: 93600}
           - worker
+        destinations:                # where its new tokens are delivered
+          - vault-prod
       worker-prod:                   # the defaults alone
 
 1. The members are the API's, and judged by the domain's own rules: what passes here, the server
@@ -24,6 +26,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from keyturn.cli.when import seconds_of
 from keyturn.cli.yaml_file import Fault, Members, YamlFile, is_null, is_string, line_of, shown
+from keyturn.domain.destination import MOST_OF_A_SLOT, check_destination_names
 from keyturn.domain.error import RequestInvalid
 from keyturn.domain.runtime import check_runtime
 from keyturn.domain.slot import (
@@ -38,7 +41,7 @@ from keyturn.domain.slot import (
 MOST_SLOTS = 10_000
 MOST_EXPECTED = 50_000
 
-MEMBERS = ("owner", "purpose", "runbook_url", "rotation_period_days", "runtimes")
+MEMBERS = ("owner", "purpose", "runbook_url", "rotation_period_days", "runtimes", "destinations")
 _RUNTIME_MEMBERS = ("name", "max_call_interval_seconds")
 
 T = TypeVar("T")
@@ -87,8 +90,8 @@ def read_declaration(sources: Sequence[Source]) -> Declaration:
 
 
 def normal(notes: SlotNotes) -> SlotNotes:
-    """These notes in their one form: another order of the runtimes says the same, and none of them
-    is nothing said."""
+    """These notes in their one form: another order of the runtimes or of the destinations says the
+    same, and none of them is nothing said."""
     runtimes = tuple(sorted(notes.runtimes or (), key=lambda one: one.name))
     return SlotNotes(
         owner=notes.owner,
@@ -96,6 +99,7 @@ def normal(notes: SlotNotes) -> SlotNotes:
         runbook_url=notes.runbook_url,
         rotation_period_days=notes.rotation_period_days,
         runtimes=runtimes or None,
+        destinations=tuple(sorted(notes.destinations or ())) or None,
     )
 
 
@@ -189,6 +193,8 @@ class _Reader:
             return None
         if member == "runtimes":
             return self._runtimes(node, where)
+        if member == "destinations":
+            return self._destinations(node, where)
         value = (
             self._file.whole(node, where, "This is a whole number of days, like 90.")
             if member == "rotation_period_days"
@@ -207,6 +213,18 @@ class _Reader:
             )
             return None
         return text
+
+    def _destinations(self, node: Node, where: str) -> tuple[str, ...]:
+        if not isinstance(node, SequenceNode):
+            self._file.note(
+                line_of(node), "This is a list; write `- vault-prod` under it.", where=where
+            )
+            return ()
+        # One more than may be shows that there are too many.
+        found = [self._file.string(one, where) for one in node.value[: MOST_OF_A_SLOT + 1]]
+        names = tuple(one for one in found if one is not None)
+        self._judged(lambda: check_destination_names(names, "/destinations"), line_of(node), where)
+        return names
 
     # --- runtimes --------------------------------------------------------------------------------
 

@@ -1,11 +1,13 @@
-"""`keyturn demo`: a key is rotated and another revoked, on live traffic."""
+"""`keyturn demo`: a key is rotated by its schedule and another revoked, on live traffic."""
 
 import click
 import msgspec
 
 from keyturn.client.errors import KeyturnClientError
 from keyturn.demo.figures import Figures
+from keyturn.demo.openbao import find_openbao
 from keyturn.demo.pace import LEAST_SECONDS, MOST_SECONDS, USUAL_SECONDS, Pace
+from keyturn.demo.place import Choice, chosen_openbao
 from keyturn.demo.stage import Stage, open_stage
 from keyturn.demo.story import Story
 from keyturn.demo.table import faults
@@ -21,18 +23,26 @@ from keyturn.domain.error import InstallationFault
     show_default=True,
     help="How long there is traffic, about.",
 )
+@click.option(
+    "--destination",
+    type=click.Choice([one.value for one in Choice]),
+    default=Choice.AUTO.value,
+    show_default=True,
+    help="Where new tokens are delivered: OpenBao, a file, or OpenBao where it is installed.",
+)
 @click.option("--keep", is_flag=True, help="Keep the temporary folder, with the tokens in it.")
 @click.option("--json", "as_json", is_flag=True, help="Only the figures, for programs.")
 @click.pass_context
-def demo(ctx: click.Context, seconds: int, keep: bool, as_json: bool) -> None:
-    """See a key rotated and another revoked, on live traffic.
+def demo(ctx: click.Context, seconds: int, destination: str, keep: bool, as_json: bool) -> None:
+    """See a key rotated without a hand and another revoked, live.
 
-    Starts Keyturn, a small API that verifies each call, and three services that call it all the
-    time, as processes in a temporary folder and on free ports of this machine. Ends with the
-    figures, and with 1 where one of them is wrong. Ctrl-C ends all of it.
+    Starts Keyturn, an OpenBao where one is installed, a small API that verifies each call, and
+    three services that call it, as processes in a temporary folder and on free ports of this
+    machine. Ends with the figures, and with 1 where one of them is wrong. Ctrl-C ends all of it.
     """
+    bao = chosen_openbao(Choice(destination), find_openbao())
     try:
-        with open_stage(is_kept=keep) as stage:
+        with open_stage(is_kept=keep, bao=bao) as stage:
             figures = _played(stage, Pace(seconds), as_json=as_json)
     except KeyturnClientError as error:
         raise InstallationFault(

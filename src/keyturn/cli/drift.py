@@ -14,7 +14,7 @@ from keyturn.cli.declaration import MEMBERS, Declared, normal
 from keyturn.client import Slot
 from keyturn.domain.slot import ExpectedRuntime, SlotNotes
 
-Value = str | int | tuple[ExpectedRuntime, ...] | None
+Value = str | int | tuple[ExpectedRuntime, ...] | tuple[str, ...] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +80,7 @@ def notes_of(slot: Slot) -> SlotNotes:
                 )
                 for one in slot.runtimes
             ),
+            destinations=tuple(slot.destinations),
         )
     )
 

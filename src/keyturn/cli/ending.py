@@ -30,6 +30,7 @@ from keyturn.client.errors import (
     NotFound,
     NotUnderstood,
     SourceFault,
+    TokenDelivered,
     TokenLost,
     Unauthenticated,
     Unavailable,
@@ -49,6 +50,8 @@ LATER = 7
 INTERRUPTED = 130
 
 _LONGEST_LINE = 2_000
+_FAULT_OF_A_SERVER = 500
+_TOO_MANY = 429
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +99,18 @@ _BY_CODE = {
     "begins another.",
     "rotation.not_checked_in": "Let it ask GET /v1/self with the new key (`keyturn self`), or "
     "--standing waived.",
+    "destination.unknown": "`keyturn destinations list` shows those that there are.",
+    "destination.exists": "`keyturn destinations update` changes it.",
+    "destination.unproven": "`keyturn destinations prove` tells what is wrong; --no-delivery or "
+    "another --deliver-to goes around it.",
+    "destination.in_use": "`keyturn slots list` and `keyturn deliveries list --state open` show by "
+    "what.",
+    "delivery.unknown": "`keyturn deliveries list` shows those that there are.",
+    "delivery.closed": "`keyturn deliveries show` tells what has become of it.",
+    "delivery.last": "`keyturn rotations rollback` takes its rotation back; `keyturn keys revoke` "
+    "ends a key that is in none.",
+    "reveal.refused": "Name a destination with --deliver-to, or give the slot one: `keyturn slots "
+    "set SLOT --destination NAME`.",
     "finding.unknown": "`keyturn findings list --state all` shows those that there are.",
     "idempotency.mismatch": "Use another --idempotency-key.",
     "integrity.failed": "Run `keyturn activity verify` on the installation.",
@@ -126,6 +141,9 @@ def ending_of(error: KeyturnClientError) -> Ending:
             return _of_api(error)
         case NotUnderstood():
             return Ending(detail=str(error), remedy="Check the address in KEYTURN_URL or --url.")
+        case TokenDelivered():
+            look = f"`keyturn deliveries list --key {error.key_id}`"
+            return Ending(detail=str(error), remedy=f"{look} shows whether it has arrived.")
         case TokenLost(key_id=None, workspace_id=id_):
             make = f"`keyturn keys create admin --permission admin --workspace {id_}`"
             return Ending(detail=str(error), remedy=f"{make} makes it one.")
@@ -133,6 +151,17 @@ def ending_of(error: KeyturnClientError) -> Ending:
             return Ending(detail=str(error), remedy=f"`keyturn keys revoke {id_} --reason unused`.")
         case _:
             return Ending(detail=str(error))
+
+
+def may_pass(error: KeyturnClientError) -> bool:
+    """Whether a server that is asked again may answer: one that is away, or not ready yet."""
+    match error:
+        case Unreachable():
+            return True
+        case ApiError(status=status) | NotUnderstood(status=status):
+            return status >= _FAULT_OF_A_SERVER or status == _TOO_MANY
+        case _:
+            return False
 
 
 def _unreached(error: Unreachable) -> str:

@@ -42,13 +42,15 @@ class Issued:
 
 class Handover:
     """The way of one token. Enter it before the token is made; leave it, and what was not used is
-    gone. `unsure` says what to do where it was interrupted meanwhile."""
+    gone. `unsure` says what to do where it was interrupted meanwhile. None `is_needed` for a token
+    that is delivered to destinations."""
 
-    def __init__(self, target: str | None, *, unsure: str) -> None:
+    def __init__(self, target: str | None, *, unsure: str, is_needed: bool = True) -> None:
         is_closed = getattr(sys.stdout, "name", None) == os.devnull
         if target == STANDARD_OUTPUT and is_closed:
             raise click.UsageError("Standard output is closed; say with --output where it can go.")
-        if target is None and not sys.stdout.isatty():
+        self._has_way = target is not None or sys.stdout.isatty()
+        if is_needed and not self._has_way:
             raise click.UsageError(
                 "Standard output is no terminal; say where the token goes with --output FILE, "
                 "or --output - for standard output."
@@ -69,6 +71,10 @@ class Handover:
     def deliver(self, output: Output, issued: Issued, take_back: Callable[[], str]) -> None:
         """Lets go of the token, and tells where it is. `take_back` undoes what was made, and says
         so. Raises `CommandFailed`."""
+        if not self._has_way:
+            raise CommandFailed(
+                f"The token is delivered nowhere after all; {take_back()}", remedy=_SAY_WHERE
+            )
         place = self._path or "standard output"
         try:
             self._let_go(output, issued)

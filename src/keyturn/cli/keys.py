@@ -9,6 +9,13 @@ import click
 
 from keyturn.cli.connection import calling
 from keyturn.cli.consent import require_consent
+from keyturn.cli.delivering import (
+    Course,
+    Sent,
+    course_options,
+    slot_of_new_key,
+    tell_of_delivery,
+)
 from keyturn.cli.handover import Handover, Issued, output_option
 from keyturn.cli.impact import impact, impact_told
 from keyturn.cli.naming import KEY_HELP, key_id, named_key, short
@@ -59,6 +66,7 @@ def keys() -> None:
     help="Make it in the slot of this one, with its rights where none are given, and begin a "
     "rotation.",
 )
+@course_options
 @once_option
 @notes_options
 @output_option
@@ -76,6 +84,7 @@ def create(
     not_before: datetime | None,
     metadata: str | None,
     replaces: str | None,
+    course: Course,
     idempotency_key: str | None,
     notes: Notes,
     target: str | None,
@@ -88,10 +97,14 @@ def create(
       keyturn keys create worker-prod --scope read --expires 90d --output worker.token
       keyturn keys create ci-test --scope read --output - | vault kv put secret/ci key=-
       keyturn keys create --replaces scheduler-prod --output scheduler.token
+      keyturn keys create worker-prod --deliver-to vault-prod --wait
     """
     if name is None and service is None and replaces is None:
         raise click.UsageError("Give a NAME like scheduler-prod, or --service and --environment.")
-    with Handover(target, unsure=_UNSURE) as handover:
+    is_delivered = bool(course.names is None and notes["destinations"]) or course.is_delivered(
+        client, target, lambda: slot_of_new_key(client, name, service, environment, replaces)
+    )
+    with Handover(target, unsure=_UNSURE, is_needed=not is_delivered) as handover:
         made = client.keys.create(
             name,
             service=service,
@@ -103,16 +116,24 @@ def create(
             not_before=not_before,
             metadata=_object(metadata),
             replaces=None if replaces is None else key_id(client, replaces),
+            deliver_to=course.names,
             idempotency_key=idempotency_key,
             **notes,
         )
-        issued = Issued(what=_named(made), id=made.id, members=_members(made), token=made.token)
-        handover.deliver(output, issued, lambda: _taken_back(client, made.id))
-        if made.rotation_id is not None and not output.as_json:
-            output.note(
-                f"Its rotation is {short(made.rotation_id)}; look on with `keyturn rotations watch "
-                f"{made.slot}`."
-            )
+        if not made.deliveries:
+            issued = Issued(what=_named(made), id=made.id, members=_members(made), token=made.token)
+            handover.deliver(output, issued, lambda: _taken_back(client, made.id))
+            for note in () if output.as_json else _notes_of(made):
+                output.note(note)
+    if made.deliveries:
+        sent = Sent(
+            what=f"Made {_named(made)}, id {short(made.id)}",
+            key_id=made.id,
+            members=_members(made),
+            deliveries=made.deliveries,
+            notes=_notes_of(made),
+        )
+        tell_of_delivery(client, output, sent, course, target)
 
 
 @keys.command("list")
@@ -341,6 +362,13 @@ def _members(made: IssuedKey) -> dict[str, object]:
     if made.rotation_id is None:
         del members["rotation_id"]
     return members
+
+
+def _notes_of(made: IssuedKey) -> tuple[str, ...]:
+    if made.rotation_id is None:
+        return ()
+    watch = f"keyturn rotations watch {made.slot}"
+    return (f"Its rotation is {short(made.rotation_id)}; look on with `{watch}`.",)
 
 
 def _taken_back(client: "Keyturn", id_: str) -> str:

@@ -39,6 +39,12 @@ COMMANDS = lazy_group(
     rotations=Lazy(
         "keyturn.cli.rotations:rotations", "Replace keys, on the evidence of their traffic.", _CALLS
     ),
+    destinations=Lazy(
+        "keyturn.cli.destinations:destinations", "Where new tokens are delivered.", _CALLS
+    ),
+    deliveries=Lazy(
+        "keyturn.cli.deliveries:deliveries", "New tokens on their way to destinations.", _CALLS
+    ),
     drill=Lazy("keyturn.cli.drill:drill", "Rehearse a rotation, on a slot of its own.", _CALLS),
     findings=Lazy(
         "keyturn.cli.findings:findings", "What a person should know of keys and slots.", _CALLS
@@ -82,7 +88,9 @@ COMMANDS = lazy_group(
     ),
     doctor=Lazy("keyturn.cli.doctor:doctor", "Check this installation.", _INSTALLATION),
     demo=Lazy(
-        "keyturn.cli.demo:demo", "See a key rotated and another revoked, on live traffic.", _HERE
+        "keyturn.cli.demo:demo",
+        "See a key rotated without a hand and another revoked, live.",
+        _HERE,
     ),
     completion=Lazy(
         "keyturn.cli.completion:completion", "Completion for bash, zsh and fish.", _HERE

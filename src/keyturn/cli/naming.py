@@ -1,6 +1,6 @@
 """How a key is named on the command line: by its id, in 22 characters, by its hint, or by its slot
 or its name where that has one key only. Never by its token. A rotation is named by its id or the
-beginning of one, or by its slot; a finding by its id or the beginning of one."""
+beginning of one, or by its slot; a finding and a delivery by their id or the beginning of one."""
 
 from collections.abc import Iterable
 from itertools import islice
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 from keyturn.cli.ending import ABSENT, WRONG, CommandFailed
+from keyturn.client.delivery_records import Delivery
 from keyturn.client.resources import Key
 from keyturn.client.rotation_records import Finding, Rotation
 from keyturn.domain.base62 import encode_uuid
@@ -104,7 +105,23 @@ def named_finding(client: "Keyturn", text: str) -> Finding:
     return begun[0]
 
 
-Named = TypeVar("Named", Rotation, Finding)
+def named_delivery(client: "Keyturn", text: str) -> Delivery:
+    """The delivery that an argument names."""
+    id_ = parse_id(text)
+    if id_ is not None:
+        return client.deliveries.read(str(id_))
+    begun = _beginning_with(text, client.deliveries.list(limit=1_000))
+    if len(begun) != 1:
+        raise _not_one(
+            text,
+            [f"{short(one.id)} ({one.slot})" for one in begun],
+            "delivery",
+            "`keyturn deliveries list` shows them all; name one by its id.",
+        )
+    return begun[0]
+
+
+Named = TypeVar("Named", Rotation, Finding, Delivery)
 
 
 def _beginning_with(text: str, things: Iterable[Named]) -> list[Named]:
@@ -121,8 +138,9 @@ def _beginning_with(text: str, things: Iterable[Named]) -> list[Named]:
 def _not_one(text: str, listed: list[str], noun: str, remedy: str) -> CommandFailed:
     if not listed:
         return CommandFailed(f"No {noun} goes by {text}.", remedy=remedy, code=ABSENT)
+    nouns = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
     return CommandFailed(
-        f"{len(listed)} {noun}s go by {text}: {', '.join(listed)}.", remedy=remedy, code=WRONG
+        f"{len(listed)} {nouns} go by {text}: {', '.join(listed)}.", remedy=remedy, code=WRONG
     )
 
 

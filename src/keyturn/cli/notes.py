@@ -1,4 +1,5 @@
-"""The options that describe a slot: owner, purpose, runbook, rotation period, expected runtimes."""
+"""The options that describe a slot: owner, purpose, runbook, rotation period, expected runtimes,
+destinations."""
 
 import functools
 from collections.abc import Callable
@@ -18,6 +19,7 @@ class Notes(TypedDict):
     runbook_url: str | None
     rotation_period_days: int | None
     runtimes: list[ExpectedRuntime] | None
+    destinations: list[str] | None
 
 
 def notes_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -41,6 +43,14 @@ def notes_options(command: Callable[..., None]) -> Callable[..., None]:
         help="A workload that is expected to use it, and how rarely it may call: nightly=26h. May "
         "be repeated.",
     )
+    @click.option(
+        "--destination",
+        "destinations",
+        multiple=True,
+        metavar="NAME",
+        help="A destination that its new tokens are delivered to; nobody is shown them then. May "
+        "be repeated.",
+    )
     @functools.wraps(command)
     def call(
         *args: object,
@@ -49,6 +59,7 @@ def notes_options(command: Callable[..., None]) -> Callable[..., None]:
         runbook_url: str | None,
         rotation_period_days: int | None,
         runtimes: tuple[str, ...],
+        destinations: tuple[str, ...],
         **kwargs: object,
     ) -> None:
         kwargs["notes"] = Notes(
@@ -57,6 +68,7 @@ def notes_options(command: Callable[..., None]) -> Callable[..., None]:
             runbook_url=runbook_url,
             rotation_period_days=rotation_period_days,
             runtimes=[_expected(one) for one in runtimes] or None,
+            destinations=list(destinations) or None,
         )
         command(*args, **kwargs)
 

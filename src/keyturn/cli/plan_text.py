@@ -114,14 +114,16 @@ def _spelled(value: Value) -> str:
         case None:
             return "(none)"
         case tuple():
-            return ", ".join(_runtime(one) for one in value)
+            return ", ".join(_listed(one) for one in value)
         case int():
             return str(value)
         case str():
             return without_controls(value, _LONGEST_VALUE)
 
 
-def _runtime(runtime: ExpectedRuntime) -> str:
+def _listed(runtime: ExpectedRuntime | str) -> str:
+    if isinstance(runtime, str):
+        return without_controls(runtime, _LONGEST_VALUE)
     name = without_controls(runtime.name, _LONGEST_VALUE)
     seconds = runtime.max_call_interval_seconds
     return name if seconds is None else f"{name} (every {seconds} s)"
@@ -130,7 +132,9 @@ def _runtime(runtime: ExpectedRuntime) -> str:
 def _plain(value: Value) -> object:
     if isinstance(value, tuple):
         return [
-            {"name": one.name, "max_call_interval_seconds": one.max_call_interval_seconds}
+            one
+            if isinstance(one, str)
+            else {"name": one.name, "max_call_interval_seconds": one.max_call_interval_seconds}
             for one in value
         ]
     return value

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from keyturn.cli.delivery_text import delivery_line
 from keyturn.cli.naming import short
 from keyturn.cli.output import Column, counted, span
 from keyturn.client.record import Blocker
@@ -53,6 +54,7 @@ class Board:
     notes: tuple[str, ...]
     step: str
     command: str
+    deliveries: tuple[str, ...] = ()
 
 
 def board_of(rotation: Rotation, moment: datetime) -> Board:
@@ -68,6 +70,7 @@ def board_of(rotation: Rotation, moment: datetime) -> Board:
         notes=tuple(_notes(rotation, rows)),
         step=_step(rotation.next_step),
         command=command_of(rotation),
+        deliveries=tuple(f"delivery to {delivery_line(one)}" for one in rotation.deliveries),
     )
 
 
@@ -87,6 +90,8 @@ def command_of(rotation: Rotation) -> str:
             return f"keyturn rotations decide {name} {runtime} --standing ours"
         case "new_key.unusable":
             return f"keyturn keys show {short(rotation.new_key_id)}"
+        case "delivery.waiting":
+            return f"keyturn deliveries list --rotation {name}"
         case "brownout.lifted":
             return f"keyturn requests list --key {old} --denied"
         case "runtime.not_moved" if rotation.overdue:
@@ -99,7 +104,10 @@ def command_of(rotation: Rotation) -> str:
             return ""  # it passes by itself
 
 
-_URGENCY = (_CONFLICT, "new_key.unusable", "brownout.lifted", _NOT_MOVED, "history.incomplete")
+_URGENCY = (
+    *(_CONFLICT, "new_key.unusable", "delivery.waiting", "brownout.lifted", _NOT_MOVED),
+    "history.incomplete",
+)
 
 
 def _urgency(blocker: Blocker) -> int:

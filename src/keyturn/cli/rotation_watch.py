@@ -20,20 +20,18 @@ import click
 import msgspec
 
 from keyturn.ambient import SystemClock
-from keyturn.cli.ending import INTERRUPTED, NO
+from keyturn.cli.ending import INTERRUPTED, NO, may_pass
 from keyturn.cli.naming import short
 from keyturn.cli.output import Output, harmless, spelled, table_lines
 from keyturn.cli.rotation_board import COLUMNS, Board, Row, board_of
 from keyturn.cli.when import now
-from keyturn.client.errors import ApiError, KeyturnClientError, NotUnderstood, Unreachable
+from keyturn.client.errors import KeyturnClientError
 from keyturn.client.rotation_records import Rotation
 
 if TYPE_CHECKING:
     from keyturn.client import Keyturn
 
 _SECONDS_BETWEEN = 1.0
-_FAULT_OF_A_SERVER = 500
-_TOO_MANY = 429
 _LEAST_ROWS = 3
 _AROUND_THE_TABLE = 3
 
@@ -49,7 +47,7 @@ def watch_rotation(client: "Keyturn", output: Output, rotation: Rotation) -> Non
                 try:
                     rotation = client.rotations.read(rotation.id)
                 except KeyturnClientError as error:
-                    if not _may_pass(error):
+                    if not may_pass(error):
                         raise
                     face.miss(rotation, client.url)
                 else:
@@ -68,7 +66,11 @@ def watch_rotation(client: "Keyturn", output: Output, rotation: Rotation) -> Non
 
 def board_lines(board: Board, width: int | None, most_lines: int | None = None) -> list[str]:
     """The whole board as lines, with at most so many of them where its table can be shortened."""
-    above = [line for fact in (board.title, *board.facts) for line in _wrapped(fact, width)]
+    above = [
+        line
+        for fact in (board.title, *board.facts, *board.deliveries)
+        for line in _wrapped(fact, width)
+    ]
     below = [line for note in board.notes for line in _wrapped(note, width)]
     step = _wrapped(board.step, width) if board.step else []
     step += _command_lines(board.command, width)
@@ -115,6 +117,8 @@ def changes(before: Rotation | None, after: Rotation, moment: datetime) -> Itera
         yield new.title
     if before is None or (before.deadline, before.overdue) != (after.deadline, after.overdue):
         yield from new.facts[1:2]
+    brought = set(old.deliveries) if old else set()
+    yield from (line for line in new.deliveries if line not in brought)
     known = {row.runtime: row for row in old.rows} if old else {}
     for row in new.rows:
         seen = known.get(row.runtime)
@@ -256,14 +260,3 @@ def _face(output: Output) -> _Face:
         return _Silent()
     is_screen = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
     return _Live() if is_screen else _Lines()
-
-
-def _may_pass(error: KeyturnClientError) -> bool:
-    """Whether a server that is asked again may answer: one that is away, or not ready yet."""
-    match error:
-        case Unreachable():
-            return True
-        case ApiError(status=status) | NotUnderstood(status=status):
-            return status >= _FAULT_OF_A_SERVER or status == _TOO_MANY
-        case _:
-            return False

@@ -1,16 +1,19 @@
 """`keyturn rotations`: one key is replaced by another, watched, and ended on its evidence."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
 import click
 
 from keyturn.cli.connection import calling
+from keyturn.cli.delivering import Course, Sent, course_options, tell_of_delivery
 from keyturn.cli.handover import Handover, Issued, output_option
 from keyturn.cli.naming import (
     KEY_HELP,
     ROTATION_HELP,
     key_id,
     key_to_rotate,
+    named_key,
     named_rotation,
     short,
 )
@@ -23,6 +26,7 @@ from keyturn.cli.rotation_watch import watch_rotation
 from keyturn.cli.when import SPAN, now
 from keyturn.client.errors import KeyturnClientError
 from keyturn.client.rotation_records import Rotation, StartedRotation
+from keyturn.domain.slot import SlotName
 
 if TYPE_CHECKING:
     from keyturn.client import Keyturn
@@ -100,6 +104,7 @@ def rotations() -> None:
     help="Narrower than the old key's; may be repeated.",
 )
 @click.option("--watch", "is_watched", is_flag=True, help="Look on until it ends.")
+@course_options
 @once_option
 @output_option
 @calling
@@ -115,6 +120,7 @@ def start(
     scopes: tuple[str, ...],
     allowed_cidrs: tuple[str, ...],
     is_watched: bool,
+    course: Course,
     idempotency_key: str | None,
     target: str | None,
 ) -> None:
@@ -128,12 +134,16 @@ def start(
       keyturn rotations start scheduler-prod --watch
       keyturn rotations start scheduler-prod --overlap 2d --output scheduler.token
       keyturn rotations start kt_prod_06aSDUtCJxNn2WzPHQ7kVt --scope read --output -
+      keyturn rotations start worker-prod --deliver-to vault-prod --wait
     """
     if is_watched and output.as_json:
         raise click.UsageError(
             "Give --watch or --json, but not both; `keyturn rotations watch --json` follows it."
         )
-    with Handover(target, unsure=_UNSURE) as handover:
+    if is_watched and course.wait_seconds is not None:
+        raise click.UsageError("Give --watch or --wait, but not both.")
+    is_delivered = course.is_delivered(client, target, lambda: _slot_of(client, key))
+    with Handover(target, unsure=_UNSURE, is_needed=not is_delivered) as handover:
         started = client.rotations.start(
             key_to_rotate(client, key),
             overlap_seconds=overlap_seconds,
@@ -143,14 +153,18 @@ def start(
             auto_complete=auto_complete,
             scopes=scopes or None,
             allowed_cidrs=allowed_cidrs or None,
+            deliver_to=course.names,
             idempotency_key=idempotency_key,
         )
-        if started.is_joined:
-            _tell_of_joining(output, started)
-        else:
+        if not started.is_joined and not started.deliveries:
             handover.deliver(output, _issued(started), lambda: _taken_back(client, started.id))
             if not (output.as_json or is_watched):
-                _tell_of_start(output, started)
+                for note in _notes_of_start(started):
+                    output.note(note)
+    if started.deliveries:
+        tell_of_delivery(client, output, _sent(started, is_watched), course, target)
+    elif started.is_joined:
+        _tell_of_joining(output, started)
     if is_watched:
         watch_rotation(client, output, started)
 
@@ -250,6 +264,8 @@ def show_rotation(output: Output, rotation: Rotation) -> None:
             ),
         ]
     )
+    for line in board.deliveries:
+        output.say(line)
     if board.rows:
         click.echo()
         output.table(COLUMNS, [row.cells for row in board.rows])
@@ -300,19 +316,41 @@ def _issued(started: StartedRotation) -> Issued:
     )
 
 
+def _sent(started: StartedRotation, is_watched: bool) -> Sent:
+    slot, id_ = started.slot, short(started.id)
+    return Sent(
+        what=f"{slot} is being rotated already: joined {id_}, begun {ago(started.started_at)}. Its "
+        "terms stay"
+        if started.is_joined
+        else f"Made a new key for {slot}, id {short(started.new_key_id)}",
+        key_id=started.new_key_id,
+        quiet_id=started.id,
+        members=_members(started),
+        deliveries=started.deliveries,
+        notes=() if started.is_joined or is_watched else tuple(_notes_of_start(started)),
+    )
+
+
+def _slot_of(client: "Keyturn", key: str) -> SlotName | None:
+    return SlotName.parse(key) or SlotName.parse(named_key(client, key).slot)
+
+
 def _members(started: StartedRotation) -> dict[str, object]:
     """What the API answered, member by member."""
     names = (one for one in started.__struct_fields__ if one != "is_joined")
     return {one: getattr(started, one) for one in names}
 
 
-def _tell_of_start(output: Output, started: StartedRotation) -> None:
-    output.note(
+def _notes_of_start(started: StartedRotation) -> Iterator[str]:
+    yield (
         f"Rotation {short(started.id)}: the old key works on until each workload has moved, which "
         f"should be by {spelled(started.deadline)} (UTC)."
     )
-    output.note("Next: deploy the new token, and look on.")
-    output.note(f"  keyturn rotations watch {started.slot}")
+    if started.deliveries:
+        yield "Next: let each workload read the new token there, or restart it, and look on."
+    else:
+        yield "Next: deploy the new token, and look on."
+    yield f"  keyturn rotations watch {started.slot}"
 
 
 def _tell_of_joining(output: Output, started: StartedRotation) -> None:

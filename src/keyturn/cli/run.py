@@ -8,7 +8,7 @@ from types import FrameType
 import click
 
 from keyturn.ambient import SystemClock
-from keyturn.cli.ending import FAULT, LATER, CommandFailed
+from keyturn.cli.ending import FAULT, LATER, WRONG, CommandFailed
 from keyturn.cli.run_child import BY_SIGNAL, Command, become, find_command
 from keyturn.cli.run_injection import InFile, Injection, InVariable
 from keyturn.cli.run_supervision import OnChange, Supervisor, say
@@ -212,6 +212,8 @@ def _first_token(source: Source, wait_seconds: float) -> Token:
         while True:
             try:
                 return take(source)
+            except ConfigurationFault as fault:
+                raise CommandFailed(str(fault), code=WRONG) from fault
             except SourceFault as fault:
                 left = ends_at - clock.elapsed()
                 if left <= 0 or not fault.may_pass:

@@ -92,11 +92,21 @@ class Child:
 
 
 def _launched(command: Command) -> list[str]:
-    """What is started. Elsewhere than on Linux the command outlives a parent that is killed."""
-    if sys.platform != "linux" or not sys.executable:
+    """What is started. Elsewhere than on Linux, and in a program of one file, the command outlives
+    a parent that is killed."""
+    launcher = Path(run_launch.__file__)
+    is_apart = launcher.is_file() and not getattr(sys, "frozen", False)
+    if sys.platform != "linux" or not sys.executable or not is_apart:
         return [command.program, *command.arguments[1:]]
-    launcher = [sys.executable, "-I", "-S", run_launch.__file__]
-    return [*launcher, str(os.getpid()), command.program, *command.arguments]
+    return [
+        sys.executable,
+        "-I",
+        "-S",
+        str(launcher),
+        str(os.getpid()),
+        command.program,
+        *command.arguments,
+    ]
 
 
 def become(command: Command, environment: Mapping[str, str]) -> None:

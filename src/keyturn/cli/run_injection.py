@@ -2,8 +2,12 @@
 names. Never in its arguments, which everybody on the machine can list.
 
 A file is private (0600) and replaced as a whole: who reads it meets the old token or the new one.
+A private folder is locked while it is in use. One that is not belonged to somebody who was killed:
+the next one that makes such a folder removes it, with the token in it.
 """
 
+import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
@@ -16,6 +20,7 @@ from keyturn.client.configuration import API_KEY, API_KEY_FILE
 from keyturn.domain.token import Token
 
 _NAME = "token"
+_FOLDERS = "keyturn-run-"
 
 
 class Injection(Protocol):
@@ -59,8 +64,11 @@ class InFile:
 
     def __init__(self, path: Path | None, environ: Mapping[str, str]) -> None:
         self._folder: Path | None = None
+        self._lock = -1
         if path is None:
             self._folder = folder = _private_folder(environ)
+            self._lock = os.open(folder, os.O_RDONLY)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
             self._path = folder / _NAME
         else:
             self._path = _checked(path)
@@ -87,6 +95,7 @@ class InFile:
     def close(self) -> None:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+            os.close(self._lock)
 
 
 def _checked(path: Path) -> Path:
@@ -104,5 +113,21 @@ def _private_folder(environ: Mapping[str, str]) -> Path:
     """In memory where the system has a place for that (XDG_RUNTIME_DIR), else among temporary
     files; for this user alone (0700)."""
     runtime = environ.get("XDG_RUNTIME_DIR")
-    within = runtime if runtime and os.access(runtime, os.W_OK | os.X_OK) else None
-    return Path(tempfile.mkdtemp(prefix="keyturn-run-", dir=within))
+    has_runtime = runtime and os.access(runtime, os.W_OK | os.X_OK)
+    within = Path(runtime if runtime and has_runtime else tempfile.gettempdir())
+    for folder in within.glob(f"{_FOLDERS}*"):
+        with contextlib.suppress(OSError):
+            _remove_left(folder)
+    return Path(tempfile.mkdtemp(prefix=_FOLDERS, dir=within))
+
+
+def _remove_left(folder: Path) -> None:
+    """Removes a folder of ours that nobody has locked. One without a token in it may be of somebody
+    who is about to lock it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(descriptor).st_uid == os.getuid() and (folder / _NAME).is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(descriptor)

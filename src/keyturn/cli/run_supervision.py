@@ -66,6 +66,7 @@ class Supervisor:
         self._not_before = float("-inf")  # until then nothing is done about it
         self._kill_at: float | None = None  # where it was asked to end, by us
         self._is_restarting = False
+        self._is_killed = False
         self._is_unplaced = False
 
     def run(self) -> int:
@@ -96,15 +97,16 @@ class Supervisor:
     def _started(self, token: Token) -> Child:
         self._injection.put(token)
         self._token, self._waiting, self._not_before = token, None, float("-inf")
-        self._kill_at, self._is_restarting = None, False
+        self._kill_at, self._is_restarting, self._is_killed = None, False, False
         return Child(self._command, self._injection.environment(self._environ))
 
     def _pause(self) -> float | None:
         """Seconds until something must be done without news; None where nothing must."""
-        due = [one for one in (self._kill_at,) if one is not None]
-        if self._waiting is not None and self._kill_at is None:
-            due.append(self._not_before)
-        return max(0.0, min(due) - self._clock.elapsed()) if due else None
+        if self._kill_at is not None:
+            return max(0.0, self._kill_at - self._clock.elapsed())
+        if self._waiting is None or self._is_killed:
+            return None
+        return max(0.0, self._not_before - self._clock.elapsed())
 
     # --- what happens ----------------------------------------------------------------------------
 
@@ -134,13 +136,14 @@ class Supervisor:
         now = self._clock.elapsed()
         if self._kill_at is not None:
             if now >= self._kill_at:
-                self._kill_at = None
-                self._not_before = float("inf")
+                self._kill_at, self._is_killed = None, True
                 say(f"{self._command.name} has not ended in time: killing it")
                 child.send(signal.SIGKILL)
             return
         token = self._waiting
-        if token is None or now < self._not_before or not self._is_placed(token):
+        if token is None or self._is_killed or now < self._not_before:
+            return
+        if not self._is_placed(token):
             return
         match self._on_change:
             case OnChange.RESTART:

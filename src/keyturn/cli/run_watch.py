@@ -58,6 +58,7 @@ class Watch:
         self._stamp: Stamp | None = None
         self._read_at = float("-inf")
         self._faults = 0
+        self._worth_a_word = 1 if source.stamp() is None else 2
 
     def start(self) -> None:
         # A read that hangs holds nobody up at the end.
@@ -109,10 +110,6 @@ class Watch:
         self._faults += 1
         if self._faults == self._worth_a_word:
             self._tell(Down(why))
-
-    @property
-    def _worth_a_word(self) -> int:
-        return 1 if self._stamp is None else 2
 
     def _tell(self, news: News) -> None:
         self._news.put(news)

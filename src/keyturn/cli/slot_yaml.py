@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from keyturn.cli.drift import members_of, notes_of
 from keyturn.client import Slot
+from keyturn.domain.slot import ExpectedRuntime
 
 Said = Mapping[str, object]
 
@@ -33,28 +34,25 @@ def yaml_lines(slots: Mapping[str, Said]) -> Iterator[str]:
                 yield f"    {member}: {_spelled(value)}"
                 continue
             yield f"    {member}:"
-            for runtime in value:
-                for index, (key, inner) in enumerate(runtime.items()):
+            for one in value:
+                if isinstance(one, str):
+                    yield f"      - {_spelled(one)}"
+                    continue
+                for index, (key, inner) in enumerate(one.items()):
                     yield f"      {' ' if index else '-'} {key}: {_spelled(inner)}"
 
 
 def _said(slot: Slot) -> Said:
     return {
-        member: [
-            {
-                "name": one.name,
-                **(
-                    {}
-                    if one.max_call_interval_seconds is None
-                    else {"max_call_interval_seconds": one.max_call_interval_seconds}
-                ),
-            }
-            for one in value
-        ]
-        if isinstance(value, tuple)
-        else value
+        member: [_listed(one) for one in value] if isinstance(value, tuple) else value
         for member, value in members_of(notes_of(slot)).items()
     }
+
+
+def _listed(one: ExpectedRuntime | str) -> object:
+    if isinstance(one, str) or one.max_call_interval_seconds is None:
+        return one if isinstance(one, str) else {"name": one.name}
+    return {"name": one.name, "max_call_interval_seconds": one.max_call_interval_seconds}
 
 
 def _spelled(value: object) -> str:

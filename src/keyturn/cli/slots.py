@@ -21,6 +21,7 @@ _COLUMNS = (
     Column("purpose", wide=True),
     Column("rotate every"),
     Column("runtimes", wide=True),
+    Column("destinations", wide=True, optional=True),
     Column("runbook", wide=True, optional=True),
 )
 
@@ -90,6 +91,7 @@ def set_(
     Examples:
       keyturn slots set scheduler-prod --owner payments@example.com --rotation-days 90 \\
         --runbook https://example.com/runbooks/scheduler --runtime nightly=26h
+      keyturn slots set worker-prod --owner payments@example.com --destination vault-prod
     """
     if is_new and version is not None:
         raise click.UsageError("Give --if-new or --if-version, but not both.")
@@ -141,6 +143,7 @@ def _show(output: Output, slot: Slot) -> None:
             ("runbook", slot.runbook_url),
             ("rotate every", _period(slot)),
             ("runtimes", [_runtime(one) for one in slot.runtimes]),
+            ("destinations", slot.destinations),
             ("created", slot.created_at),
             ("updated", slot.updated_at),
             ("version", str(slot.version)),
@@ -150,7 +153,15 @@ def _show(output: Output, slot: Slot) -> None:
 
 def _row(slot: Slot) -> tuple[object, ...]:
     runtimes = [one.name for one in slot.runtimes]
-    return (slot.name, slot.owner, slot.purpose, _period(slot), runtimes, slot.runbook_url)
+    return (
+        slot.name,
+        slot.owner,
+        slot.purpose,
+        _period(slot),
+        runtimes,
+        slot.destinations,
+        slot.runbook_url,
+    )
 
 
 def _name(text: str) -> str:

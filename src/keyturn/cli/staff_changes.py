@@ -122,6 +122,12 @@ def _show(output: Output, found: StaffChange, places: dict[str, str]) -> None:
         output.note("--rotate replaces those that are active.")
 
 
+def _course(one: StaffKey) -> str | None:
+    if one.deliveries:
+        return f"goes to {', '.join(sent.destination for sent in one.deliveries)}"
+    return "not given" if one.rotation_id else None
+
+
 def _row(one: StaffKey, places: dict[str, str]) -> tuple[object, ...]:
     return (
         short(one.key_id),
@@ -129,5 +135,5 @@ def _row(one: StaffKey, places: dict[str, str]) -> tuple[object, ...]:
         one.status,
         one.because,
         one.refused or short(one.rotation_id),
-        places.get(one.key_id) or ("not given" if one.rotation_id else None),
+        places.get(one.key_id) or _course(one),
     )

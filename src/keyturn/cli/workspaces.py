@@ -1,6 +1,6 @@
 """`keyturn workspaces`: tenants, for operators."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -18,6 +18,7 @@ from keyturn.domain.identity import parse_id
 
 if TYPE_CHECKING:
     from keyturn.client import Keyturn
+    from keyturn.client.workspaces import Reveal
 
 _COLUMNS = (
     Column("id"),
@@ -38,6 +39,11 @@ def _checked(ctx: click.Context, _param: click.Parameter, value: str) -> str:
 
 
 _ID = click.argument("id_", metavar="ID", callback=_checked)
+_reveal = click.option(
+    "--reveal",
+    type=click.Choice(["always", "never"]),
+    help="With `never`, new tokens go to destinations alone, and nobody is shown one.",
+)
 _UNSURE = "`keyturn workspaces list` shows it; `keyturn workspaces suspend ID` takes it out of use."
 
 
@@ -56,6 +62,7 @@ def workspaces() -> None:
     help="A network by name: office=203.0.113.0/24. May be repeated.",
 )
 @policy_options
+@_reveal
 @once_option
 @output_option
 @calling
@@ -65,6 +72,7 @@ def create(
     name: str,
     networks: tuple[str, ...],
     rotation_policy: RotationPolicy | None,
+    reveal: str | None,
     idempotency_key: str | None,
     target: str | None,
 ) -> None:
@@ -80,6 +88,7 @@ def create(
             name,
             networks=_networks(networks),
             rotation_policy=rotation_policy,
+            reveal=cast("Reveal | None", reveal),
             idempotency_key=idempotency_key,
         )
         issued = Issued(
@@ -131,6 +140,7 @@ def show(client: "Keyturn", output: Output, id_: str) -> None:
 @click.option("--no-networks", is_flag=True, help="Take all its networks away.")
 @policy_options
 @click.option("--no-rotation-policy", is_flag=True, help="Take its rotation policy away.")
+@_reveal
 @version_option
 @calling
 def update(
@@ -142,17 +152,19 @@ def update(
     no_networks: bool,
     rotation_policy: RotationPolicy | None,
     no_rotation_policy: bool,
+    reveal: str | None,
     version: int | None,
 ) -> None:
     """Rename a workspace, name its networks anew, or say anew how it rotates.
 
-    A rotation policy is said whole: what is left out of its three options is taken away.
+    A rotation policy is said whole: what is left out of its options is taken away.
 
     \b
     Examples:
       keyturn workspaces update 06aSDUtCJxNn2WzPHQ7kVt --network office=203.0.113.0/24
       keyturn workspaces update 06aSDUtCJxNn2WzPHQ7kVt --rotation-period-days 90 \\
         --most-rotations-at-once 5 --maintenance-window 'mon,tue 02:00 120'
+      keyturn workspaces update 06aSDUtCJxNn2WzPHQ7kVt --reveal never
     """
     if networks and no_networks:
         raise click.UsageError("Give --network or --no-networks, but not both.")
@@ -163,6 +175,7 @@ def update(
         name=name,
         networks=[] if no_networks else _networks(networks),
         rotation_policy=RotationPolicy() if no_rotation_policy else rotation_policy,
+        reveal=cast("Reveal | None", reveal),
         version=version,
     )
     _show(output, changed)
@@ -224,6 +237,7 @@ def _show(output: Output, found: Workspace) -> None:
                 ("status", found.status),
                 ("networks", [_spelled(one) for one in found.networks]),
                 *policy_members(found.rotation_policy),
+                ("shows tokens", found.reveal),
                 ("created", found.created_at),
                 ("updated", found.updated_at),
                 ("version", str(found.version)),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from keyturn.client.attempts import NO_RETRY, RetryPolicy
 from keyturn.client.binding import AsyncPages, Pages
 from keyturn.client.call import Page
+from keyturn.client.delivery_records import Delivery, DeliveryFault, Destination
 from keyturn.client.errors import (
     ApiError,
     ClientClosed,
@@ -30,6 +31,7 @@ from keyturn.client.errors import (
     NotUnderstood,
     RollbackUnsafe,
     SourceFault,
+    TokenDelivered,
     TokenLost,
     Unauthenticated,
     Unavailable,
@@ -109,8 +111,11 @@ __all__ = [
     "ClientClosed",
     "ConfigurationFault",
     "Conflict",
+    "Delivery",
+    "DeliveryFault",
     "Denied",
     "Deprecation",
+    "Destination",
     "Effect",
     "EvidenceMissing",
     "ExpectedRuntime",
@@ -153,6 +158,7 @@ __all__ = [
     "StaffKey",
     "StartedRotation",
     "Token",
+    "TokenDelivered",
     "TokenLost",
     "Unauthenticated",
     "Unavailable",

@@ -14,6 +14,20 @@ from keyturn.client.attempts import RetryPolicy
 from keyturn.client.binding import AsyncGroup, AsyncListed, AsyncSent
 from keyturn.client.call import Answer, Call
 from keyturn.client.configuration import check_timeout, open_session
+from keyturn.client.deliveries import (
+    cancel_delivery,
+    list_deliveries,
+    read_delivery,
+    retry_delivery,
+)
+from keyturn.client.destinations import (
+    change_destination,
+    create_destination,
+    list_destinations,
+    prove_destination,
+    read_destination,
+    remove_destination,
+)
 from keyturn.client.errors import ClientClosed
 from keyturn.client.exchange import Failure, Fetch, Outcome, Outgoing, Step, Wait
 from keyturn.client.findings import acknowledge_finding, list_findings, read_finding
@@ -91,6 +105,22 @@ class AsyncRotations(AsyncGroup):
     decide = AsyncSent(decide_runtime)
 
 
+class AsyncDestinations(AsyncGroup):
+    create = AsyncSent(create_destination)
+    list = AsyncListed(list_destinations)
+    read = AsyncSent(read_destination)
+    change = AsyncSent(change_destination)
+    prove = AsyncSent(prove_destination)
+    remove = AsyncSent(remove_destination)
+
+
+class AsyncDeliveries(AsyncGroup):
+    list = AsyncListed(list_deliveries)
+    read = AsyncSent(read_delivery)
+    retry = AsyncSent(retry_delivery)
+    cancel = AsyncSent(cancel_delivery)
+
+
 class AsyncFindings(AsyncGroup):
     list = AsyncListed(list_findings)
     read = AsyncSent(read_finding)
@@ -158,6 +188,8 @@ class AsyncKeyturn(AsyncGroup):
         self.keys = AsyncKeys(self)
         self.slots = AsyncSlots(self)
         self.rotations = AsyncRotations(self)
+        self.destinations = AsyncDestinations(self)
+        self.deliveries = AsyncDeliveries(self)
         self.findings = AsyncFindings(self)
         self.staff_changes = AsyncStaffChanges(self)
         self.workspaces = AsyncWorkspaces(self)

@@ -13,6 +13,20 @@ from keyturn.client.attempts import RetryPolicy
 from keyturn.client.binding import Group, Listed, Sent
 from keyturn.client.call import Answer, Call
 from keyturn.client.configuration import check_timeout, open_session
+from keyturn.client.deliveries import (
+    cancel_delivery,
+    list_deliveries,
+    read_delivery,
+    retry_delivery,
+)
+from keyturn.client.destinations import (
+    change_destination,
+    create_destination,
+    list_destinations,
+    prove_destination,
+    read_destination,
+    remove_destination,
+)
 from keyturn.client.errors import ClientClosed
 from keyturn.client.exchange import Failure, Fetch, Outcome, Outgoing, Step, Wait
 from keyturn.client.findings import acknowledge_finding, list_findings, read_finding
@@ -88,6 +102,22 @@ class Rotations(Group):
     extend = Sent(extend_rotation)
     brownout = Sent(brown_out_rotation)
     decide = Sent(decide_runtime)
+
+
+class Destinations(Group):
+    create = Sent(create_destination)
+    list = Listed(list_destinations)
+    read = Sent(read_destination)
+    change = Sent(change_destination)
+    prove = Sent(prove_destination)
+    remove = Sent(remove_destination)
+
+
+class Deliveries(Group):
+    list = Listed(list_deliveries)
+    read = Sent(read_delivery)
+    retry = Sent(retry_delivery)
+    cancel = Sent(cancel_delivery)
 
 
 class Findings(Group):
@@ -166,6 +196,8 @@ class Keyturn(Group):
         self.keys = Keys(self)
         self.slots = Slots(self)
         self.rotations = Rotations(self)
+        self.destinations = Destinations(self)
+        self.deliveries = Deliveries(self)
         self.findings = Findings(self)
         self.staff_changes = StaffChanges(self)
         self.workspaces = Workspaces(self)

@@ -196,6 +196,19 @@ class TokenLost(KeyturnClientError):
         self.workspace_id = workspace_id
 
 
+class TokenDelivered(KeyturnClientError):
+    """The token of the key (`key_id`) is shown to nobody: it is delivered to `destinations`."""
+
+    code = "client.token_delivered"
+
+    def __init__(self, key_id: str, destinations: tuple[str, ...]) -> None:
+        super().__init__(
+            f"The token of key {key_id} is not shown: it is delivered to {', '.join(destinations)}."
+        )
+        self.key_id = key_id
+        self.destinations = destinations
+
+
 class Denied(KeyturnClientError):
     """A verdict that was required to be valid is not; `code` says why not."""
 

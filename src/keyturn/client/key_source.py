@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from keyturn.ambient import SystemClock
-from keyturn.client.errors import ConfigurationFault, KeyturnClientError
+from keyturn.client.errors import ConfigurationFault, KeyturnClientError, SourceFault
 from keyturn.client.notices import LOGGER
 from keyturn.client.sources.contract import Source, Stamp, take
 from keyturn.client.sources.naming import source_of
@@ -64,6 +64,7 @@ class KeySource:
         self._held: _Held | None = None
         self._read_at = float("-inf")
         self._is_down = False
+        self._fault: KeyturnClientError | None = None  # of the first read
         self._locks: dict[int, threading.Lock] = {}
 
     @property
@@ -92,9 +93,12 @@ class KeySource:
         raises `SourceFault` where there is none."""
         asked_at = self._clock.elapsed()
         with self._lock():
-            # Of many that wait, the first reads for all.
-            held = self._held
-            return self._read() if held is None or self._read_at < asked_at else held.token
+            if self._read_at <= asked_at:
+                return self._read()
+            # Of many that wait, the first has read for all; what it met, all meet.
+            if self._held is not None:
+                return self._held.token
+            raise SourceFault(str(self._fault))
 
     def other_than(self, refused: Token) -> Token | None:
         """The token of the place where that is another than this one, which was refused."""
@@ -175,6 +179,7 @@ class KeySource:
             token = take(self._source)
         except KeyturnClientError as fault:
             if held is None:
+                self._fault = fault
                 raise
             self._tell_of_fault(fault)
             return held.token

@@ -46,7 +46,9 @@ def create_key(
     runbook_url: str | None = None,
     rotation_period_days: int | None = None,
     runtimes: Sequence[ExpectedRuntime] | None = None,
+    destinations: Sequence[str] | None = None,
     replaces: str | None = None,
+    deliver_to: Sequence[str] | None = None,
     idempotency_key: str | None = None,
 ) -> Call[IssuedKey]:
     """Makes a key; `name` alone, or `service` and `environment`, is enough. Its token is answered
@@ -54,6 +56,9 @@ def create_key(
 
     With `replaces`, the id of a key, it is made in the slot of that one, with what that one may do
     where nothing else is said, and a rotation begins: `rotation_id`.
+
+    Where its slot has `destinations`, or `deliver_to` names some, the token is delivered there and
+    not answered: `deliveries`. `deliver_to=[]` is for none.
 
     An `idempotency_key` is made where none is given, so that a lost answer makes no second key; but
     then its token is lost too, and `.token` raises `TokenLost`.
@@ -76,7 +81,9 @@ def create_key(
             runbook_url=runbook_url,
             rotation_period_days=rotation_period_days,
             runtimes=runtimes,
+            destinations=destinations,
             replaces=replaces,
+            deliver_to=deliver_to,
         ),
         headers=once(idempotency_key),
         wants_idempotency_key=True,
@@ -131,6 +138,7 @@ def change_key(
     runbook_url: str | None = None,
     rotation_period_days: int | None = None,
     runtimes: Sequence[ExpectedRuntime] | None = None,
+    destinations: Sequence[str] | None = None,
 ) -> Call[Key]:
     """Changes what is given and leaves the rest. With a `version`, only that one is changed; else
     `VersionMoved`."""
@@ -150,6 +158,7 @@ def change_key(
             runbook_url=runbook_url,
             rotation_period_days=rotation_period_days,
             runtimes=runtimes,
+            destinations=destinations,
         ),
         # Sent twice, the second would find that the version has moved: by the first.
         may_repeat=version is None,

@@ -8,7 +8,9 @@ from typing import NoReturn
 
 import msgspec
 
+from keyturn.client.delivery_records import Delivery
 from keyturn.client.errors import Denied, TokenLost
+from keyturn.client.given_token import given_token
 from keyturn.client.record import Instant, Record
 from keyturn.domain.token import Token
 
@@ -50,17 +52,18 @@ class Key(Record, frozen=True, kw_only=True):
 
 class IssuedKey(Key, frozen=True, kw_only=True):
     """A new key with its token, which is answered this once. `api_key` is None where it was
-    answered before. Where the key replaces another, `rotation_id` names what has begun."""
+    answered before, and where the token is delivered: `deliveries` says to where. Where the key
+    replaces another, `rotation_id` names what has begun."""
 
     api_key: Token | None
+    deliveries: list[Delivery] = msgspec.field(default_factory=list)
     rotation_id: str | None = None
 
     @property
     def token(self) -> Token:
-        """The token; `.reveal()` gives the string. Raises `TokenLost` where there is none."""
-        if self.api_key is None:
-            raise TokenLost(key_id=self.id)
-        return self.api_key
+        """The token; `.reveal()` gives the string. Where there is none, raises `TokenDelivered`, or
+        else `TokenLost`."""
+        return given_token(self.api_key, self.id, self.deliveries)
 
 
 class ExpectedRuntime(Record, frozen=True, kw_only=True):
@@ -82,6 +85,7 @@ class Slot(Record, frozen=True, kw_only=True):
     runbook_url: str | None = None
     rotation_period_days: int | None = None
     runtimes: list[ExpectedRuntime]
+    destinations: list[str] = msgspec.field(default_factory=list)
     created_at: Instant
     updated_at: Instant
     version: int
@@ -118,13 +122,14 @@ class RotationPolicy(Record, frozen=True, kw_only=True):
 
 
 class Workspace(Record, frozen=True, kw_only=True):
-    """A tenant."""
+    """A tenant. `reveal` is always, or never: then new tokens go to destinations alone."""
 
     id: str
     name: str
     status: str
     networks: list[NamedNetwork]
     rotation_policy: RotationPolicy | None = None
+    reveal: str = "always"
     created_at: Instant
     updated_at: Instant
     version: int

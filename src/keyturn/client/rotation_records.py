@@ -3,7 +3,10 @@
 The same holds here as in `resources.py`.
 """
 
-from keyturn.client.errors import TokenLost
+import msgspec
+
+from keyturn.client.delivery_records import Delivery
+from keyturn.client.given_token import given_token
 from keyturn.client.record import Blocker, Instant, Record
 from keyturn.client.resources import Key
 from keyturn.domain.token import Token
@@ -39,7 +42,8 @@ class RuntimeDecision(Record, frozen=True, kw_only=True):
 
 class Rotation(Record, frozen=True, kw_only=True):
     """One key replaced by another in its slot. `state` is overlapping, brownout, completed,
-    rolled_back or cancelled; `blocked_by` is empty when it may complete."""
+    rolled_back or cancelled; `blocked_by` is empty when it may complete. `deliveries` is how the
+    new token is on its way, where it goes to destinations."""
 
     id: str
     workspace_id: str
@@ -68,6 +72,7 @@ class Rotation(Record, frozen=True, kw_only=True):
     evidence_until: Instant | None = None
     evidence: list[RuntimeEvidence]
     blocked_by: list[Blocker]
+    deliveries: list[Delivery] = msgspec.field(default_factory=list)
     next_step: str
     version: int
 
@@ -77,8 +82,8 @@ class Rotation(Record, frozen=True, kw_only=True):
 
 
 class StartedRotation(Rotation, frozen=True, kw_only=True):
-    """A rotation with its new key and, this once, the new key's token. Where it `is_joined`, it was
-    open before, and there is no token."""
+    """A rotation with its new key and, this once, the new key's token, unless that is delivered.
+    Where it `is_joined`, it was open before, and there is no token."""
 
     api_key: Token | None
     new_key: Key
@@ -86,10 +91,9 @@ class StartedRotation(Rotation, frozen=True, kw_only=True):
 
     @property
     def token(self) -> Token:
-        """The new token; `.reveal()` gives the string. Raises `TokenLost` where there is none."""
-        if self.api_key is None:
-            raise TokenLost(key_id=self.new_key_id)
-        return self.api_key
+        """The new token; `.reveal()` gives the string. Where there is none, raises
+        `TokenDelivered`, or else `TokenLost`."""
+        return given_token(self.api_key, self.new_key_id, self.deliveries)
 
 
 class Waiver(Record, frozen=True, kw_only=True):
@@ -158,7 +162,7 @@ class Finding(Record, frozen=True, kw_only=True):
 
 class StaffKey(Record, frozen=True, kw_only=True):
     """A key that a person owned, made or was shown (`because`), and what became of it: a rotation,
-    with the new key and its token, or the code of a refusal."""
+    with the new key and its token or the deliveries of that, or the code of a refusal."""
 
     key_id: str
     name: str
@@ -168,6 +172,7 @@ class StaffKey(Record, frozen=True, kw_only=True):
     rotation_id: str | None = None
     new_key_id: str | None = None
     api_key: Token | None = None
+    deliveries: list[Delivery] = msgspec.field(default_factory=list)
     refused: str | None = None
 
 

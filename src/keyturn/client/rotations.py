@@ -32,11 +32,13 @@ def start_rotation(
     auto_complete: bool | None = None,
     scopes: Sequence[str] | None = None,
     allowed_cidrs: Sequence[str] | None = None,
+    deliver_to: Sequence[str] | None = None,
     idempotency_key: str | None = None,
 ) -> Call[StartedRotation]:
     """Makes the key that is to replace this one, and lets both live until each workload has moved.
-    The new token is answered this once, in `.token`; where a rotation of the slot is open, that
-    one is joined (`is_joined`), and there is no token.
+    The new token is answered this once, in `.token`, unless it is delivered (`deliveries`) to the
+    destinations of the slot, or to those of `deliver_to`. Where a rotation of the slot is open,
+    that one is joined (`is_joined`), and there is no token.
 
     `quiet_seconds` is how long the old key must rest, `lookback_seconds` how far back its users are
     looked for. The scopes and networks may be narrower than the old key's. What is left out has
@@ -53,6 +55,7 @@ def start_rotation(
             auto_complete=auto_complete,
             scopes=scopes,
             allowed_cidrs=allowed_cidrs,
+            deliver_to=deliver_to,
         ),
         headers=once(idempotency_key),
         wants_idempotency_key=True,

@@ -41,6 +41,7 @@ def define_slot(
     runbook_url: str | None = None,
     rotation_period_days: int | None = None,
     runtimes: Sequence[ExpectedRuntime] | None = None,
+    destinations: Sequence[str] | None = None,
     version: int | None = None,
     is_new: bool = False,
 ) -> Call[Slot]:
@@ -57,6 +58,7 @@ def define_slot(
             runbook_url=runbook_url,
             rotation_period_days=rotation_period_days,
             runtimes=runtimes,
+            destinations=destinations,
         ),
         may_repeat=version is None and not is_new,
         read=_slot,

@@ -11,19 +11,23 @@ _PATH = "/v1/workspaces"
 _workspace = reading(Workspace)
 _issued_workspace = reading(IssuedWorkspace)
 
+Reveal = Literal["always", "never"]
+
 
 def create_workspace(
     name: str,
     *,
     networks: Sequence[NamedNetwork] | None = None,
     rotation_policy: RotationPolicy | None = None,
+    reveal: Reveal | None = None,
     idempotency_key: str | None = None,
 ) -> Call[IssuedWorkspace]:
-    """Makes a workspace. The token of its first administrator key is answered this once."""
+    """Makes a workspace. The token of its first administrator key is answered this once; with
+    `reveal="never"` those of all later keys go to destinations alone."""
     return Call(
         method="POST",
         path=_PATH,
-        content=body(name=name, networks=networks, rotation_policy=rotation_policy),
+        content=body(name=name, networks=networks, rotation_policy=rotation_policy, reveal=reveal),
         headers=once(idempotency_key),
         wants_idempotency_key=True,
         read=_issued_workspace,
@@ -47,6 +51,7 @@ def change_workspace(
     status: Literal["active", "suspended"] | None = None,
     networks: Sequence[NamedNetwork] | None = None,
     rotation_policy: RotationPolicy | None = None,
+    reveal: Reveal | None = None,
     version: int | None = None,
 ) -> Call[Workspace]:
     """Renames a workspace, suspends it with all its keys, or lets it work again. A policy of
@@ -55,7 +60,13 @@ def change_workspace(
         method="PATCH",
         path=f"{_PATH}/{segment(id)}",
         headers=if_match(version),
-        content=body(name=name, status=status, networks=networks, rotation_policy=rotation_policy),
+        content=body(
+            name=name,
+            status=status,
+            networks=networks,
+            rotation_policy=rotation_policy,
+            reveal=reveal,
+        ),
         may_repeat=version is None,
         read=_workspace,
     )

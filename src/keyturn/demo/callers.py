@@ -1,22 +1,26 @@
 """The services of the story: each calls the publishing API all the time, with a key of its own.
 
-1. A service finds its token in a private file when it starts, and reads the file again when it has
-   changed: a key is replaced by writing a file, without a restart.
+1. A service takes its token from a place by itself, or from `keyturn run`, which tells it by a
+   signal that there is another: either way a key is replaced without a restart.
 2. It names each request by an id and writes into its journal what came of it.
-3. When its leash is let go it finishes what it has sent, and ends.
+3. When its leash is let go, or its rounds are done, it finishes what it has sent, and ends.
 """
 
+import os
+import signal
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from itertools import cycle
+from itertools import chain, cycle, repeat
 from pathlib import Path
+from typing import Protocol
 
 import httpx2
 import msgspec
 
 from keyturn.ambient import SystemClock, SystemEntropy
-from keyturn.client.configuration import read_token
+from keyturn.client import KeySource
+from keyturn.client.configuration import API_KEY_FILE, read_token
 from keyturn.client.errors import ConfigurationFault
 from keyturn.demo.journal import Entry, Journal
 from keyturn.demo.leash import when_released
@@ -29,34 +33,41 @@ TIMEOUT_SECONDS = 5.0
 
 class Duty(msgspec.Struct, frozen=True, kw_only=True):
     """What a service does: `steps` are methods on the articles, done in turn by each of its
-    `lanes`, with a pause in between."""
+    `lanes`, with a pause in between; so many `rounds` of them, None for no end. `source` is where
+    it takes its token from, None where `keyturn run` gives it one."""
 
     name: str
     url: str
-    key_file: str
+    source: str | None
     journal_file: str
     steps: list[str]
     lanes: int
     pause_seconds: float
+    rounds: int | None = None
 
 
-class KeyFile:
-    """The token that was delivered, read anew whenever its file has changed."""
+class Keys(Protocol):
+    """What knows the token as of now."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._seen: tuple[int, int] | None = None
-        self._token = self.token()
+    def token(self) -> Token: ...
+
+
+class InjectedKey:
+    """The token that `keyturn run` has put into a file, read anew when it sends SIGHUP."""
+
+    def __init__(self) -> None:
+        self._path = Path(os.environ[API_KEY_FILE])
+        self.refresh()
+        signal.signal(signal.SIGHUP, lambda _number, _frame: self.refresh())
+
+    def refresh(self) -> None:
+        """Raises `ConfigurationFault`."""
+        token = parse_token(read_token(self._path))
+        if token is None:
+            raise ConfigurationFault(f"The file {self._path} holds no token.")
+        self._token = token
 
     def token(self) -> Token:
-        """The token as of now. Raises `ConfigurationFault`."""
-        status = self._path.stat()
-        seen = status.st_ino, status.st_mtime_ns
-        if seen != self._seen:
-            token = parse_token(read_token(self._path))
-            if token is None:
-                raise ConfigurationFault(f"The file {self._path} holds no token.")
-            self._token, self._seen = token, seen
         return self._token
 
 
@@ -66,7 +77,7 @@ class Caller:
     def __init__(self, duty: Duty, journal: Journal) -> None:
         self._duty = duty
         self._journal = journal
-        self._key = KeyFile(Path(duty.key_file))
+        self._key: Keys = InjectedKey() if duty.source is None else KeySource(duty.source)
         self._clock = SystemClock()
         self._entropy = SystemEntropy()
         self._is_over = threading.Event()
@@ -87,7 +98,9 @@ class Caller:
                 lane.result()
 
     def _lane(self) -> None:
-        for method in cycle(self._duty.steps):
+        rounds = self._duty.rounds
+        turns = cycle((self._duty.steps,)) if rounds is None else repeat(self._duty.steps, rounds)
+        for method in chain.from_iterable(turns):
             if self._is_over.is_set():
                 return
             self._journal.write(self._call(method))
@@ -121,7 +134,8 @@ class Caller:
 
 
 def main() -> None:
-    """Works until the leash is let go. Its argument is a `Duty` as JSON, without any token."""
+    """Works until it is done, or the leash is let go. Its argument is a `Duty` as JSON, without any
+    token."""
     duty = msgspec.json.decode(sys.argv[1], type=Duty)
     with Journal(Path(duty.journal_file)) as journal:
         caller = Caller(duty, journal)

@@ -6,6 +6,7 @@ import re
 import select
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from keyturn.ambient import SystemClock
@@ -14,13 +15,21 @@ from keyturn.domain.error import InstallationFault
 START_SECONDS = 60.0
 _ADDRESS = re.compile(rb"http://127\.0\.0\.1:\d+")
 _LOOPBACK = "127.0.0.1"
+_OTHERS = ("KEYTURN_", "VAULT_", "BAO_")
 
 
 class Child:
     """One process. It has a session of its own, so that Ctrl-C reaches the parent alone, which ends
     its children in order."""
 
-    def __init__(self, name: str, program: str, *arguments: str, folder: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        program: str,
+        *arguments: str,
+        folder: Path,
+        environment: Mapping[str, str],
+    ) -> None:
         self.name = name
         self._log = folder / f"{name}.log"
         try:
@@ -31,7 +40,7 @@ class Child:
                     stdout=subprocess.PIPE,
                     stderr=log,
                     cwd=folder,
-                    env=_environment(folder),
+                    env=_environment(folder) | dict(environment),
                     start_new_session=True,
                 )
         except OSError as error:
@@ -54,6 +63,13 @@ class Child:
         if found is None:
             raise self._fault("did not start")
         return found[0].decode()
+
+    def is_done(self) -> bool:
+        """Whether it has ended cleanly. Raises `InstallationFault` where it ended otherwise."""
+        code = self._process.poll()
+        if code:
+            raise self._fault(f"ended with exit code {code}")
+        return code is not None
 
     def require_alive(self) -> None:
         """Raises `InstallationFault` where it has ended."""
@@ -103,6 +119,7 @@ def bypass_proxies() -> None:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """The environment of this process without its settings of Keyturn. No token is in it."""
-    own = {name: text for name, text in os.environ.items() if not name.startswith("KEYTURN_")}
+    """The environment of this process without its settings of Keyturn, Vault and OpenBao. No token
+    is in it."""
+    own = {name: text for name, text in os.environ.items() if not name.startswith(_OTHERS)}
     return own | {"KEYTURN_HOME": str(folder / "keyturn"), "KEYTURN_PORT": "0"}

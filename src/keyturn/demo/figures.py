@@ -12,7 +12,7 @@ from datetime import datetime
 
 import msgspec
 
-from keyturn.client import RecordedRequest, Rotation
+from keyturn.client import Activity, Destination, RecordedRequest, Rotation
 from keyturn.demo.journal import Entry
 
 
@@ -31,7 +31,9 @@ class Replacement:
     """How a key was replaced: from `began_at`, before its successor was made, to `ended_at`, some
     time after its own end, by the monotonic clock. `runtimes` had the key, `stragglers` were waited
     for, and `was_refused` tells whether the end was refused meanwhile. The rotation is told as it
-    ended; its times, and when the brown-out began, are by Keyturn's clock."""
+    ended; its times, and when the brown-out began, are by Keyturn's clock. `started` is the entry
+    of its start in the activity log; of so many `answers` that could have had the token of the old
+    key or of the new one, `tokens_shown` had it."""
 
     began_at: float
     ended_at: float
@@ -40,6 +42,10 @@ class Replacement:
     was_refused: bool
     browned_out_at: datetime | None
     rotation: Rotation
+    destination: Destination
+    started: Activity | None
+    answers: int
+    tokens_shown: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +76,10 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """The figures. Moments `_ms` of the revocation count from its answer; before it they are
-    negative. `move_to_retirement_ms` goes from the first request that the last of the services sent
-    with the new key to the end of the old one; None where one of them sent none, or it did not
-    end."""
+    negative. `delivered_ms` and `first_use_ms` go from the start of the rotation to the delivery of
+    its token and to the first request with it; None where there is none. `move_to_retirement_ms`
+    goes from the first request that the last of the services sent with the new key to the end of
+    the old one; None where one of them sent none, or it did not end."""
 
     services: dict[str, Tally]
     sent: int
@@ -80,6 +87,14 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     sent_during_rotation: int
     failed_during_rotation: int
     failed_otherwise: int
+    started_by: str
+    has_started_by_itself: bool
+    destination: str
+    destination_kind: str
+    delivered_ms: float | None
+    first_use_ms: float | None
+    answers: int
+    tokens_shown: int
     stragglers: list[str]
     was_refused: bool
     has_retired_by_itself: bool
@@ -114,6 +129,7 @@ def measure(evidence: Evidence) -> Figures:
     journals, revocation = evidence.journals, evidence.revocation
     sent = [entry for entries in journals.values() for entry in entries]
     replacement, rotation = evidence.replacement, evidence.replacement.rotation
+    started, moves = replacement.started, _moves(evidence)
     during = [
         one
         for one in sent
@@ -137,10 +153,18 @@ def measure(evidence: Evidence) -> Figures:
         sent_during_rotation=len(during),
         failed_during_rotation=failed_during,
         failed_otherwise=failed - failed_during,
+        started_by=started.actor_label if started else "",
+        has_started_by_itself=started is not None and started.actor_type == "worker",
+        destination=replacement.destination.name,
+        destination_kind=replacement.destination.kind,
+        delivered_ms=_from_start(rotation, _delivered_at(replacement)),
+        first_use_ms=_from_start(rotation, min(moves.values(), default=None)),
+        answers=replacement.answers,
+        tokens_shown=replacement.tokens_shown,
         stragglers=list(replacement.stragglers),
         was_refused=replacement.was_refused,
         has_retired_by_itself=rotation.state == "completed" and not rotation.forced,
-        move_to_retirement_ms=_until_retired(rotation, _last_move(evidence)),
+        move_to_retirement_ms=_until_retired(rotation, _last_move(replacement, moves)),
         brownout_ms=_until_retired(rotation, replacement.browned_out_at),
         lifts=rotation.lifts,
         revocation_ms=_ms(revocation.answered_at - revocation.asked_at),
@@ -178,16 +202,35 @@ def _compare(evidence: Evidence, sent: Sequence[Entry]) -> tuple[int, int, int]:
     return len(found), agreeing, unknown
 
 
-def _last_move(evidence: Evidence) -> datetime | None:
-    """When the last of the services was first let in with the new key."""
-    replacement = evidence.replacement
+def _moves(evidence: Evidence) -> Mapping[str, datetime]:
+    """When each service was first let in with the new key."""
     moves: dict[str, datetime] = {}
     for one in evidence.recorded:
-        if one.valid and one.key_id == replacement.rotation.new_key_id:
+        if one.valid and one.key_id == evidence.replacement.rotation.new_key_id:
             moves[one.runtime] = min(one.at, moves.get(one.runtime, one.at))
+    return moves
+
+
+def _last_move(replacement: Replacement, moves: Mapping[str, datetime]) -> datetime | None:
+    """When the last of the services was; None where one never was."""
     found = [moves.get(name) for name in replacement.runtimes]
     known = [at for at in found if at is not None]
     return max(known, default=None) if len(known) == len(found) else None
+
+
+def _delivered_at(replacement: Replacement) -> datetime | None:
+    """When the new token was in its destination, None where it is not there."""
+    found = [
+        one.delivered_at if one.state == "delivered" else None
+        for one in replacement.rotation.deliveries
+        if one.destination == replacement.destination.name
+    ]
+    known = [at for at in found if at is not None]
+    return max(known, default=None) if len(known) == len(found) else None
+
+
+def _from_start(rotation: Rotation, moment: datetime | None) -> float | None:
+    return None if moment is None else _ms((moment - rotation.started_at).total_seconds())
 
 
 def _until_retired(rotation: Rotation, moment: datetime | None) -> float | None:

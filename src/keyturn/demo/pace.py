@@ -6,8 +6,12 @@ LEAST_SECONDS = 6
 MOST_SECONDS = 300
 USUAL_SECONDS = 25
 
-# It is said of the admin job that it may be so rare; what it does here is a matter of seconds.
+# It is said of the admin job that it may be so rare: that it is silent does not say that it moved.
 RARE_SECONDS = 86_400
+
+# The time in which rotations may start. It is open when it is told, and longer than the story.
+WINDOW_MINUTES = 60
+PERIOD_DAYS = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,13 +25,14 @@ class Access:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """One of the callers: whose key it has, and what it does with it. `rare_seconds` is how rarely
-    it may call, None for one that calls all the time."""
+    it may call, None for one that calls all the time; it does so many `rounds` each time."""
 
     key: str
     steps: tuple[str, ...]
     lanes: int
     pause_seconds: float
     rare_seconds: int | None = None
+    rounds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +84,9 @@ class Pace:
                 key="scheduler",
                 steps=("DELETE",),
                 lanes=1,
-                # Longer than the quiet: that it says nothing is no sign that it has moved.
-                pause_seconds=self.quiet_seconds * 1.5,
+                pause_seconds=0.05,
                 rare_seconds=RARE_SECONDS,
+                rounds=3,
             ),
             "worker": Service(
                 key="worker", steps=("POST", "GET", "GET", "GET"), lanes=4, pause_seconds=0.05

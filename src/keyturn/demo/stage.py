@@ -1,9 +1,10 @@
-"""The stage: one temporary folder, and in it Keyturn, the publishing API and the services, each a
-process of its own on a free port of this machine."""
+"""The stage: one temporary folder, and in it Keyturn, the publishing API, the services, and OpenBao
+where it takes part, each a process of its own on a free port of this machine."""
 
 import contextlib
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,10 +14,12 @@ import msgspec
 
 from keyturn.ambient import SystemClock
 from keyturn.client import Keyturn, Token
-from keyturn.demo import callers, publishing
+from keyturn.demo import callers, openbao, publishing
 from keyturn.demo.callers import Duty
 from keyturn.demo.child import Child, bypass_proxies
 from keyturn.demo.journal import Entry, JournalReader
+from keyturn.demo.pace import Service
+from keyturn.demo.place import Place, in_folder, in_openbao
 from keyturn.domain.error import InstallationFault
 from keyturn.server.files import make_private_folder, write_private
 
@@ -27,17 +30,27 @@ with leashed(int(sys.argv[1]), sys.argv[2]):
     from keyturn.cli.main import main
     main(["dev"])
 """
+RUN_PROGRAM = """
+import sys
+from keyturn.cli.main import main
+main(["run", *sys.argv[1:]])
+"""
+# How often the place of a token is looked at: a few seconds, where nobody looks on.
+EVERY_SECONDS = 0.5
 CLEAN_END_SECONDS = 10.0
 HURRIED_END_SECONDS = 1.5
+NOTHING: Mapping[str, str] = {}
 
 
 class Stage:
     """All that runs. Make it with `open_stage`."""
 
-    def __init__(self, folder: Path, *, is_kept: bool) -> None:
+    def __init__(self, folder: Path, *, is_kept: bool, bao: str | None) -> None:
         self.folder = folder
         self._is_kept = is_kept
+        self._bao = bao
         self._children: dict[str, Child] = {}
+        self._jobs: dict[str, Child] = {}
         self._services: list[str] = []
         self._journals: dict[str, JournalReader] = {}
         self.publishing_url = ""
@@ -45,10 +58,26 @@ class Stage:
 
     # --- what runs -------------------------------------------------------------------------------
 
-    def start_keyturn(self) -> Keyturn:
+    def start_place(self) -> Place:
+        """Where tokens are delivered. Starts OpenBao, where it takes part."""
+        if self._bao is None:
+            make_private_folder(self.folder / "delivered")
+            return in_folder(self.folder / "delivered")
+        home = self.folder / "openbao"
+        make_private_folder(home)
+        child = self._start("openbao", openbao.PROGRAM, self._bao, str(home))
+        return in_openbao(child.await_address(), home)
+
+    def start_keyturn(self, place: Place) -> Keyturn:
         """Starts Keyturn on SQLite; gives a client that is its first operator's."""
         abandoned = "" if self._is_kept else str(self.folder)
-        child = self._start("keyturn", KEYTURN_PROGRAM, str(os.getpid()), abandoned)
+        child = self._start(
+            "keyturn",
+            KEYTURN_PROGRAM,
+            str(os.getpid()),
+            abandoned,
+            environment=place.settings,
+        )
         token_file = self.folder / "keyturn" / "operator.token"
         return Keyturn(child.await_address(), api_key_file=token_file)
 
@@ -58,23 +87,36 @@ class Stage:
         child = self._start("publishing", publishing.PROGRAM, keyturn_url, key_file)
         self.publishing_url = child.await_address()
 
-    def start_service(
-        self, name: str, *, steps: list[str], lanes: int, pause_seconds: float
-    ) -> None:
-        """Starts a service; its key must have been delivered."""
-        journal = self.folder / f"{name}.jsonl"
-        duty = Duty(
-            name=name,
-            url=self.publishing_url,
-            key_file=str(self.key_file(name)),
-            journal_file=str(journal),
-            steps=steps,
-            lanes=lanes,
-            pause_seconds=pause_seconds,
-        )
-        self._start(name, callers.PROGRAM, msgspec.json.encode(duty).decode())
+    def start_service(self, name: str, service: Service) -> None:
+        """Starts a service that finds its token in its private file."""
+        self._start(name, callers.PROGRAM, self._duty(name, service, f"file:{self.key_file(name)}"))
         self._services.append(name)
-        self._journals[name] = JournalReader(journal)
+
+    def start_run(self, name: str, service: Service, place: Place, source: str) -> None:
+        """Starts a service under `keyturn run`, which takes its token from the place."""
+        options = ["--from", source, "--every", str(EVERY_SECONDS), "--on-change", "signal"]
+        command = [sys.executable, "-c", callers.PROGRAM, self._duty(name, service, None)]
+        self._start(
+            name,
+            RUN_PROGRAM,
+            *options,
+            "--file",
+            str(self.key_file(name)),
+            "--",
+            *command,
+            environment=place.environment,
+        )
+        self._services.append(name)
+
+    def start_job(self, name: str, service: Service, place: Place, source: str) -> None:
+        """Starts a service that takes its token from the place by itself, and ends when its work is
+        done: `is_done`."""
+        duty = self._duty(name, service, source)
+        self._jobs[name] = self._child(name, callers.PROGRAM, duty, environment=place.environment)
+
+    def is_done(self, name: str) -> bool:
+        """Whether this job has ended well. Raises `InstallationFault` where it ended otherwise."""
+        return self._jobs[name].is_done()
 
     def stop_callers(self) -> None:
         """Ends the services, and then the API, so that nothing is in flight. Raises
@@ -92,10 +134,11 @@ class Stage:
 
     def end(self, patience_seconds: float) -> None:
         """Ends whatever still runs, by its own id."""
-        for child in self._children.values():
+        running = [*self._jobs.values(), *self._children.values()]
+        for child in running:
             child.release()
         deadline = SystemClock().elapsed() + patience_seconds
-        for child in self._children.values():
+        for child in running:
             child.end(deadline)
 
     # --- what is delivered and written down ------------------------------------------------------
@@ -113,16 +156,40 @@ class Stage:
             journal.refresh()
         return {name: journal.entries for name, journal in self._journals.items()}
 
-    def _start(self, name: str, program: str, *arguments: str) -> Child:
-        child = Child(name, program, *arguments, folder=self.folder)
+    def _duty(self, name: str, service: Service, source: str | None) -> str:
+        """The duty of a service, spelled, with a journal that is followed from now on."""
+        journal = self.folder / f"{name}.jsonl"
+        self._journals.setdefault(name, JournalReader(journal))
+        duty = Duty(
+            name=name,
+            url=self.publishing_url,
+            source=source,
+            journal_file=str(journal),
+            steps=list(service.steps),
+            lanes=service.lanes,
+            pause_seconds=service.pause_seconds,
+            rounds=service.rounds,
+        )
+        return msgspec.json.encode(duty).decode()
+
+    def _start(
+        self, name: str, program: str, *arguments: str, environment: Mapping[str, str] = NOTHING
+    ) -> Child:
+        """Starts what runs until the story is over."""
+        child = self._child(name, program, *arguments, environment=environment)
         self._children[name] = child
         return child
 
+    def _child(
+        self, name: str, program: str, *arguments: str, environment: Mapping[str, str]
+    ) -> Child:
+        return Child(name, program, *arguments, folder=self.folder, environment=environment)
+
 
 @contextmanager
-def open_stage(*, is_kept: bool) -> Iterator[Stage]:
-    """A stage in a new temporary folder. At its end nothing is left: no process, and no folder
-    unless it `is_kept`."""
+def open_stage(*, is_kept: bool, bao: str | None) -> Iterator[Stage]:
+    """A stage in a new temporary folder, with this program of OpenBao. At its end nothing is left:
+    no process, and no folder unless it `is_kept`."""
     bypass_proxies()
     try:
         folder = Path(tempfile.mkdtemp(prefix="keyturn-demo-")).resolve()
@@ -134,7 +201,7 @@ def open_stage(*, is_kept: bool) -> Iterator[Stage]:
     with contextlib.ExitStack() as stack:
         if not is_kept:
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        stage = Stage(folder, is_kept=is_kept)
+        stage = Stage(folder, is_kept=is_kept, bao=bao)
         try:
             yield stage
         except BaseException:

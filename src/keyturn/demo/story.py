@@ -1,35 +1,32 @@
 """The story, chapter by chapter.
 
-It makes the calls that a person would make. A key is never retired by time alone: the old one ends
-by itself when each that used it has been seen at work with the new one, and not while one is left.
+It makes the calls that a person would make.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 
-from keyturn.ambient import SystemClock
 from keyturn.client import (
-    EvidenceMissing,
+    Delivery,
+    Destination,
     ExpectedRuntime,
     IssuedKey,
     Keyturn,
     RecordedRequest,
-    Rotation,
 )
-from keyturn.demo.figures import Chapter, Evidence, Figures, Replacement, Revocation, measure, tally
+from keyturn.demo.figures import Chapter, Evidence, Figures, Revocation, measure, tally
 from keyturn.demo.journal import Entry
+from keyturn.demo.onlooker import LOOK_SECONDS, Onlooker
 from keyturn.demo.pace import Pace
+from keyturn.demo.place import Place
+from keyturn.demo.rotating import JOB, PAGE_SIZE, Delivered, Rotating
 from keyturn.demo.stage import Stage
 from keyturn.demo.telling import Telling
 from keyturn.domain.error import InstallationFault
 
 OWNER = "publishing@example.com"
 RUNBOOKS = "https://runbooks.example.com"
-LOOK_SECONDS = 0.2
-PATIENCE_SECONDS = 60.0
 LOG_PATIENCE_SECONDS = 10.0
-PAGE_SIZE = 1_000
 
 
 class Story:
@@ -39,7 +36,8 @@ class Story:
         self._stage = stage
         self._telling = telling
         self._pace = pace
-        self._clock = SystemClock()
+        self._onlooker = Onlooker(stage, telling)
+        self._clock = self._onlooker.clock
         self._hints: dict[str, str] = {}
         self._chapters: list[Chapter] = []
 
@@ -47,17 +45,20 @@ class Story:
         """Plays it all; gives the figures. Raises `InstallationFault` where it cannot go on, and
         what the client raises."""
         with self._chapter("start", "Keyturn starts"):
-            keyturn = self._stage.start_keyturn()
+            place = self._stage.start_place()
+            self._say(place.about)
+            keyturn = self._stage.start_keyturn(place)
             self._say(f"It listens on {keyturn.url} and keeps its data in {self._stage.folder}.")
         with keyturn:
             with self._chapter("keys", "The services get their keys"):
-                keys = self._hand_out(keyturn)
+                delivered, worker = self._hand_out(keyturn, place)
             with self._chapter("traffic", "They call a publishing API that verifies each call"):
-                self._begin(keyturn)
-            with self._chapter("rotation", "scheduler-prod is rotated while it works"):
-                replacement = self._rotate(keyturn, keys["scheduler"])
+                self._begin(keyturn, delivered)
+            with self._chapter("rotation", "scheduler-prod is rotated by its schedule"):
+                rotating = Rotating(keyturn, self._onlooker, self._pace, self._hints)
+                replacement = rotating.play(delivered)
             with self._chapter("revocation", "worker-prod has leaked: it is revoked"):
-                revocation = self._revoke(keyturn, keys["worker"])
+                revocation = self._revoke(keyturn, worker)
             with self._chapter("log", "What was sent is compared with the request log"):
                 self._stage.stop_callers()
                 recorded = self._recorded(keyturn)
@@ -75,107 +76,60 @@ class Story:
 
     # --- the chapters ----------------------------------------------------------------------------
 
-    def _hand_out(self, keyturn: Keyturn) -> dict[str, IssuedKey]:
-        keys = {}
-        for name, access in self._pace.keys.items():
-            keys[name] = self._create(keyturn, name)
-            users = self._pace.users(name)
-            for user in users:
-                self._stage.deliver(user, keys[name].token)
-            self._say(
-                f"{keys[name].name:<15}  {', '.join(access.scopes):<18}  {keys[name].hint}  "
-                f"({' and '.join(users)})"
-            )
+    def _hand_out(self, keyturn: Keyturn, place: Place) -> tuple[Delivered, IssuedKey]:
+        destination = self._connect(keyturn, place)
+        key = self._create(keyturn, "scheduler", destinations=[destination.name])
+        location = self._await_delivery(keyturn, key).location or ""
+        source = place.source(location)
+        self._say(f"Its token was delivered to {source}: nobody was shown it.")
+        worker = self._create(keyturn, "worker")
+        self._stage.deliver("worker", worker.token)
         verifier = keyturn.keys.create(
             "publishing-prod", permissions=["verify"], owner=OWNER, purpose="Verifies each call"
         )
         self._stage.deliver("publishing", verifier.token)
         self._say(f"{verifier.name}  verify              {verifier.hint}  (the API's own)")
-        self._say("The tokens are in private files (0600), which the services read at run time.")
-        return keys
+        self._say("The tokens of these two went by hand into private files (0600).")
+        return Delivered(key=key, destination=destination, place=place, source=source), worker
 
-    def _begin(self, keyturn: Keyturn) -> None:
+    def _connect(self, keyturn: Keyturn, place: Place) -> Destination:
+        made = keyturn.destinations.create(
+            place.name, place.kind, config=place.config, credential=place.credential
+        )
+        if not made.is_proven:
+            raise InstallationFault(
+                f"The destination {made.name} could not be proven: {made.fault}",
+                remedy="Run it again with --destination file.",
+            )
+        self._say(f"{made.name} ({made.kind}) is proven: a mark was written there and read back.")
+        return made
+
+    def _await_delivery(self, keyturn: Keyturn, key: IssuedKey) -> Delivery:
+        found: list[Delivery] = []
+
+        def is_there() -> bool:
+            found[:] = list(keyturn.deliveries.list(key_id=key.id, state="delivered"))
+            return bool(found)
+
+        self._onlooker.until(is_there, f"The token of {key.name} has not been delivered")
+        return found[0]
+
+    def _begin(self, keyturn: Keyturn, delivered: Delivered) -> None:
         self._stage.start_publishing(keyturn.url)
-        for name, service in self._pace.services.items():
-            self._stage.start_service(
-                name,
-                steps=list(service.steps),
-                lanes=service.lanes,
-                pause_seconds=service.pause_seconds,
-            )
-        self._until(lambda: all(self._stage.journals().values()), "Not every service has begun")
-        self._pass(self._pace.before_seconds)
-        for name, entries in self._stage.journals().items():
-            found = tally(entries)
-            self._say(f"{name:<9}  {found.served:>5,} served  {found.sent - found.served} failed")
-
-    def _rotate(self, keyturn: Keyturn, old: IssuedKey) -> Replacement:
-        """A successor is made and delivered, the one who was forgotten is found, and the old key
-        ends by itself."""
-        began_at = self._clock.elapsed()
-        started = keyturn.rotations.start(
-            old.id,
-            quiet_seconds=self._pace.quiet_seconds,
-            brownout_seconds=self._pace.brownout_seconds,
+        services = self._pace.services
+        place, source = delivered.place, delivered.source
+        self._stage.start_run("scheduler", services["scheduler"], place, source)
+        self._stage.start_job(JOB, services[JOB], place, source)
+        self._stage.start_service("worker", services["worker"])
+        self._say(f"scheduler  under `keyturn run --from {source} --on-change signal`")
+        self._say(f"{JOB:<9}  a rare job, which takes its token from there by itself (KeySource)")
+        self._say("worker     from its private file")
+        self._onlooker.until(
+            lambda: all(self._stage.journals().values()) and self._stage.is_done(JOB),
+            "Not every service has begun",
         )
-        self._hints[started.new_key_id] = started.new_key.hint
-        self._say(f"Start: its successor is {started.new_key.hint}; both keys work for now.")
-        self._stage.deliver("scheduler", started.token)
-        self._say("Deploy: scheduler finds it in its file, without a restart. admin was forgotten.")
-        rotation = self._watch(keyturn, started.id, lambda one: _waited_for(one) == ["admin"])
-        stragglers = _waited_for(rotation)
-        was_refused = self._try_to_complete(keyturn, rotation)
-        for name in self._pace.users("scheduler"):
-            self._stage.deliver(name, started.token)
-        self._say("Deploy: admin gets the new token too, and uses it when it runs next.")
-        rotation = self._watch(keyturn, started.id, lambda one: one.state == "brownout")
-        if rotation.is_open:
-            self._say(
-                f"Brown-out: each has moved. The old key is suspended for "
-                f"{rotation.brownout_seconds} s, as a test."
-            )
-        rotation = self._watch(keyturn, started.id, lambda one: not one.is_open)
-        self._say(f"{rotation.state.capitalize()} by {rotation.ended_by}: {rotation.reason}")
-        self._pass(self._pace.aftermath_seconds)
-        ended_at = self._clock.elapsed()
-        for name, entries in self._stage.journals().items():
-            found = tally(one for one in entries if one.sent_at >= began_at)
-            self._say(f"{name:<9}  {found.served:>5,} served  {found.sent - found.served} failed")
-        return Replacement(
-            began_at=began_at,
-            ended_at=ended_at,
-            runtimes=tuple(self._pace.users("scheduler")),
-            stragglers=tuple(stragglers),
-            was_refused=was_refused,
-            browned_out_at=_browned_out_at(keyturn, rotation),
-            rotation=rotation,
-        )
-
-    def _watch(self, keyturn: Keyturn, id_: str, is_so: Callable[[Rotation], bool]) -> Rotation:
-        """Looks on until the rotation is so, or has ended."""
-        seen: list[Rotation] = []
-
-        def is_reached() -> bool:
-            seen[:] = [keyturn.rotations.read(id_)]
-            self._telling.rotation(seen[0])
-            return is_so(seen[0]) or not seen[0].is_open
-
-        self._until(is_reached, "The rotation has not gone on")
-        return seen[0]
-
-    def _try_to_complete(self, keyturn: Keyturn, rotation: Rotation) -> bool:
-        """What comes of it where somebody loses patience. Says whether it was refused."""
-        if not rotation.is_open:
-            return False
-        for blocker in rotation.blocked_by:
-            self._say(f"Straggler: {blocker.runtime}. {blocker.detail}")
-        try:
-            keyturn.rotations.complete(rotation.id)
-        except EvidenceMissing as error:
-            self._say(f"Complete now? Refused ({error.code}): {error.detail}")
-            return True
-        self._say("Complete now? That was done.")
-        return False
+        self._onlooker.let_pass(self._pace.before_seconds)
+        self._onlooker.say_traffic()
 
     def _revoke(self, keyturn: Keyturn, key: IssuedKey) -> Revocation:
         asked_at = self._clock.elapsed()
@@ -184,7 +138,7 @@ class Story:
         taken_ms = (answered_at - asked_at) * 1_000
         self._say(f"DELETE was answered after {taken_ms:.1f} ms ({effect.propagation}).")
         self._say("The worker goes on trying.")
-        self._pass(self._pace.aftermath_seconds)
+        self._onlooker.let_pass(self._pace.aftermath_seconds)
         after = [one for one in self._stage.journals()["worker"] if one.sent_at > answered_at]
         found = tally(after)
         self._say(f"It sent {found.sent:,} requests after the answer: {found.refused:,} refused.")
@@ -203,7 +157,9 @@ class Story:
 
     # --- what they share -------------------------------------------------------------------------
 
-    def _create(self, keyturn: Keyturn, service: str) -> IssuedKey:
+    def _create(
+        self, keyturn: Keyturn, service: str, *, destinations: Sequence[str] | None = None
+    ) -> IssuedKey:
         name = f"{service}-prod"
         about = self._pace.keys[service]
         users = {user: self._pace.services[user] for user in self._pace.users(service)}
@@ -217,8 +173,12 @@ class Story:
                 ExpectedRuntime(name=user, max_call_interval_seconds=one.rare_seconds)
                 for user, one in users.items()
             ],
+            destinations=destinations,
         )
         self._hints[key.id] = key.hint
+        self._say(
+            f"{key.name:<15}  {', '.join(about.scopes):<18}  {key.hint}  ({' and '.join(users)})"
+        )
         return key
 
     @contextmanager
@@ -233,43 +193,3 @@ class Story:
 
     def _sent(self) -> list[Entry]:
         return [entry for entries in self._stage.journals().values() for entry in entries]
-
-    def _pass(self, seconds: float) -> None:
-        """Lets time pass, and shows the traffic meanwhile."""
-        deadline = self._clock.elapsed() + seconds
-        while (left := deadline - self._clock.elapsed()) > 0:
-            self._look()
-            self._clock.sleep(min(LOOK_SECONDS, left))
-
-    def _until(self, is_so: Callable[[], bool], otherwise: str) -> None:
-        """Waits until something is so. Raises `InstallationFault` where it does not come to be."""
-        deadline = self._clock.elapsed() + PATIENCE_SECONDS
-        while not is_so():
-            self._look()
-            if self._clock.elapsed() > deadline:
-                raise InstallationFault(
-                    f"{otherwise} after {PATIENCE_SECONDS:.0f} s; nothing more was changed.",
-                    remedy="Try it again when the machine has less to do.",
-                )
-            self._clock.sleep(LOOK_SECONDS)
-
-    def _look(self) -> None:
-        self._stage.require_alive()
-        journals = self._stage.journals()
-        self._telling.traffic({name: tally(entries) for name, entries in journals.items()})
-
-
-def _waited_for(rotation: Rotation) -> list[str]:
-    """The services that have not moved yet."""
-    return list(dict.fromkeys(one.runtime for one in rotation.blocked_by if one.runtime))
-
-
-def _browned_out_at(keyturn: Keyturn, rotation: Rotation) -> datetime | None:
-    """When the last brown-out began, by the activity log."""
-    began = keyturn.activity.list(
-        resource_type="rotation",
-        resource_id=rotation.id,
-        action="rotation.browned_out",
-        limit=1,
-    )
-    return next((entry.created_at for entry in began), None)

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from keyturn.demo.figures import Figures
 
+# What was answered for the old key, and for the new one.
+ANSWERS = 2
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
@@ -25,6 +28,7 @@ def lines(figures: Figures) -> list[Line]:
     """The final table."""
     return [
         *_of_traffic(figures),
+        *_of_delivery(figures),
         *_of_rotation(figures),
         *_of_revocation(figures),
         *_of_log(figures),
@@ -58,6 +62,51 @@ def _of_traffic(figures: Figures) -> list[Line]:
             value=f"{otherwise:,}",
             fault=_first(
                 (otherwise, f"{_requests(otherwise)} failed outside of the rotation; none may.")
+            ),
+        ),
+    ]
+
+
+def _of_delivery(figures: Figures) -> list[Line]:
+    delivered_ms, used_ms = figures.delivered_ms, figures.first_use_ms
+    shown, answers = figures.tokens_shown, figures.answers
+    return [
+        Line(
+            title="The rotation was started by",
+            value=figures.started_by or "nobody knows",
+            fault=_first(
+                (
+                    not figures.has_started_by_itself,
+                    "The rotation was started by a person, and not by its schedule.",
+                )
+            ),
+        ),
+        Line(
+            title="Its token was delivered to",
+            value=f"{figures.destination} ({figures.destination_kind}), {_past(delivered_ms)}",
+            fault=_first(
+                (
+                    delivered_ms is None or delivered_ms < 0,
+                    "The new token was not delivered.",
+                )
+            ),
+        ),
+        Line(
+            title="First request with it",
+            value=_past(used_ms),
+            fault=_first(
+                (
+                    used_ms is None or used_ms < 0,
+                    "No service has used the new token.",
+                )
+            ),
+        ),
+        Line(
+            title="Tokens that a person was shown",
+            value=f"{shown:,} of {answers:,}",
+            fault=_first(
+                (shown, "A person was shown a token that is delivered."),
+                (answers < ANSWERS, "Nobody asked for the new token, so it proves nothing."),
             ),
         ),
     ]
@@ -158,6 +207,11 @@ def _of_log(figures: Figures) -> list[Line]:
 def _moment(ms: float | None) -> str:
     """A moment relative to the revocation's answer, the line above."""
     return "never" if ms is None else f"{abs(ms):.1f} ms {'before' if ms < 0 else 'after'} that"
+
+
+def _past(ms: float | None) -> str:
+    """A moment relative to the rotation's start."""
+    return "never" if ms is None else f"{ms / 1_000:.2f} s after its start"
 
 
 def _requests(number: int) -> str:

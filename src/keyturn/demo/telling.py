@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from keyturn.client import Rotation
+from keyturn.client import Delivery, Rotation
 from keyturn.client.rotation_records import RuntimeEvidence
 from keyturn.demo.figures import Figures, Tally
 from keyturn.demo.table import faults, lines
@@ -88,10 +88,11 @@ class Told:
     def _draw(self) -> None:
         if self._live is None:
             return
-        tables = [_traffic(self._tallies)]
+        blocks: list[Table | Text] = [_traffic(self._tallies)]
         if self._rotation is not None:
-            tables.append(_movement(self._rotation))
-        shown = Group(*(Padding(table, (1, 0, 0, INDENT)) for table in tables))
+            blocks.append(_movement(self._rotation))
+            blocks += [_arrival(self._rotation, one) for one in self._rotation.deliveries]
+        shown = Group(*(Padding(block, (1, 0, 0, INDENT)) for block in blocks))
         self._live.update(shown, refresh=True)
 
     def _print(self, text: Text, indent: int = 0) -> None:
@@ -174,6 +175,15 @@ def _movement(rotation: Rotation) -> Table:
             Text(place, "green" if place == MOVED else "yellow"),
         )
     return table
+
+
+def _arrival(rotation: Rotation, delivery: Delivery) -> Text:
+    """Where the new token is on its way."""
+    told = f"{delivery.destination}  {delivery.state}"
+    if delivery.delivered_at is None:
+        return Text(told, "yellow")
+    seconds = (delivery.delivered_at - rotation.started_at).total_seconds()
+    return Text(f"{told} {seconds:.2f} s after the start", "green")
 
 
 def _place(rotation: Rotation, one: RuntimeEvidence) -> str:

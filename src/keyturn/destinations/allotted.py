@@ -4,7 +4,7 @@ What cannot be sent is told as a destination's fault. An answer that points else
 destination follows nothing that is not its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from keyturn.destinations.contract import SECONDS, DestinationFault, FaultKind
 from keyturn.domain.ambience import Clock
@@ -14,6 +14,7 @@ from keyturn.outbound.contract import (
     OutboundFault,
     OutboundFaultKind,
 )
+from keyturn.outbound.url import UrlRefused, parse_call_url
 
 # Of the connection and not of the request, or made anew by who sends.
 _NOT_OURS = frozenset(
@@ -36,13 +37,17 @@ class AllottedOutbound:
         clock: Clock,
         *,
         ca_certificate: str | None = None,
+        servers: Collection[str] | None = None,
         seconds: float = SECONDS,
     ) -> None:
+        """`servers` are the addresses that anything is sent to; None for all."""
         self._outbound = outbound
         self._clock = clock
         self._ca_certificate = ca_certificate
+        self._servers = None if servers is None else {_server(one) for one in servers}
         self._seconds = seconds
         self._ends = clock.elapsed() + seconds
+        self.last_status = 0  # of the latest answer
 
     def begin(self) -> None:
         """A call of the destination begins: it has its whole time."""
@@ -60,6 +65,10 @@ class AllottedOutbound:
         self, method: str, url: str, *, headers: Mapping[str, str], content: bytes = b""
     ) -> OutboundAnswer:
         """One request. Raises `DestinationFault`."""
+        if self._servers is not None and _server(url) not in self._servers:
+            raise DestinationFault(
+                FaultKind.ADDRESS_REFUSED, "The place points to another address; none is followed."
+            )
         kept = {name: text for name, text in headers.items() if name.lower() not in _NOT_OURS}
         try:
             answer = self._outbound.send(
@@ -72,8 +81,17 @@ class AllottedOutbound:
             )
         except OutboundFault as fault:
             raise DestinationFault(_KINDS[fault.kind], fault.detail) from None
+        self.last_status = answer.status
         if 300 <= answer.status < 400:
             raise DestinationFault(
                 FaultKind.NOT_UNDERSTOOD, "The place points to another address; none is followed."
             )
         return answer
+
+
+def _server(url: str) -> tuple[str, int] | None:
+    try:
+        parts = parse_call_url(url)
+    except UrlRefused:
+        return None
+    return parts.host, parts.port

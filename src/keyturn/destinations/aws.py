@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from keyturn.destinations.allotted import AllottedOutbound
 from keyturn.destinations.aws_faults import fault_of
-from keyturn.destinations.contract import DestinationFault, FaultKind, Held, Opening
+from keyturn.destinations.contract import SECONDS, DestinationFault, FaultKind, Held, Opening
 from keyturn.destinations.json_field import read_field, with_field
 from keyturn.destinations.members import Members
 from keyturn.destinations.place import DEFAULT_PATTERN, place_of
@@ -53,9 +53,10 @@ class AwsKind:
     name = "aws"
     about = "AWS Secrets Manager, with version stages"
 
-    def __init__(self, outbound: Outbound, clock: Clock) -> None:
+    def __init__(self, outbound: Outbound, clock: Clock, *, seconds: float = SECONDS) -> None:
         self._outbound = outbound
         self._clock = clock
+        self._seconds = seconds
 
     def check(
         self, config: Mapping[str, object], credential: Mapping[str, str]
@@ -90,7 +91,12 @@ class AwsKind:
                 FaultKind.MISSING, "The library for AWS is not here; install `keyturn[aws]`."
             ) from None
         config = {name: _text(value) for name, value in opening.config.items()}
-        way = AllottedOutbound(self._outbound, self._clock, ca_certificate=config["ca_certificate"])
+        way = AllottedOutbound(
+            self._outbound,
+            self._clock,
+            ca_certificate=config["ca_certificate"],
+            seconds=self._seconds,
+        )
         login = AwsLogin(
             way,
             self._clock,
@@ -165,6 +171,10 @@ class AwsDestination:
         value = text if self._member is None else read_field(text, self._member)
         return _Secret(version=version, text=text, value=value)
 
+    def _current_version(self, name: str) -> str | None:
+        answer = self._get(name, VersionStage=_CURRENT)
+        return None if answer is None else answer[0]
+
     def _get(self, name: str, **of: str) -> tuple[str, str] | None:
         """A version's id and its text; None where there is none."""
         answer = self._call(
@@ -196,12 +206,15 @@ class AwsDestination:
         return created
 
     def _stage(self, name: str, text: str, version: str) -> None:
-        pending = self._pending(name)
-        if pending is not None and not pending.startswith(_OURS):
-            raise DestinationFault(
-                FaultKind.CONFLICT,
-                "Another rotation of this secret is in progress in AWS (AWSPENDING is taken).",
-            )
+        for pending, is_current in self._pending(name).items():
+            if pending.startswith(_OURS):
+                if pending != version:  # left behind by a write of ours that died
+                    self._unstage(name, pending)
+            elif not is_current:  # there it is what a finished rotation has left
+                raise DestinationFault(
+                    FaultKind.CONFLICT,
+                    "Another rotation of this secret is in progress in AWS (AWSPENDING is taken).",
+                )
         self._call(
             "put_secret_value",
             {
@@ -213,15 +226,22 @@ class AwsDestination:
         )
         self._read_back(name, text, version)
 
-    def _pending(self, name: str) -> str | None:
+    def _pending(self, name: str) -> dict[str, bool]:
+        """The versions that are pending, and whether they are current too."""
         answer = self._call("describe_secret", {"SecretId": name}) or {}
         stages = answer.get("VersionIdsToStages")
         if not isinstance(stages, dict):
-            return None
-        current = [str(version) for version, labels in stages.items() if _CURRENT in labels]
-        pending = [str(version) for version, labels in stages.items() if _PENDING in labels]
-        # On the current version it is what a finished rotation has left.
-        return next((version for version in pending if version not in current), None)
+            return {}
+        return {
+            str(one): _CURRENT in labels for one, labels in stages.items() if _PENDING in labels
+        }
+
+    def _unstage(self, name: str, version: str) -> None:
+        self._call(
+            "update_secret_version_stage",
+            {"SecretId": name, "VersionStage": _PENDING, "RemoveFromVersionId": version},
+            none_for="InvalidParameterException",
+        )
 
     def _read_back(self, name: str, text: str, version: str) -> None:
         stored = self._get(name, VersionId=version)
@@ -240,12 +260,9 @@ class AwsDestination:
         # Whether it is moved or not, nothing is pending any more. Where this fails, the label stays
         # on a version of ours, which the next write takes over.
         with contextlib.suppress(DestinationFault):
-            self._call(
-                "update_secret_version_stage",
-                {"SecretId": name, "VersionStage": _PENDING, "RemoveFromVersionId": version},
-                none_for="InvalidParameterException",
-            )
-        if answer is None:
+            self._unstage(name, version)
+        # AWS also refuses to move a label to where it is already.
+        if answer is None and self._current_version(name) != version:
             raise _conflict()
 
     def _call(

@@ -22,12 +22,26 @@ from botocore.configprovider import (
 )
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.loaders import Loader
+from botocore.parsers import ResponseParserError
 from botocore.session import Session
 
 from keyturn.destinations.allotted import AllottedOutbound
 from keyturn.destinations.contract import DestinationFault, FaultKind
 from keyturn.destinations.vendor_logs import quieten
 
+# What parsing runs into where something else than AWS answers.
+_GARBAGE = (
+    AttributeError,
+    BotoCoreError,
+    KeyError,
+    RecursionError,
+    ResponseParserError,
+    TypeError,
+    ValueError,
+)
+# Reading them takes most of the time that a client takes to make; they are kept. Those in
+# ~/.aws/models would else be taken for AWS's own.
+_MODELS = Loader(extra_search_paths=[Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
 _NOWHERE = {
     "config_file": os.devnull,
     "credentials_file": os.devnull,
@@ -82,7 +96,9 @@ class AwsClient:
             answer: dict[str, object] = getattr(self._client, operation)(**members)
         except ClientError as error:
             raise _refusal(error) from None
-        except (BotoCoreError, ValueError, KeyError, TypeError, AttributeError):
+        except _GARBAGE:
+            if self._way.last_status >= 400:  # a failure told in no language of AWS's
+                raise AwsRefusal("", self._way.last_status) from None
             raise not_understood() from None
         return answer
 
@@ -116,11 +132,7 @@ def _make_session() -> Session:
     constants = {name: spec[2] for name, spec in BOTOCORE_DEFAUT_SESSION_VARIABLES.items()}
     mapping = {name: ConstantProvider(value) for name, value in (constants | _NOWHERE).items()}
     session.register_component("config_store", ConfigValueStore(mapping=mapping))
-    # Without this, models in ~/.aws/models would be taken for those of AWS.
-    session.register_component(
-        "data_loader",
-        Loader(extra_search_paths=[Loader.BUILTIN_DATA_PATH], include_default_search_paths=False),
-    )
+    session.register_component("data_loader", _MODELS)
     return session
 
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from keyturn.destinations.allotted import AllottedOutbound
-from keyturn.destinations.contract import DestinationFault, FaultKind, Held, Opening
+from keyturn.destinations.contract import SECONDS, DestinationFault, FaultKind, Held, Opening
 from keyturn.destinations.members import Members
 from keyturn.destinations.place import place_of
 from keyturn.domain.ambience import Clock
@@ -31,6 +31,7 @@ DEFAULT_AUTHORITY = "https://login.microsoftonline.com"
 
 _NAME = re.compile(r"[A-Za-z0-9-]{0,40}", re.ASCII)
 _ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
+_TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}", re.ASCII)
 _SECRET = re.compile(r"[!-~]{8,512}", re.ASCII)
 
 
@@ -38,9 +39,10 @@ class AzureKind:
     name = "azure"
     about = "Azure Key Vault"
 
-    def __init__(self, outbound: Outbound, clock: Clock) -> None:
+    def __init__(self, outbound: Outbound, clock: Clock, *, seconds: float = SECONDS) -> None:
         self._outbound = outbound
         self._clock = clock
+        self._seconds = seconds
 
     def check(
         self, config: Mapping[str, object], credential: Mapping[str, str]
@@ -57,7 +59,7 @@ class AzureKind:
         for name in ("vault_url", "authority"):  # Microsoft's clients send no token in the clear
             if str(checked[name]).startswith("http:"):
                 members.fault(f"/config/{name}", "Give an address of https://.")
-        members.secret("tenant_id", _ID, "Give the id of the directory (tenant), a UUID.")
+        members.secret("tenant_id", _TENANT, "Give the id of the directory (tenant).")
         members.secret("client_id", _ID, "Give the id of the application (client), a UUID.")
         members.secret("client_secret", _SECRET, "Give the value of a client secret.")
         members.end()
@@ -71,15 +73,17 @@ class AzureKind:
                 FaultKind.MISSING, "The library for Azure is not here; install `keyturn[azure]`."
             ) from None
         config, certificate = opening.config, opening.config.get("ca_certificate")
+        vault_url, authority = str(config["vault_url"]), str(config["authority"])
         way = AllottedOutbound(
             self._outbound,
             self._clock,
             ca_certificate=certificate if isinstance(certificate, str) else None,
+            servers=(vault_url, authority),
+            seconds=self._seconds,
         )
-        vault_url = str(config["vault_url"])
         client = AzureClient(
             vault_url=vault_url,
-            authority=str(config["authority"]),
+            authority=authority,
             tenant_id=opening.credential["tenant_id"],
             client_id=opening.credential["client_id"],
             client_secret=opening.credential["client_secret"],

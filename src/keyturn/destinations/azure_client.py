@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from azure.core.credentials import AccessToken, AccessTokenInfo, TokenRequestOptions
 from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
@@ -52,6 +53,7 @@ class AzureClient:
         way: AllottedOutbound,
     ) -> None:
         quieten("azure", "msal")
+        self._way = way
         self._credential = ClientSecretCredential(
             tenant_id,
             client_id,
@@ -65,7 +67,7 @@ class AzureClient:
         )
         self._client = SecretClient(
             vault_url=vault_url,
-            credential=self._credential,
+            credential=_OwnTenant(self._credential),
             transport=_transport(way),
             retry_total=0,
             permit_redirects=False,
@@ -74,7 +76,7 @@ class AzureClient:
     def get(self, name: str, version: str | None = None) -> Kept | None:
         """None where there is no such secret, and where it is disabled."""
         try:
-            return _kept(_ask(lambda: self._client.get_secret(name, version)))
+            return _kept(self._ask(lambda: self._client.get_secret(name, version)))
         except _Disabled:
             return None
 
@@ -83,7 +85,7 @@ class AzureClient:
         content_type = beside.content_type if beside is not None else None
         tags = dict(beside.tags) if beside is not None else {}
         try:
-            secret = _ask(
+            secret = self._ask(
                 lambda: self._client.set_secret(name, value, content_type=content_type, tags=tags)
             )
         except _Disabled:
@@ -93,8 +95,56 @@ class AzureClient:
             raise not_understood()
         return kept
 
+    def _ask(self, call: Callable[[], T]) -> T | None:
+        try:
+            return call()
+        except ClientAuthenticationError as refusal:
+            raise _login_fault(refusal, self._way.last_status) from None
+        except HttpResponseError as refusal:
+            status, code = refusal.status_code or 0, _code(refusal)
+            if status == 404 and code == "SecretNotFound":
+                return None
+            if status == 403 and code == "SecretDisabled":
+                raise _Disabled from None
+            raise fault_of(status, code) from None
+        except (AzureError, ValueError, KeyError, TypeError, AttributeError):
+            raise not_understood() from None
+
     def close(self) -> None:
         self._client.close()
+        self._credential.close()
+
+
+class _OwnTenant:
+    """Tokens of the configured tenant, whichever a vault names.
+
+    Microsoft's client keeps what a vault has named for the whole process: a wrong answer of once
+    would else deny every later call to that vault.
+    """
+
+    def __init__(self, credential: ClientSecretCredential) -> None:
+        self._credential = credential
+
+    def get_token_info(
+        self, *scopes: str, options: TokenRequestOptions | None = None
+    ) -> AccessTokenInfo:
+        given = options or {}
+        kept: TokenRequestOptions = {"enable_cae": given.get("enable_cae", False)}
+        if "claims" in given:
+            kept["claims"] = given["claims"]
+        return self._credential.get_token_info(*scopes, options=kept)
+
+    def get_token(
+        self,
+        *scopes: str,
+        claims: str | None = None,
+        tenant_id: str | None = None,
+        enable_cae: bool = False,
+        **_: object,
+    ) -> AccessToken:
+        return self._credential.get_token(*scopes, claims=claims, enable_cae=enable_cae)
+
+    def close(self) -> None:
         self._credential.close()
 
 
@@ -106,22 +156,6 @@ def _transport(way: AllottedOutbound) -> RequestsTransport:
     return RequestsTransport(session=make_session(way), use_env_settings=False)
 
 
-def _ask(call: Callable[[], T]) -> T | None:
-    try:
-        return call()
-    except ClientAuthenticationError as refusal:
-        raise _login_fault(refusal) from None
-    except HttpResponseError as refusal:
-        status, code = refusal.status_code or 0, _code(refusal)
-        if status == 404 and code == "SecretNotFound":
-            return None
-        if status == 403 and code == "SecretDisabled":
-            raise _Disabled from None
-        raise fault_of(status, code) from None
-    except (AzureError, ValueError, KeyError, TypeError, AttributeError):
-        raise not_understood() from None
-
-
 def _code(refusal: HttpResponseError) -> str:
     """The innermost code that Key Vault gives."""
     if refusal.error is None:
@@ -131,17 +165,15 @@ def _code(refusal: HttpResponseError) -> str:
     return str(code or refusal.error.code)
 
 
-def _login_fault(refusal: ClientAuthenticationError) -> DestinationFault:
-    """Microsoft's client says `ClientAuthenticationError` of all that happens at the login."""
-    cause = refusal.__cause__
-    if isinstance(cause, DestinationFault):  # of our way out
-        return DestinationFault(cause.kind, cause.detail)
-    status = refusal.status_code or 0
-    if status >= 500 or status == 429:
-        return fault_of(status, "")
-    if cause is not None and not isinstance(cause, AzureError):  # it stumbled over the answer
-        return not_understood()
-    return fault_of(401, "")
+def _login_fault(refusal: ClientAuthenticationError, status: int) -> DestinationFault:
+    """Microsoft's client says `ClientAuthenticationError` of all that happens at the login; what
+    the last answer was, our way out knows better."""
+    cause: BaseException | None = refusal
+    while cause is not None:
+        if isinstance(cause, DestinationFault):  # nothing could be sent
+            return DestinationFault(cause.kind, cause.detail)
+        cause = cause.__cause__ or cause.__context__
+    return not_understood() if status < 400 else fault_of(status if status >= 429 else 401, "")
 
 
 def _kept(secret: KeyVaultSecret | None) -> Kept | None:

@@ -46,14 +46,16 @@ class FileKind:
     def open(self, opening: Opening) -> "FileDestination":
         workspace = str(opening.workspace_id)
         return FileDestination(
-            WorkspaceFolder(self._folder, workspace), workspace, str(opening.config["path"])
+            WorkspaceFolder(self._folder, workspace),
+            self._folder / workspace,
+            str(opening.config["path"]),
         )
 
 
 class FileDestination:
-    def __init__(self, folder: WorkspaceFolder, workspace: str, pattern: str) -> None:
+    def __init__(self, folder: WorkspaceFolder, root: Path, pattern: str) -> None:
         self._folder = folder
-        self._workspace = workspace
+        self._root = root
         self._pattern = pattern
 
     def read(self, slot: SlotName) -> Held | None:
@@ -68,7 +70,7 @@ class FileDestination:
             return self._folder.replace(steps, value)
 
     def locate(self, slot: SlotName) -> str:
-        return "/".join((self._workspace, *self._steps(slot)))
+        return str(self._root.joinpath(*self._steps(slot)))
 
     def close(self) -> None:
         """Nothing is kept open between two calls."""

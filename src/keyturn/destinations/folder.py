@@ -26,27 +26,29 @@ class WorkspaceFolder:
 
     def read(self, steps: tuple[str, ...]) -> Held | None:
         """What the file holds; None where it or a folder above it is not there."""
+        try:
+            return self._read(steps)
+        except FileNotFoundError:
+            return None
+
+    def _read(self, steps: tuple[str, ...]) -> Held:
         with _told(), self._entered(steps[:-1], makes=False) as parent:
-            if parent is None:
-                return None
+            # Without blocking: a pipe that somebody put there would never open.
+            file = os.open(steps[-1], os.O_RDONLY | os.O_NONBLOCK | _NO_LINK, dir_fd=parent)
             try:
-                # Without blocking: a pipe that somebody put there would never open.
-                file = os.open(steps[-1], os.O_RDONLY | os.O_NONBLOCK | _NO_LINK, dir_fd=parent)
-            except FileNotFoundError:
-                return None
-            with os.fdopen(file, "rb") as opened:
                 before = os.fstat(file)
                 if not stat.S_ISREG(before.st_mode):
                     raise _not_ours()
-                content = opened.read(LARGEST_FILE_BYTES + 1)
-            return Held(value=_value_of(content), version=_version(before))
+                content = os.read(file, LARGEST_FILE_BYTES + 1)
+            finally:
+                os.close(file)
+        return Held(value=_value_of(content), version=_version(before))
 
     def replace(self, steps: tuple[str, ...], value: str) -> str:
         """Puts the value there, whole, and gives its version. For who holds the lock."""
         *above, name = steps
         draft = f".{name}.draft"
-        with _told(), self._entered(tuple(above), makes=True) as parent:
-            assert parent is not None  # noqa: S101 # it was made
+        with _told(), _nothing_taken_away(), self._entered(tuple(above), makes=True) as parent:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(draft, dir_fd=parent)  # of a process that ended in the middle
             file = os.open(
@@ -71,8 +73,7 @@ class WorkspaceFolder:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Alone among all that write in this workspace's folder."""
-        with _told(), self._entered((), makes=True) as parent:
-            assert parent is not None  # noqa: S101 # it was made
+        with _told(), _nothing_taken_away(), self._entered((), makes=True) as parent:
             lock = os.open(_LOCK, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o600, dir_fd=parent)
         try:
             _await_lock(lock)
@@ -81,8 +82,8 @@ class WorkspaceFolder:
             os.close(lock)
 
     @contextlib.contextmanager
-    def _entered(self, steps: tuple[str, ...], *, makes: bool) -> Iterator[int | None]:
-        """The descriptor of the folder at these steps; None where it is not there."""
+    def _entered(self, steps: tuple[str, ...], *, makes: bool) -> Iterator[int]:
+        """The descriptor of the folder at these steps. Raises FileNotFoundError."""
         try:
             here = os.open(self._folder, _FOLDER_FLAGS)
         except FileNotFoundError:
@@ -93,25 +94,18 @@ class WorkspaceFolder:
             for step in (self._workspace, *steps):
                 below = _enter(step, here, makes=makes)
                 os.close(here)
-                here = -1
-                if below is None:
-                    break
                 here = below
-            yield None if here < 0 else here
+            yield here
         finally:
-            if here >= 0:
-                os.close(here)
+            os.close(here)
 
 
-def _enter(step: str, here: int, *, makes: bool) -> int | None:
+def _enter(step: str, here: int, *, makes: bool) -> int:
     if makes:
         with contextlib.suppress(FileExistsError):
             os.mkdir(step, 0o700, dir_fd=here)
             os.fsync(here)
-    try:
-        return os.open(step, _FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=here)
-    except FileNotFoundError:
-        return None
+    return os.open(step, _FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=here)
 
 
 def _await_lock(lock: int) -> None:
@@ -160,8 +154,20 @@ def _not_ours() -> DestinationFault:
 def _told() -> Iterator[None]:
     try:
         yield
+    except FileNotFoundError:
+        raise  # to who reads, for whom it is no fault
     except OSError as problem:
         raise _fault(problem.errno) from None
+
+
+@contextlib.contextmanager
+def _nothing_taken_away() -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise DestinationFault(
+            FaultKind.CONFLICT, "Somebody has taken the folder away meanwhile."
+        ) from None
 
 
 def _fault(number: int | None) -> DestinationFault:

@@ -6,7 +6,9 @@
    then stays: taking it away would leave `latest` without a value.)
 2. Where the latest version is disabled or destroyed, nothing can be read: the place holds nothing,
    and a write adds the next.
-3. A secret that is missing is made first. Where the write ends in between, the next one goes on
+3. A version is its number and the moment it was made: a secret that was deleted and made anew
+   counts from 1 again.
+4. A secret that is missing is made first. Where the write ends in between, the next one goes on
    with the empty secret.
 
 The service account needs secretmanager.versions.access, .get and .add, and secretmanager.secrets.
@@ -19,7 +21,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from keyturn.destinations.allotted import AllottedOutbound
-from keyturn.destinations.contract import DestinationFault, FaultKind, Held, Opening
+from keyturn.destinations.contract import SECONDS, DestinationFault, FaultKind, Held, Opening
 from keyturn.destinations.members import Members
 from keyturn.destinations.place import place_of
 from keyturn.destinations.service_account import parse_service_account, service_account_fault
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from keyturn.destinations.gcp_client import GcpClient
 
 DEFAULT_NAME = "keyturn-{slot}"
+DEFAULT_ENDPOINT = "https://secretmanager.googleapis.com"
 _LATEST = "latest"
 
 _PROJECT = re.compile(r"([a-z0-9.-]{1,63}:)?[a-z0-9][a-z0-9-]{2,62}", re.ASCII)
@@ -42,9 +45,10 @@ class GcpKind:
     name = "gcp"
     about = "Google Secret Manager"
 
-    def __init__(self, outbound: Outbound, clock: Clock) -> None:
+    def __init__(self, outbound: Outbound, clock: Clock, *, seconds: float = SECONDS) -> None:
         self._outbound = outbound
         self._clock = clock
+        self._seconds = seconds
 
     def check(
         self, config: Mapping[str, object], credential: Mapping[str, str]
@@ -79,10 +83,12 @@ class GcpKind:
             self._outbound,
             self._clock,
             ca_certificate=certificate if isinstance(certificate, str) else None,
+            servers=(endpoint,) if isinstance(endpoint, str) else (DEFAULT_ENDPOINT,),
+            seconds=self._seconds,
         )
         client = GcpClient(
             project=str(config["project"]),
-            endpoint=endpoint if isinstance(endpoint, str) else None,
+            endpoint=endpoint if isinstance(endpoint, str) else DEFAULT_ENDPOINT,
             service_account=parse_service_account(opening.credential["service_account"]) or {},
             way=way,
         )
@@ -114,7 +120,7 @@ class GcpDestination:
             )
         version = self._add(name, value.encode())
         self._read_back(name, value, version)
-        if expected is not None and int(version) != int(expected) + 1:
+        if expected is not None and _number_of(version) != _number_of(expected) + 1:
             raise DestinationFault(
                 FaultKind.CONFLICT, "Somebody else has added a version at the same time."
             )
@@ -127,12 +133,11 @@ class GcpDestination:
         self._client.close()
 
     def _latest(self, name: str) -> Held | None:
-        accessed = self._client.access(name, _LATEST)
-        if accessed is None:
+        stored = self._client.read(name, _LATEST)
+        if stored is None:
             return None
-        version, content = accessed
         try:
-            return Held(value=content.decode(), version=version)
+            return Held(value=stored.content.decode(), version=stored.version)
         except UnicodeDecodeError:
             raise DestinationFault(
                 FaultKind.NOT_UNDERSTOOD, "The secret in Google has no text that could be read."
@@ -148,8 +153,13 @@ class GcpDestination:
         return version
 
     def _read_back(self, name: str, value: str, version: str) -> None:
-        stored = self._client.access(name, version)
-        if stored is None or not hmac.compare_digest(stored[1], value.encode()):
+        stored = self._client.read(name, str(_number_of(version)))
+        if stored is None or not hmac.compare_digest(stored.content, value.encode()):
             raise DestinationFault(
                 FaultKind.BROKEN, "Google has accepted the value and does not give it back."
             )
+
+
+def _number_of(version: str) -> int:
+    """Of a version that the client has told."""
+    return int(version.partition("@")[0])

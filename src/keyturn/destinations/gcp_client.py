@@ -8,6 +8,7 @@ Imported when a destination is opened: the client is the extra `gcp`.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from google.api_core import exceptions as refusals
@@ -33,9 +34,14 @@ from keyturn.destinations.requests_session import lead_through, make_session
 from keyturn.destinations.vendor_logs import quieten
 
 _AUDIENCE = "https://secretmanager.googleapis.com/"
-_ENDPOINT = "https://secretmanager.googleapis.com"
 _UNIVERSE = "googleapis.com"
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    version: str
+    content: bytes = field(repr=False)
 
 
 class GcpClient:
@@ -45,7 +51,7 @@ class GcpClient:
         self,
         *,
         project: str,
-        endpoint: str | None,
+        endpoint: str,
         service_account: Mapping[str, str],
         way: AllottedOutbound,
     ) -> None:
@@ -66,24 +72,30 @@ class GcpClient:
         )
         quieten("google", "google.auth", "google.cloud.secretmanager_v1")
 
-    def access(self, secret: str, version: str) -> tuple[str, bytes] | None:
-        """The number of a version, and what it holds; None also where it is disabled or
-        destroyed."""
+    def read(self, secret: str, version: str) -> Stored | None:
+        """A version by its number or as `latest`; None also where it is disabled or destroyed."""
         name = f"{self._parent}/secrets/{secret}/versions/{version}"
         try:
             answer = self._ask(self._client.access_secret_version, name=name)
         except _Precondition:
             self._refuse_enabled(name)
             return None
-        return None if answer is None else (_number(answer.name), answer.payload.data)
+        if answer is None:
+            return None
+        number, content = _number(answer.name), answer.payload.data
+        described = self._describe(f"{self._parent}/secrets/{secret}/versions/{number}")
+        return None if described is None else Stored(version=_version(described), content=content)
 
     def _refuse_enabled(self, name: str) -> None:
         """A version that is enabled and cannot be read is no version that is not there."""
-        answer = self._settled(self._client.get_secret_version, name=name)
-        if answer is not None and answer.state == SecretVersion.State.ENABLED:
+        described = self._describe(name)
+        if described is not None and described.state == SecretVersion.State.ENABLED:
             raise DestinationFault(
                 FaultKind.BROKEN, "Google could not use the key that encrypts the secret."
             )
+
+    def _describe(self, name: str) -> SecretVersion | None:
+        return self._settled(self._client.get_secret_version, name=name)
 
     def create(self, secret: str) -> None:
         """Makes a secret without a version, replicated as Google chooses."""
@@ -98,13 +110,13 @@ class GcpClient:
             return  # made in between, or by an earlier try that ended before its version was added
 
     def add(self, secret: str, content: bytes) -> str | None:
-        """The number of the version that is added; None where there is no such secret."""
+        """The version that is added; None where there is no such secret."""
         answer = self._settled(
             self._client.add_secret_version,
             parent=f"{self._parent}/secrets/{secret}",
             payload=SecretPayload(data=content),
         )
-        return None if answer is None else _number(answer.name)
+        return None if answer is None else _version(answer)
 
     def close(self) -> None:
         self._client.transport.close()  # type: ignore[no-untyped-call]
@@ -153,9 +165,9 @@ def not_understood() -> DestinationFault:
 
 
 def _transport(
-    credentials: jwt.Credentials, endpoint: str | None, way: AllottedOutbound
+    credentials: jwt.Credentials, endpoint: str, way: AllottedOutbound
 ) -> SecretManagerServiceRestTransport:
-    scheme, _, host = (endpoint or _ENDPOINT).partition("://")
+    scheme, _, host = endpoint.partition("://")
     transport = SecretManagerServiceRestTransport(
         credentials=credentials, host=host, url_scheme=scheme
     )
@@ -166,6 +178,14 @@ def _transport(
     # What it has for refreshing tokens leaves by the guard too, although these need no refreshing.
     session._auth_request.session = make_session(way)
     return transport
+
+
+def _version(described: SecretVersion) -> str:
+    """The number and the moment it was made: a secret that is made anew counts from 1 again."""
+    made = described.create_time
+    if made is None:
+        raise not_understood()
+    return f"{_number(described.name)}@{int(made.timestamp() * 1_000_000)}"
 
 
 def _number(name: str) -> str:

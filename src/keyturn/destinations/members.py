@@ -1,9 +1,7 @@
 """The members of a destination's configuration, read one by one, with every fault together."""
 
-import ipaddress
 import re
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from keyturn.destinations.contract import ConfigurationFault
 from keyturn.destinations.place import pattern_fault, place_of
@@ -12,7 +10,6 @@ from keyturn.outbound.client import trust
 from keyturn.outbound.contract import OutboundFault
 from keyturn.outbound.url import UrlRefused, parse_call_url
 
-_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
 _LONGEST = 65_536
 _OUTSIDE_MEMBERS = re.compile(r"[^{}]*")
 _SAMPLE = SlotName(service="a", environment="b")
@@ -56,7 +53,7 @@ class Members:
         return value or ""
 
     def address(self, name: str, default: str | None = None) -> str | None:
-        """The address of a server, without a path; in the clear only within this machine."""
+        """The address of a server, without a path. In the clear as well, as `server` is."""
         wanted = "Give the address of a server: https://, a host, and no path."
         given = self._config.get(name)
         value = self._optional(f"/config/{name}", default if given is None else given, wanted)
@@ -133,7 +130,8 @@ def _is_server(text: str) -> bool:
         target = parse_call_url(text).target
     except UrlRefused:
         return False
-    return "?" not in target and not {"", ".", ".."} & set(target.strip("/").split("/")[1:])
+    steps = target.rstrip("/").split("/")[1:]
+    return "?" not in target and not {"", ".", ".."} & set(steps)
 
 
 def _is_certificate(text: str) -> bool:
@@ -146,27 +144,6 @@ def _is_certificate(text: str) -> bool:
 
 def _is_address(text: str) -> bool:
     try:
-        parts = urlsplit(text)
-        host, _ = parts.hostname or "", parts.port
-    except ValueError:
+        return parse_call_url(text).target == "/"
+    except UrlRefused:
         return False
-    if parts.username is not None or parts.query or parts.fragment or parts.path not in {"", "/"}:
-        return False
-    if not text.isascii() or any(sign in text for sign in "\\@?# \t\r\n"):
-        return False
-    is_literal = _literal(host) is not None
-    if not is_literal and _HOST.fullmatch(host) is None:
-        return False
-    return parts.scheme == "https" or (parts.scheme == "http" and _is_here(host))
-
-
-def _literal(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None
-
-
-def _is_here(host: str) -> bool:
-    literal = _literal(host)
-    return host == "localhost" if literal is None else literal.is_loopback

@@ -6,6 +6,7 @@ import selectors
 import signal
 import subprocess
 from collections.abc import Sequence
+from typing import IO, cast
 
 from keyturn.destinations.contract import DestinationFault, FaultKind
 from keyturn.domain.ambience import Clock
@@ -60,22 +61,21 @@ def _start(words: Sequence[str]) -> "subprocess.Popen[bytes]":
 def _converse(
     process: "subprocess.Popen[bytes]", question: bytes, clock: Clock, end: float
 ) -> bytes:
-    assert process.stdin is not None  # noqa: S101 # they are pipes
-    assert process.stdout is not None  # noqa: S101
+    asked, told = cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)
     left, output = memoryview(question), bytearray()
     with selectors.DefaultSelector() as selector:
-        selector.register(process.stdin, selectors.EVENT_WRITE)
-        selector.register(process.stdout, selectors.EVENT_READ)
+        selector.register(asked, selectors.EVENT_WRITE)
+        selector.register(told, selectors.EVENT_READ)
         while selector.get_map():
             events = selector.select(max(0.0, end - clock.elapsed()))
             if not events or clock.elapsed() >= end:
                 raise _too_slow()
             for key, _ in events:
-                if key.fileobj is process.stdin:
-                    left = _pass(process.stdin.fileno(), left)
+                if key.fileobj is asked:
+                    left = _pass(asked.fileno(), left)
                     if not left:
-                        selector.unregister(process.stdin)
-                        process.stdin.close()
+                        selector.unregister(asked)
+                        asked.close()
                     continue
                 piece = os.read(key.fd, _PIECE_BYTES)
                 output += piece

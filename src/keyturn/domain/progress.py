@@ -10,6 +10,9 @@
 4. While its workspace is suspended a rotation rests, since nobody can use either key.
 """
 
+from collections.abc import Sequence
+
+from keyturn.domain.delivery import Delivery, DeliveryState
 from keyturn.domain.evidence import UNDELIVERED, UNUSABLE, Evidence, Observation
 from keyturn.domain.instant import SECOND
 from keyturn.domain.key import Key, KeyState
@@ -50,12 +53,11 @@ def begin_end(rotation: Rotation, old: Key, now: int) -> RotationAct:
 
 
 def tell_next_step(
-    rotation: Rotation, evidence: Evidence | None, delivered_to: tuple[str, ...] = ()
+    rotation: Rotation, evidence: Evidence | None, deliveries: Sequence[Delivery] = ()
 ) -> str:
-    """What is left to do, in one plain sentence. `delivered_to` are the destinations that have the
-    new token."""
+    """What is left to do, in one plain sentence. `deliveries` are those of the new token."""
     if not rotation.is_open:
-        return _ENDED[rotation.state]
+        return _tell_back(deliveries) or _ENDED[rotation.state]
     if evidence is None:
         return "See the activity log: a record that this rests on was changed from outside."
     conflict = next(iter(evidence.conflicts), None)
@@ -66,14 +68,41 @@ def tell_next_step(
     unusable = next((one for one in evidence.blocked_by if one.code == UNUSABLE), None)
     if unusable is not None:
         return f"{unusable.detail} Mend that, or roll back."
+    delivered_to = tuple(
+        one.destination for one in deliveries if one.state is DeliveryState.DELIVERED
+    )
     return _tell_evidence(rotation, evidence, delivered_to)
+
+
+def _tell_back(deliveries: Sequence[Delivery]) -> str | None:
+    """What is left to do where a new token was taken back; None where none was."""
+    by_state = {
+        state: ", ".join(one.destination for one in deliveries if one.state is state)
+        for state in (DeliveryState.RESTORING, DeliveryState.RESTORED)
+    }
+    unknown = ", ".join(
+        one.destination
+        for one in deliveries
+        if one.state is DeliveryState.CANCELLED and one.begun_at is not None
+    )
+    if unknown:
+        return f"Put the old token back in {unknown} by hand: it was not known."
+    if by_state[DeliveryState.RESTORING]:
+        places = by_state[DeliveryState.RESTORING]
+        return f"Wait: the old token is being put back in {places}."
+    if by_state[DeliveryState.RESTORED]:
+        places = by_state[DeliveryState.RESTORED]
+        return f"Nothing is left to do: the old token is back in {places}."
+    return None
 
 
 def _tell_evidence(rotation: Rotation, evidence: Evidence, delivered_to: tuple[str, ...]) -> str:
     """As `tell_next_step`, of an overlap in which the new key can be used."""
-    undelivered = next((one for one in evidence.blocked_by if one.code == UNDELIVERED), None)
-    if undelivered is not None:
-        return f"{undelivered.detail} It is tried again by itself; see `keyturn deliveries list`."
+    if any(one.code == UNDELIVERED for one in evidence.blocked_by):
+        return (
+            "Wait until the new token is delivered: it is tried again by itself. What is wrong "
+            "with a destination, `keyturn deliveries list` tells."
+        )
     waiting = [one.runtime for one in evidence.blocked_by if one.runtime is not None]
     if waiting:
         more = f" and {len(waiting) - 1} more" if len(waiting) > 1 else ""

@@ -154,9 +154,9 @@ def plan(
     """When the rotation of each key starts, given with its `rotate_by`; those due soonest first.
 
     That is in the last window which opens before `rotate_by`, or the next one where that has
-    passed, or a later one where as many are open as may be. One that is open now, of which there
-    are `open_count`, or is started, is taken to stay open for `OPEN_FOR`. With `until`, those that
-    start later are left out.
+    passed or the key was rotated in it already, or a later one where as many are open as may be.
+    One that is open now, of which there are `open_count`, or is started, is taken to stay open for
+    `OPEN_FOR`. With `until`, those that start later are left out.
     """
     calendar = _Calendar.of(policy)
     # For each that may be open at once: from when on there is room for another in its place.
@@ -164,8 +164,9 @@ def plan(
     free_from = [now + OPEN_FOR] * taken + [now] * (policy.most_at_once - taken)
     heapify(free_from)
     planned: list[Planned] = []
-    for key, by in sorted(due, key=lambda one: (one[1], one[0].id)):
-        start, end = calendar.last_opening_by(by)
+    waiting = ((calendar.turn(key, by), by, key) for key, by in due)
+    for turn, by, key in sorted(waiting, key=lambda one: (one[0], one[2].id)):
+        start, end = calendar.last_opening_by(turn)
         if end <= now:
             start, end = calendar.open_or_next(now)
         if max(start, now) < free_from[0]:
@@ -205,6 +206,13 @@ class _Calendar:
 
     def last_opening_by(self, moment: int) -> tuple[int, int]:
         return self._window(self._number(moment + 1) - 1)
+
+    def turn(self, key: Key, by: int) -> int:
+        """When a key is due: at its time, but not in the window that it was rotated in."""
+        rotated_at = key.last_rotated_at
+        if rotated_at is None or self.last_opening_by(by)[0] > rotated_at:
+            return by
+        return self.first_opening_from(rotated_at + 1)[0]
 
     def _from(self, moment: int) -> Iterator[tuple[int, int]]:
         return map(self._window, count(self._number(moment)))

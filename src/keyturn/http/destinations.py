@@ -2,20 +2,22 @@
 
 import json
 from typing import Annotated, cast
+from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field
 
 from keyturn.domain.destination import Destination, DestinationState
+from keyturn.domain.error import DestinationUnknown
 from keyturn.domain.permission import Permission
 from keyturn.http.answer import answer, answer_list, etag
-from keyturn.http.call import Admitted
+from keyturn.http.call import Admitted, Call
 from keyturn.http.given import given_id
 from keyturn.http.guard import GuardedRoute, guard
 from keyturn.http.key_bodies import NothingGiven
 from keyturn.http.paging import decode_cursor, encode_cursor, split_page
 from keyturn.http.precondition import IfMatch, expected_versions
-from keyturn.http.replay import IdempotencyKey, replaying
+from keyturn.http.replay import REPLAYED, IdempotencyKey, replaying
 from keyturn.http.schema import Given, Paged, Shown, ShownInstant
 from keyturn.http.spelling import DestinationName, Sought
 from keyturn.services.connect import (
@@ -114,7 +116,7 @@ def create_destination(
     home = call.home()
     with replaying(call, idempotency_key, "POST /v1/destinations", home) as replay:
         if replay.answer is not None:
-            return replay.answer
+            return _as_it_is_now(call, home, body.name, replay.answer)
 
         def remember(transaction: Writing, made: Destination) -> None:
             replay.keep(
@@ -127,6 +129,17 @@ def create_destination(
         connect_destination(call.context, call.act, home, body.draft(), remember)
     proven = prove_destination(call.context, call.act, home, body.name)
     return answer(DestinationBody.of(proven), status=201, headers=_headers(proven))
+
+
+def _as_it_is_now(call: Call, home: UUID, name: str, first: Response) -> Response:
+    """The answer to a repeated call: the first one was kept before the proof, which takes a while
+    and may have been what the caller did not wait for."""
+    try:
+        present = view_destination(call.context, call.caller, home, name)
+    except DestinationUnknown:
+        return first
+    headers = {**_headers(present), REPLAYED: "true"}
+    return answer(DestinationBody.of(present), status=201, headers=headers)
 
 
 @router.get(

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, cast
 
 from pydantic import Field
 
-from keyturn.domain.delivery import Delivery, DeliveryState
+from keyturn.domain.delivery import Delivery
 from keyturn.domain.destination import MOST_OF_A_SLOT
 from keyturn.domain.evidence import DAMAGED, RuntimeEvidence
 from keyturn.domain.instant import SECOND
@@ -263,7 +263,7 @@ def rotation_members(
         "next_step": tell_next_step(
             rotation,
             None if weighed is None else weighed.evidence,
-            tuple(one.destination for one in deliveries if one.state is DeliveryState.DELIVERED),
+            deliveries,
         ),
         "version": rotation.version,
     }

@@ -6,6 +6,7 @@ from keyturn.domain.key import KeyStatus
 from keyturn.domain.permission import Permission
 from keyturn.http.answer import answer
 from keyturn.http.call import Admitted
+from keyturn.http.delivery_bodies import DeliveryBody
 from keyturn.http.guard import GuardedRoute, guard
 from keyturn.http.schema import Given, Shown
 from keyturn.http.spelling import Name
@@ -30,6 +31,7 @@ class TouchedKeyBody(Shown):
     rotation_id: str | None
     new_key_id: str | None
     api_key: str | None
+    deliveries: list[DeliveryBody]
     refused: str | None
 
 
@@ -54,6 +56,9 @@ def _touched(one: TouchedKey, now: int) -> TouchedKeyBody:
         rotation_id=None if one.rotation_id is None else str(one.rotation_id),
         new_key_id=None if started is None else str(started.rotation.new_key_id),
         api_key=None if issued is None else issued.reveal(),
+        deliveries=[
+            DeliveryBody.of(sent) for sent in (() if issued is None else issued.deliveries)
+        ],
         refused=one.refused,
     )
 
@@ -61,8 +66,8 @@ def _touched(one: TouchedKey, now: int) -> TouchedKeyBody:
 @router.post(
     "/v1/staff-changes",
     summary="What somebody who left owned, made or was shown",
-    description="With `rotate` each active key of these is rotated; its new token is answered, or delivered where "
-    "its slot has destinations.",
+    description="With `rotate` each active key of these is rotated, and its new token answered, "
+    "or delivered where the slot has destinations.",
     response_model=StaffChangeBody,
     **guard(Permission.ROTATIONS_WRITE, action="rotation.started"),
 )

@@ -101,7 +101,11 @@ class Dialer:
                 self._lookups.release()
                 answers.put(found)
 
-        threading.Thread(target=look, name="keyturn-lookup", daemon=True).start()
+        try:
+            threading.Thread(target=look, name="keyturn-lookup", daemon=True).start()
+        except RuntimeError:  # the machine gives no more threads
+            self._lookups.release()
+            raise timed_out() from None
         try:
             found = answers.get(timeout=deadline.left())
         except queue.Empty:

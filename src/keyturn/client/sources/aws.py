@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from keyturn.client.sources.contract import CONNECT_SECONDS, READ_SECONDS, Stamp, unreadable
-from keyturn.client.sources.library import load
+from keyturn.client.sources.library import load, quieten
 from keyturn.client.sources.member import member
 
 _WHY = {
@@ -69,6 +69,7 @@ class AwsSource:
 
 
 def _connected(secret: str) -> AwsClient:
+    quieten("botocore.parsers", "botocore.endpoint")
     session = load("boto3", "aws").session.Session()
     config = load("botocore.config", "aws").Config(
         connect_timeout=CONNECT_SECONDS,

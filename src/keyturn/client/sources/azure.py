@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from keyturn.client.sources.contract import CONNECT_SECONDS, READ_SECONDS, Stamp, unreadable
-from keyturn.client.sources.library import load
+from keyturn.client.sources.library import load, quieten
 from keyturn.client.sources.member import member
 
 _WHY = {
@@ -61,6 +61,7 @@ class AzureSource:
 
 
 def _connected(vault_url: str) -> AzureClient:
+    quieten("azure.core.pipeline", "msal")
     client: AzureClient = load("azure.keyvault.secrets", "azure").SecretClient(
         vault_url=vault_url,
         credential=load("azure.identity", "azure").DefaultAzureCredential(),

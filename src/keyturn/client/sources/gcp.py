@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from keyturn.client.sources.contract import READ_SECONDS, Stamp, unreadable
-from keyturn.client.sources.library import load
+from keyturn.client.sources.library import load, quieten
 from keyturn.client.sources.member import member
 
 _WHY = {
@@ -71,6 +71,7 @@ class GcpSource:
 
 
 def _connected() -> GcpClient:
+    quieten("google.cloud.secretmanager_v1", "google.auth.transport")
     library = load("google.cloud.secretmanager", "gcp")
     # By REST: gRPC keeps threads of its own, which do not outlive a fork.
     client: GcpClient = library.SecretManagerServiceClient(transport="rest")

@@ -1,6 +1,11 @@
-"""The vendors' own libraries, loaded where a source of theirs is named, and not before."""
+"""The vendors' own libraries, loaded where a source of theirs is named, and not before.
+
+At level DEBUG some of their loggers write the whole answers that they were given, tokens and all
+(botocore 1.43: `botocore.parsers`), so those are kept from it.
+"""
 
 import importlib
+import logging
 from types import ModuleType
 
 from keyturn.client.errors import ConfigurationFault
@@ -15,3 +20,10 @@ def load(module: str, extra: str) -> ModuleType:
             f"A source `{extra}:` needs a library that is not installed ({error.name}): install "
             f"`keyturn[{extra}]`."
         ) from None
+
+
+def quieten(*names: str) -> None:
+    """These loggers of a library say nothing below INFO, whatever the level of those above."""
+    for name in names:
+        logger = logging.getLogger(name)
+        logger.setLevel(max(logger.level, logging.INFO))

@@ -118,7 +118,8 @@ def _is_https(url: str) -> bool:
     """The machine's identity is sent there."""
     try:
         parts = urlsplit(url)
-        return parts.scheme == "https" and bool(parts.hostname) and parts.netloc == parts.hostname
+        is_bare = not (parts.path or parts.query or "@" in parts.netloc)
+        return parts.scheme == "https" and bool(parts.hostname) and is_bare
     except ValueError:
         return False
 
