@@ -32,6 +32,11 @@ OPERATIONS = {
     "POST /v1/deliveries/{id}/retry", "POST /v1/deliveries/{id}/cancel",
     "GET /v1/findings", "GET /v1/findings/{id}", "POST /v1/findings/{id}/acknowledge",
     "POST /v1/staff-changes",
+    "POST /v1/channels", "GET /v1/channels",
+    "GET /v1/channels/{id}", "PATCH /v1/channels/{id}", "DELETE /v1/channels/{id}",
+    "POST /v1/channels/{id}/secrets", "POST /v1/channels/{id}/test",
+    "POST /v1/channels/{id}/replay",
+    "GET /v1/messages", "GET /v1/messages/{id}", "POST /v1/messages/{id}/replay",
 }  # fmt: skip
 
 

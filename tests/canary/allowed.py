@@ -21,6 +21,8 @@ DELIVERED = "delivered"  # where destinations of kind `file` are, in the data fo
 ROOT_MEMBERS = {"about", "format", "root", "peppers"}
 LARGEST_ROOT_FILE_BYTES = 64 << 10
 _MEMBER = plain_form(b'"api_key": "')
+_SIGNING = plain_form(b"whsec_")
+_SIGNING_MEMBER = plain_form(b'"secret": "whsec_')
 
 
 def reason_for(place: Place) -> str | None:
@@ -116,6 +118,38 @@ def _delivered(place: Place) -> bool:
     )
 
 
+def _is_signing(place: Place) -> bool:
+    """Whether it is a signing secret as its receiver needs it."""
+    return (
+        place.canary.hint is None
+        and place.encoding == "bytes, base64+0"
+        and not place.block.is_unpacked
+        and place.form[: place.start].endswith(_SIGNING)
+    )
+
+
+def _signing_answer(place: Place) -> bool:
+    return (
+        _is_signing(place)
+        and place.sink.parent.name == ANSWERS
+        and place.sink.name == str(place.canary.pid)
+        and place.form[: place.start].endswith(_SIGNING_MEMBER)
+    )
+
+
+def _signing_told(place: Place, teller: Canary) -> bool:
+    told = _option(teller)
+    if told is None or not _is_signing(place) or teller.asked[:1] != ("channels",):
+        return False
+    if told == "-":
+        return place.sink == teller.output or (
+            place.sink.parent.name == OUTPUT and place.sink.name.startswith(f"{teller.pid}-")
+        )
+    draft = f".{Path(told).name}.draft"
+    is_own = _is_same(place.sink, teller.folder / told) or place.sink.name == draft
+    return is_own and (_content(place.sink) or "").startswith("whsec_")
+
+
 def _own_root(place: Place) -> bool:
     return (
         place.canary.hint is None
@@ -149,6 +183,10 @@ REASONS: dict[str, Callable[[Place], bool]] = {
     "the README's reader is shown the answer to his call": _shown_by_readme,
     "the file that it was delivered into": _delivered,
     "the root secret's own file": _own_root,
+    "the one answer that hands a signing secret out": _signing_answer,
+    "the file, or the output, that a signing secret's command was told of": _of_any_teller(
+        _signing_told
+    ),
 }
 
 

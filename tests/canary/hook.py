@@ -6,7 +6,8 @@ that every interpreter that the tests start runs it: servers, commands, those th
 one. It imports nothing of the product. It waits until the modules come by themselves, and puts
 itself around six of their functions:
 
-    keyturn.ambient           each draw of 32 bytes is registered: a token's secret, or a root
+    keyturn.ambient           each draw of 32 bytes is registered: a token's secret, a signing
+                              secret, or a root
     keyturn.domain.token      a token whose secret was drawn here is registered with its hint. One
                               of chosen or repeated chance stands in the tests' sources: no canary
     keyturn.server.protocol   what goes out to a caller is kept, as it goes out
@@ -19,6 +20,7 @@ itself around six of their functions:
                               command had been told to write it there
 """
 
+import base64
 import fcntl
 import importlib.util
 import json
@@ -57,8 +59,12 @@ class Register:
             self._note(secret, token)
 
     def handed(self, token: Any) -> None:
-        """A token that came from a server, where it was registered when it was drawn."""
-        if token.hint not in self._made:
+        """A token that came from a server, where it was registered when it was drawn; or a signing
+        secret, which has no hint."""
+        if not hasattr(token, "hint"):
+            secret = base64.b64decode(token.reveal().partition("_")[2])
+            self._note(secret, None, is_handed=True)
+        elif token.hint not in self._made:
             self._note(b"", token, is_handed=True)
 
     def delivered(self, text: str, place: Path) -> None:

@@ -14,7 +14,7 @@ class Canary:
     """One secret, and the process that drew it. It never shows itself."""
 
     raw: bytes = field(repr=False)
-    hint: str | None  # a token's; None for the roots of an installation
+    hint: str | None  # a token's; None for a signing secret, and the roots of an installation
     token: str | None = field(repr=False)
     pid: int
     asked: tuple[str, ...]  # what the command was asked for
@@ -37,18 +37,16 @@ def read_canaries(run_folder: Path) -> list[Canary]:
     if not registry.exists():
         return []
     found: dict[bytes, Canary] = {}
-    handed: dict[str | None, tuple[Canary, ...]] = {}
+    handed: dict[str | bytes, tuple[Canary, ...]] = {}
     for line in registry.read_bytes().splitlines():
         entry = json.loads(line)
         canary = _read(entry)
         if entry["handed"]:
-            handed[canary.token] = (*handed.get(canary.token, ()), canary)
+            identity = canary.token or canary.raw
+            handed[identity] = (*handed.get(identity, ()), canary)
         elif canary.token is not None or canary.raw not in found:
             found[canary.raw] = canary
-    return [
-        one if one.token is None else replace(one, handed_by=handed.get(one.token, ()))
-        for one in found.values()
-    ]
+    return [replace(one, handed_by=handed.get(one.token or one.raw, ())) for one in found.values()]
 
 
 def _read(entry: dict[str, Any]) -> Canary:

@@ -287,8 +287,27 @@ def test_a_root_secret_is_for_its_own_private_file(tmp_path: Path) -> None:
         assert with_leaks([root], place(tmp_path, "root.secret", other)) > 0
 
 
+def test_a_signing_secret_is_for_its_answer_and_its_file(tmp_path: Path) -> None:
+    raw = secrets.token_bytes(32)
+    text = f"whsec_{base64.b64encode(raw).decode()}"
+    asked = ("channels", "create", "hooks", "--output", "hook.secret")
+    one = Canary(raw=raw, hint=None, token=None, pid=1, asked=asked, folder=tmp_path, output=None)
+    body = json.dumps({"id": "x", "secret": text})
+    assert with_leaks([one], place(tmp_path, f"{hook.ANSWERS}/1", body)) == 0
+    assert with_leaks([one], place(tmp_path, f"{hook.ANSWERS}/2", body)) > 0
+    assert with_leaks([one], place(tmp_path, "server.log", body)) > 0
+    told = place(tmp_path, "hook.secret", f"{text}\n")
+    told.chmod(0o644)
+    assert with_leaks([one], told) > 0  # others may read it
+    told.chmod(0o600)
+    assert with_leaks([one], told) == 0
+    other = place(tmp_path, "other.secret", f"{text}\n")
+    other.chmod(0o600)
+    assert with_leaks([one], other) > 0
+
+
 def test_each_reason_is_one_of_these() -> None:
-    assert len(REASONS) == 6
+    assert len(REASONS) == 8
 
 
 # --- sinks ---------------------------------------------------------------------------------------

@@ -59,6 +59,17 @@ ROUTES = {
     "GET /v1/findings/{id}": ["findings show"],
     "POST /v1/findings/{id}/acknowledge": ["findings acknowledge"],
     "POST /v1/staff-changes": ["staff-changes"],
+    "POST /v1/channels": ["channels create"],
+    "GET /v1/channels": ["channels list"],
+    "GET /v1/channels/{id}": ["channels show"],
+    "PATCH /v1/channels/{id}": ["channels update"],
+    "DELETE /v1/channels/{id}": ["channels delete"],
+    "POST /v1/channels/{id}/secrets": ["channels rotate-secret"],
+    "POST /v1/channels/{id}/test": ["channels test"],
+    "POST /v1/channels/{id}/replay": ["channels replay"],
+    "GET /v1/messages": ["messages list"],
+    "GET /v1/messages/{id}": ["messages show"],
+    "POST /v1/messages/{id}/replay": ["messages replay"],
     "GET /v1/self": ["self"],
     "GET /v1/requests": ["requests list"],
     "GET /v1/activity-logs": ["activity list"],
@@ -67,7 +78,9 @@ ROUTES = {
 FOR_MACHINES = {"GET /", "GET /healthz", "GET /readyz", "GET /metrics", "GET /openapi.json"}
 # How a parameter or a member is called on the command line, where it is not its own name.
 CALLED = {
-    "id": {"key", "id_", "rotation", "finding", "delivery"},
+    "id": {"key", "id_", "rotation", "finding", "delivery", "channel", "message"},
+    "channel_id": {"channel"},
+    "url": {"receiver"},
     "key_id": {"key"},
     "rotation_id": {"rotation"},
     "config": {"config_file"},
@@ -86,6 +99,7 @@ NEEDED_BY_NOBODY = {
 }
 ELSEWHERE = {
     ("POST /v1/verify", "api_key"): "by standard input or --file",
+    ("POST /v1/channels", "kind"): "--to makes it a webhook, the other options mail",
     ("PATCH /v1/workspaces/{id}", "status"): "the commands suspend and resume",
 }
 

@@ -17,6 +17,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from keyturn.domain.error import IntegrityFailed
 from keyturn.domain.finding import FindingKind
 from keyturn.domain.key import KeyStatus
+from keyturn.domain.message import MessageState
 from keyturn.domain.slot import SlotName
 from keyturn.storage.activity import ActivityFilter
 from keyturn.storage.contract import Store
@@ -25,6 +26,7 @@ from keyturn.storage.deliveries import DeliveryFilter
 from keyturn.storage.findings import FindingFilter
 from keyturn.storage.idempotency import IdempotencyScope
 from keyturn.storage.keys import KeyFilter
+from keyturn.storage.messages import MessageFilter
 from keyturn.storage.requests import RequestFilter
 from keyturn.storage.rotations import RotationFilter
 from keyturn.storage.sealed import Damage
@@ -107,6 +109,24 @@ TABLES = {
             " NULL, NULL, NULL, NULL, NULL, NULL, i, 'op', i, CAST('' AS BYTES)"
         ),
     ),
+    "channels": (
+        2_000,
+        (
+            f"{ID}, '01900000-0000-7000-8000-' || TENANT, 'webhook', 'hook', 'https://x/', '[]', 0,"
+            " '[]', 'active', NULL, '[]', i, i, 'op', i, 1, CAST('' AS BYTES)"
+        ),
+    ),
+    # Every hundredth waits.
+    "messages": (
+        ENTRIES,
+        (
+            f"{ID}, '01900000-0000-7000-8000-' || (100000000000 + i % 50),"
+            " '01900000-0000-7000-8000-' || TENANT, i, 'a.b', 's' || @, '{}', '[]', i,"
+            " CAST('' AS BYTES),"
+            " CASE WHEN i % 100 = 7 THEN 'waiting' WHEN i % 3 = 0 THEN 'dead' ELSE 'sent' END,"
+            " 0, i, 0, CASE WHEN i % 100 = 7 THEN NULL ELSE i END, NULL, '[]', '[]'"
+        ),
+    ),
     "changes": (
         ENTRIES,
         f"i, 'key', {ID}, 1, '01900000-0000-7000-8000-' || TENANT, i, CAST('' AS BYTES)",
@@ -135,6 +155,7 @@ TABLES = {
 }
 TENANT = UUID("01900000-0000-7000-8000-100000000007")
 KEY = UUID("01900000-0000-7000-8000-100000000047")
+RECEIVER = UUID("01900000-0000-7000-8000-100000000007")
 
 
 def settle(ground: Ground, raw: Raw) -> None:
@@ -215,7 +236,8 @@ def _steps(node: dict[str, Any]) -> Iterator[str]:
 _SCAN = re.compile(rf"(?:SCAN|Seq Scan) (?:TABLE )?(?:{'|'.join(TABLES)})(?:_\d+)?\b")
 # All of a partial index is what is looked for, and no more.
 _PARTIAL = re.compile(
-    r"USING (?:COVERING )?INDEX (?:ix_uses_overflowing|ix_rotations_open_id|ix_deliveries_due)\b"
+    r"USING (?:COVERING )?INDEX (?:ix_uses_overflowing|ix_rotations_open_id|ix_deliveries_due"
+    r"|ix_messages_waiting)\b"
 )
 _BY_INDEX = re.compile(r"USING (?:COVERING )?INDEX|USING INTEGER PRIMARY KEY|Index")
 
@@ -379,6 +401,21 @@ HOT: dict[str, Ask] = {
     "deliveries of a key in its workspace": lambda reading: reading.deliveries.list(
         TENANT, DeliveryFilter(key_id=KEY), limit=8, before=None
     ),
+    "a channel": lambda reading: reading.channels.find(TENANT, KEY),
+    "channels": lambda reading: reading.channels.list(TENANT, limit=101, before=KEY),
+    "channels of a workspace": lambda reading: reading.channels.of_workspace(TENANT),
+    "how many channels": lambda reading: reading.channels.count(TENANT),
+    "what waits": lambda reading: reading.messages.waiting_channels(),
+    "what is due": lambda reading: reading.messages.due(RECEIVER, SOME_TIME, limit=4),
+    "when a channel took something last": lambda reading: reading.messages.last_sent_at(RECEIVER),
+    "how much of a channel is in which state": lambda reading: reading.messages.tally([RECEIVER]),
+    "a message": lambda reading: reading.messages.find(TENANT, KEY),
+    "messages": lambda reading: reading.messages.list(
+        TENANT, MessageFilter(), limit=101, before=KEY
+    ),
+    "messages of a channel": lambda reading: reading.messages.list(
+        TENANT, MessageFilter(channel_id=RECEIVER), limit=101, before=None
+    ),
     "an answer": lambda reading: reading.idempotency.find(SCOPE, since=0),
 }
 
@@ -402,6 +439,12 @@ TIDYING: dict[str, Ask] = {
     "silencing deliveries": lambda transaction: transaction.deliveries.silence(KEY, OPEN),
     "purging answers": lambda transaction: transaction.idempotency.purge(10),
     "blanking": lambda transaction: transaction.activity.blank_expired(100, limit=50),
+    "purging messages": lambda transaction: transaction.messages.purge(
+        MessageState.SENT, 100, limit=50
+    ),
+    "hurrying": lambda transaction: transaction.messages.hurry(RECEIVER, 5),
+    "burying": lambda transaction: transaction.messages.bury(5, "why", channel_id=RECEIVER),
+    "reviving": lambda transaction: transaction.messages.revive(RECEIVER, 5),
     "recording": lambda transaction: transaction.requests.record(
         [(str(making.id_of(10**9)), making.request(1, key_id=KEY))]
     ),

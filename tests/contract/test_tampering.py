@@ -7,6 +7,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from keyturn.domain.channel import Channel
 from keyturn.domain.destination import Destination
 from keyturn.domain.error import CredentialInvalid, IntegrityFailed, KeyturnError, KeyUnknown
 from keyturn.domain.finding import Finding
@@ -41,7 +42,10 @@ from keyturn.testing.storage import making
 from tests.contract.hostile import Row, columns, edits, loosen, write
 from tests.houses import BRAND, SEALER, House, Raw
 
-SEALED = ("keys", "workspaces", "operators", "slots", "rotations", "destinations", "findings")
+SEALED = (
+    *("keys", "workspaces", "operators", "slots", "rotations", "destinations", "findings"),
+    "channels",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class Street:
     rotation: Rotation  # of `mine` by `neighbour`, as far as the records say
     finding: Finding
     destination: Destination
+    channel: Channel
 
     @property
     def tokens(self) -> dict[str, Token]:
@@ -80,6 +85,7 @@ class Street:
             "rotations": Row("rotations", {"id": str(self.rotation.id)}),
             "findings": Row("findings", {"id": str(self.finding.id)}),
             "destinations": Row("destinations", {"id": str(self.destination.id)}),
+            "channels": Row("channels", {"id": str(self.channel.id)}),
             "change_head": Row("change_head", {"id": 1}),
         }[table]
 
@@ -92,6 +98,7 @@ DENIED = {
     "rotations": set[str](),
     "destinations": set[str](),
     "findings": set[str](),
+    "channels": set[str](),
     "change_head": set[str](),
 }
 KIND = {table.table.name: kind for kind, table in SEALED_TABLES.items()}
@@ -115,6 +122,7 @@ def street(house: House) -> Street:
         rotation=add_rotation(house, mine, neighbour),
         finding=add_finding(house),
         destination=add_destination(house),
+        channel=add_channel(house),
     )
 
 
@@ -136,6 +144,14 @@ def add_destination(house: House) -> Destination:
     made = making.destination(1, workspace_id=house.workspace_id, name="mine")
     beside = making.destination(2, workspace_id=house.workspace_id, name="beside")
     making.add_destinations(house.store, made, beside)
+    return made
+
+
+def add_channel(house: House) -> Channel:
+    made = making.channel(1, workspace_id=house.workspace_id, name="mine")
+    making.add_channels(
+        house.store, made, making.channel(2, workspace_id=house.workspace_id, name="beside")
+    )
     return made
 
 
@@ -169,6 +185,9 @@ def look_everywhere(house: House, street: Street) -> dict[str, set[str]]:
         attempt(reading.destinations.find, street.home, street.destination.id)
         attempt(reading.destinations.named, street.home, street.destination.name)
         reading.destinations.workspace_of(street.destination.id)
+        attempt(reading.channels.find, street.home, street.channel.id)
+        reading.channels.workspace_of(street.channel.id)
+        reading.channels.earliest()
         reading.rotations.workspace_of(street.rotation.id)
         reading.findings.workspace_of(street.finding.id)
         reading.rotations.open(after=None, limit=100)
@@ -189,6 +208,9 @@ def look_everywhere(house: House, street: Street) -> dict[str, set[str]]:
             destinations = reading.destinations.list(place, None, limit=100, before=None)
             shown["destinations"] |= {one.name for one in destinations}
             assert reading.destinations.count(place, None) >= len(destinations)
+            channels = reading.channels.list(place, limit=100, before=None)
+            shown["channels"] |= {channel.name for channel in channels}
+            assert [*reading.channels.of_workspace(place)] == [*reversed(channels)]
             assert {one.mark for one in reading.findings.unresolved(place)} <= {
                 finding.mark for finding in findings
             }
@@ -222,6 +244,7 @@ SHOWN = {
     "rotations": {"home"},
     "destinations": {"mine", "beside"},
     "findings": {"", "beside"},
+    "channels": {"mine", "beside"},
 }
 SHOWN_LESS = {
     "keys": "mine",
@@ -231,6 +254,7 @@ SHOWN_LESS = {
     "rotations": "home",
     "destinations": "mine",
     "findings": "",
+    "channels": "mine",
 }
 
 
@@ -244,7 +268,7 @@ UNJOINED = {
 # What no credential asks for.
 UNASKED = {
     table: {(table, column.name) for column in metadata.tables[table].columns}
-    if table in ("findings", "destinations")
+    if table in ("findings", "destinations", "channels")
     else set[tuple[str, str]]()
     for table in SEALED
 }

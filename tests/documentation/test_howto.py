@@ -9,6 +9,7 @@ import pytest
 
 from keyturn.cli.run_supervision import OnChange
 from keyturn.destinations.contract import FaultKind
+from keyturn.domain.event import EVENT_TYPES
 from keyturn.domain.evidence import BLOCKERS
 from keyturn.domain.finding import FindingKind
 from keyturn.domain.rotation import Standing
@@ -22,6 +23,7 @@ from tests.documentation.walk import (
     steps,
     walk,
 )
+from tests.notifications.mailbox import Mailbox
 from tests.servers.postgres import Postgres
 
 HOWTO = PROJECT / "docs" / "howto"
@@ -39,6 +41,7 @@ FOLLOWED = {
     "rotate-a-key-by-evidence.md",
     "plan-rotations.md",
     "give-a-token-to-a-process.md",
+    "send-notifications.md",
 }
 
 
@@ -101,6 +104,31 @@ def test_the_guide_to_deliveries_tells_every_fault() -> None:
     told = (HOWTO / "deliver-new-tokens.md").read_text(encoding="utf-8")
     named = re.findall(r"^\| (`.+?`) \|", told, re.MULTILINE)
     assert {kind.strip("`") for cell in named for kind in cell.split(", ")} == set(FaultKind)
+
+
+def test_notifications(tmp_path: Path) -> None:
+    page = HOWTO / "send-notifications.md"
+    checkout = copy_project(tmp_path / "keyturn", "Makefile", "src")
+    mailbox = Mailbox()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    try:
+        [settings] = re.findall(r"```toml\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+        mine = settings.replace("9000", port).replace("2525", str(mailbox.port))
+        (checkout / "keyturn.toml").write_text(mine)
+        with product(checkout) as address:
+            told = {ADDRESS: address, "127.0.0.1:9000": f"127.0.0.1:{port}"}
+            told['"127.0.0.1", 9000'] = f'"127.0.0.1", {port}'
+            shown = walk(checkout, steps(page), instead=told, before={0: SIGNED_IN})
+        hold(page, steps(page), shown)
+    finally:
+        mailbox.close()
+
+
+def test_the_guide_to_notifications_tells_every_event() -> None:
+    told = (HOWTO / "send-notifications.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| (`.+?`) \|", told, re.MULTILINE)
+    assert {one.strip("`") for cell in named for one in cell.split(", ")} == set(EVENT_TYPES)
 
 
 def test_the_http_api(tmp_path: Path) -> None:

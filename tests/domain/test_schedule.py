@@ -27,6 +27,7 @@ from keyturn.domain.schedule import (
     Start,
     announcement,
     due_cause,
+    expiring_cause,
     next_window,
     plan,
     rotate_by,
@@ -207,6 +208,41 @@ def test_an_overdue_key_is_told_of_until_it_is_replaced(now: int) -> None:
     cause = due_cause(SAMPLE_KEY, NOTES, None, now)
     assert cause is not None
     assert due_cause(SAMPLE_KEY, NOTES, None, now, is_rotating=True) == cause
+
+
+# --- keys that end by themselves -----------------------------------------------------------------
+
+ENDS = NOW + 60 * DAY
+ENDING = replace(SAMPLE_KEY, created_at=NOW, expires_at=ENDS)
+
+
+@pytest.mark.parametrize(
+    ("days", "severity"),
+    [(30, Severity.INFO), (14, Severity.INFO), (7, Severity.WARNING), (1, Severity.WARNING)],
+)
+def test_a_key_is_said_to_end_from_that_many_days_before(days: int, severity: Severity) -> None:
+    begins = ENDS - days * DAY
+    before, cause = (expiring_cause(ENDING, NOTES, now) for now in (begins - 1, begins))
+    assert before is None or before.mark != f"{days}@{ENDS}"
+    assert cause is not None
+    assert (cause.kind, cause.mark) == (FindingKind.KEY_EXPIRING, f"{days}@{ENDS}")
+    assert (cause.severity, cause.happens_once) == (severity, True)
+    assert cause.evidence["expires_at"] == format_instant(ENDS)
+    assert cause.evidence["days_left"] == days
+    assert f"keyturn rotations start {ENDING.slot}" in str(cause.evidence["next_step"])
+
+
+def test_nobody_is_told_that_a_key_ends_where_that_is_no_news() -> None:
+    late = ENDS - DAY
+    assert expiring_cause(ENDING, None, late) is not None
+    assert expiring_cause(ENDING, None, late, is_rotating=True) is None
+    assert expiring_cause(ENDING, None, ENDS) is None  # it has ended
+    assert expiring_cause(replace(ENDING, expires_at=None), None, late) is None
+    assert expiring_cause(replace(ENDING, state=KeyState.SUSPENDED), None, late) is None
+    # Made for a week, it is not said at once that it ends in less than two.
+    short = replace(SAMPLE_KEY, created_at=NOW, expires_at=NOW + 7 * DAY)
+    assert expiring_cause(short, None, NOW) is None
+    assert expiring_cause(short, None, NOW + 6 * DAY) is not None
 
 
 # --- windows -------------------------------------------------------------------------------------

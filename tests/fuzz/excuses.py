@@ -129,7 +129,18 @@ EXCUSES = (
         reason="a key replaces one of its own slot",
     ),
     Excuse(
-        pointer="/created_by|/key_id",
+        operation="POST /v1/channels",
+        pointer="|/kind|/url|/addresses",
+        reason="a webhook has an address and mail has others, which needs a server; https alone; "
+        "and a workspace has at most 50",
+    ),
+    Excuse(
+        operation="PATCH /v1/channels/{id}",
+        pointer="/url|/addresses",
+        reason="a channel of one kind has nothing of the other; https alone",
+    ),
+    Excuse(
+        pointer="/created_by|/key_id|/channel_id",
         reason="22 characters may spell more than 128 bits",
     ),
 )

@@ -121,6 +121,38 @@ def test_the_workspaces_policy_reminds_of_keys_whose_slots_say_nothing(house: Ho
     assert set(found(house, *REMINDERS)) == {id_of(own)}
 
 
+def test_a_key_that_ends_by_itself_is_reminded_of_and_the_finding_goes_with_it(
+    house: House,
+) -> None:
+    ends = house.clock.now() + 40 * DAY
+    key = house.issue(notes=OWNED, expires_at=ends)
+    for _ in range(45 * 2):
+        keep(house)
+        house.clock.advance(DAY // 2)
+    opened = [one for one in keep(house) if one.subject_id == id_of(key)]
+    assert [(one.kind, one.mark) for one in reversed(opened)] == [
+        (FindingKind.KEY_EXPIRING, f"{days}@{ends}") for days in (30, 14, 7, 1)
+    ]
+    assert all(one.resolved_at is not None for one in opened)
+
+
+def test_of_a_key_that_ends_soon_that_alone_is_said(house: House) -> None:
+    ends = house.clock.now() + 40 * DAY
+    key = house.issue(notes=replace(OWNED, rotation_period_days=41), expires_at=ends)
+    overdue = house.issue(
+        name="other-prod", notes=replace(OWNED, rotation_period_days=20), expires_at=ends
+    )
+    house.clock.advance(30 * DAY)
+    told = {(cause.subject_id, cause.kind) for cause in causes_of(house)}
+    assert {kind for id_, kind in told if id_ == id_of(key)} == {FindingKind.KEY_EXPIRING}
+    assert {kind for id_, kind in told if id_ == id_of(overdue)} == {
+        FindingKind.KEY_EXPIRING,
+        FindingKind.KEY_ROTATION_OVERDUE,
+    }
+    rotate(house, key)
+    assert id_of(key) not in found(house, FindingKind.KEY_EXPIRING)
+
+
 def test_of_an_open_rotation_nobody_is_reminded_and_an_overdue_key_is_told_of(
     house: House,
 ) -> None:

@@ -49,6 +49,10 @@ COMMANDS = lazy_group(
     findings=Lazy(
         "keyturn.cli.findings:findings", "What a person should know of keys and slots.", _CALLS
     ),
+    channels=Lazy("keyturn.cli.channels:channels", "Where you are told of what happens.", _CALLS),
+    messages=Lazy(
+        "keyturn.cli.messages:messages", "What was told, what waits, what nobody took.", _CALLS
+    ),
     apply=Lazy("keyturn.cli.apply:apply", "Many slots from one file: plan, apply, drift.", _CALLS),
     verify=Lazy("keyturn.cli.verify:verify", "May this token do this now?", _CALLS),
     requests=Lazy("keyturn.cli.requests:requests", "What was done with keys.", _CALLS),

@@ -1,6 +1,7 @@
 """How a key is named on the command line: by its id, in 22 characters, by its hint, or by its slot
 or its name where that has one key only. Never by its token. A rotation is named by its id or the
-beginning of one, or by its slot; a finding and a delivery by their id or the beginning of one."""
+beginning of one, or by its slot; a finding, a delivery or a message by its id or the beginning of
+one, a channel by its name too."""
 
 from collections.abc import Iterable
 from itertools import islice
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 from keyturn.cli.ending import ABSENT, WRONG, CommandFailed
+from keyturn.client.channel_records import Channel, Message
 from keyturn.client.delivery_records import Delivery
 from keyturn.client.resources import Key
 from keyturn.client.rotation_records import Finding, Rotation
@@ -121,7 +123,40 @@ def named_delivery(client: "Keyturn", text: str) -> Delivery:
     return begun[0]
 
 
-Named = TypeVar("Named", Rotation, Finding, Delivery)
+def named_channel(client: "Keyturn", text: str) -> Channel:
+    """The channel that an argument names."""
+    id_ = parse_id(text)
+    if id_ is not None:
+        return client.channels.read(str(id_))
+    everything = list(client.channels.list(limit=1_000))
+    named = [one for one in everything if one.name == text] or _beginning_with(text, everything)
+    if len(named) != 1:
+        raise _not_one(
+            text,
+            [f"{short(one.id)} ({one.name})" for one in named],
+            "channel",
+            "`keyturn channels list` shows them all; name one by its id or its name.",
+        )
+    return named[0]
+
+
+def named_message(client: "Keyturn", text: str) -> Message:
+    """The message that an argument names."""
+    id_ = parse_id(text)
+    if id_ is not None:
+        return client.messages.read(str(id_))
+    begun = _beginning_with(text, client.messages.list(limit=1_000))
+    if len(begun) != 1:
+        raise _not_one(
+            text,
+            [f"{short(one.id)} ({one.event})" for one in begun],
+            "message",
+            "`keyturn messages list` shows them all; name one by its id.",
+        )
+    return begun[0]
+
+
+Named = TypeVar("Named", Rotation, Finding, Delivery, Channel, Message)
 
 
 def _beginning_with(text: str, things: Iterable[Named]) -> list[Named]:

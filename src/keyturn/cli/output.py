@@ -65,6 +65,10 @@ _STYLES = {
     "expired": "yellow",
     "revoked": "red",
     "failed": "red",
+    "sent": "green",
+    "paused": "yellow",
+    "dead": "red",
+    "disabled": "red",
 }
 
 

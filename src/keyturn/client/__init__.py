@@ -15,6 +15,14 @@ from typing import TYPE_CHECKING
 from keyturn.client.attempts import NO_RETRY, RetryPolicy
 from keyturn.client.binding import AsyncPages, Pages
 from keyturn.client.call import Page
+from keyturn.client.channel_records import (
+    Attempt,
+    Channel,
+    ChannelSecret,
+    MadeChannel,
+    Message,
+    Replayed,
+)
 from keyturn.client.delivery_records import Delivery, DeliveryFault, Destination
 from keyturn.client.errors import (
     ApiError,
@@ -30,6 +38,7 @@ from keyturn.client.errors import (
     NotFound,
     NotUnderstood,
     RollbackUnsafe,
+    SecretLost,
     SourceFault,
     TokenDelivered,
     TokenLost,
@@ -82,6 +91,7 @@ from keyturn.client.rotation_records import (
     StartedRotation,
     Waiver,
 )
+from keyturn.domain.signing_secret import WebhookSecret
 from keyturn.domain.token import Token
 
 if TYPE_CHECKING:
@@ -107,7 +117,10 @@ __all__ = [
     "ApiError",
     "AsyncKeyturn",
     "AsyncPages",
+    "Attempt",
     "Blocker",
+    "Channel",
+    "ChannelSecret",
     "ClientClosed",
     "ConfigurationFault",
     "Conflict",
@@ -133,7 +146,9 @@ __all__ = [
     "KeySource",
     "Keyturn",
     "KeyturnClientError",
+    "MadeChannel",
     "MaintenanceWindow",
+    "Message",
     "NamedNetwork",
     "Node",
     "NotFound",
@@ -144,6 +159,7 @@ __all__ = [
     "Propagation",
     "Readiness",
     "RecordedRequest",
+    "Replayed",
     "RetryPolicy",
     "RollbackUnsafe",
     "Rotation",
@@ -151,6 +167,7 @@ __all__ = [
     "RotationPolicy",
     "RuntimeDecision",
     "RuntimeEvidence",
+    "SecretLost",
     "Self",
     "Slot",
     "SourceFault",
@@ -171,5 +188,6 @@ __all__ = [
     "VerifiedKey",
     "VersionMoved",
     "Waiver",
+    "WebhookSecret",
     "Workspace",
 ]

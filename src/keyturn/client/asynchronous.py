@@ -13,6 +13,16 @@ from keyturn.client.activity import list_activity
 from keyturn.client.attempts import RetryPolicy
 from keyturn.client.binding import AsyncGroup, AsyncListed, AsyncSent
 from keyturn.client.call import Answer, Call
+from keyturn.client.channels import (
+    change_channel,
+    create_channel,
+    delete_channel,
+    list_channels,
+    read_channel,
+    replay_channel,
+    rotate_secret,
+    try_channel,
+)
 from keyturn.client.configuration import check_timeout, open_session
 from keyturn.client.deliveries import (
     cancel_delivery,
@@ -48,6 +58,7 @@ from keyturn.client.keys import (
     suspend_key,
     trace_key,
 )
+from keyturn.client.messages import list_messages, read_message, replay_message
 from keyturn.client.requests import list_requests, measure_usage
 from keyturn.client.rotations import (
     brown_out_rotation,
@@ -131,6 +142,23 @@ class AsyncStaffChanges(AsyncGroup):
     report = AsyncSent(report_staff_change)
 
 
+class AsyncChannels(AsyncGroup):
+    create = AsyncSent(create_channel)
+    list = AsyncListed(list_channels)
+    read = AsyncSent(read_channel)
+    change = AsyncSent(change_channel)
+    delete = AsyncSent(delete_channel)
+    rotate_secret = AsyncSent(rotate_secret)
+    test = AsyncSent(try_channel)
+    replay = AsyncSent(replay_channel)
+
+
+class AsyncMessages(AsyncGroup):
+    list = AsyncListed(list_messages)
+    read = AsyncSent(read_message)
+    replay = AsyncSent(replay_message)
+
+
 class AsyncWorkspaces(AsyncGroup):
     create = AsyncSent(create_workspace)
     list = AsyncListed(list_workspaces)
@@ -192,6 +220,8 @@ class AsyncKeyturn(AsyncGroup):
         self.deliveries = AsyncDeliveries(self)
         self.findings = AsyncFindings(self)
         self.staff_changes = AsyncStaffChanges(self)
+        self.channels = AsyncChannels(self)
+        self.messages = AsyncMessages(self)
         self.workspaces = AsyncWorkspaces(self)
         self.requests = AsyncRequests(self)
         self.activity = AsyncActivity(self)

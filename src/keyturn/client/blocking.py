@@ -12,6 +12,16 @@ from keyturn.client.activity import list_activity
 from keyturn.client.attempts import RetryPolicy
 from keyturn.client.binding import Group, Listed, Sent
 from keyturn.client.call import Answer, Call
+from keyturn.client.channels import (
+    change_channel,
+    create_channel,
+    delete_channel,
+    list_channels,
+    read_channel,
+    replay_channel,
+    rotate_secret,
+    try_channel,
+)
 from keyturn.client.configuration import check_timeout, open_session
 from keyturn.client.deliveries import (
     cancel_delivery,
@@ -47,6 +57,7 @@ from keyturn.client.keys import (
     suspend_key,
     trace_key,
 )
+from keyturn.client.messages import list_messages, read_message, replay_message
 from keyturn.client.requests import list_requests, measure_usage
 from keyturn.client.rotations import (
     brown_out_rotation,
@@ -130,6 +141,23 @@ class StaffChanges(Group):
     report = Sent(report_staff_change)
 
 
+class Channels(Group):
+    create = Sent(create_channel)
+    list = Listed(list_channels)
+    read = Sent(read_channel)
+    change = Sent(change_channel)
+    delete = Sent(delete_channel)
+    rotate_secret = Sent(rotate_secret)
+    test = Sent(try_channel)
+    replay = Sent(replay_channel)
+
+
+class Messages(Group):
+    list = Listed(list_messages)
+    read = Sent(read_message)
+    replay = Sent(replay_message)
+
+
 class Workspaces(Group):
     create = Sent(create_workspace)
     list = Listed(list_workspaces)
@@ -200,6 +228,8 @@ class Keyturn(Group):
         self.deliveries = Deliveries(self)
         self.findings = Findings(self)
         self.staff_changes = StaffChanges(self)
+        self.channels = Channels(self)
+        self.messages = Messages(self)
         self.workspaces = Workspaces(self)
         self.requests = Requests(self)
         self.activity = Activity(self)

@@ -22,6 +22,7 @@ import msgspec
 from keyturn.client.errors import NotUnderstood
 from keyturn.domain.idempotency import IDEMPOTENCY_KEY
 from keyturn.domain.redaction import holds_shape
+from keyturn.domain.signing_secret import SECRET_PREFIX, WebhookSecret
 from keyturn.domain.token import Token, parse_token
 
 T = TypeVar("T")
@@ -168,5 +169,7 @@ def _given(type_: type, value: object) -> object:
         token = parse_token(value)
         if token is not None:
             return token
+    if type_ is WebhookSecret and isinstance(value, str) and value.startswith(SECRET_PREFIX):
+        return WebhookSecret(value)
     # Says nothing of the value, which may be a token cut short.
     raise ValueError("not a token")

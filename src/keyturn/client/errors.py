@@ -11,6 +11,7 @@
         VersionMoved (412)     Invalid (422)    Unavailable (429, 503)
         EvidenceMissing, RollbackUnsafe: conflicts of a rotation, which say who is in the way
       TokenLost              a key was made, but its token was shown before
+      SecretLost             a webhook has a signing secret that was shown before
       Denied                 a verdict that was required to be valid is not
 
 1. Each has a stable `code`; those of the client itself begin with `client.`. Each has the
@@ -207,6 +208,20 @@ class TokenDelivered(KeyturnClientError):
         )
         self.key_id = key_id
         self.destinations = destinations
+
+
+class SecretLost(KeyturnClientError):
+    """The signing secret was made, but the answer with it was lost on the way. It cannot be shown
+    again: give the channel (`channel_id`) another one."""
+
+    code = "client.secret_lost"
+
+    def __init__(self, channel_id: str) -> None:
+        super().__init__(
+            f"Channel {channel_id} has a signing secret that was shown before and cannot be shown "
+            "again; give it another one."
+        )
+        self.channel_id = channel_id
 
 
 class Denied(KeyturnClientError):

@@ -215,6 +215,23 @@ class RevealRefused(KeyturnError):
     title = "This workspace shows no token"
 
 
+class ChannelUnknown(NotFound):
+    code = "channel.unknown"
+    title = "There is no such channel"
+
+
+class MessageUnknown(NotFound):
+    code = "message.unknown"
+    title = "There is no such message"
+
+
+class ChannelInactive(KeyturnError):
+    """The channel is paused, or was given up on: it sends nothing."""
+
+    code = "channel.inactive"
+    title = "The channel is not active"
+
+
 class RotationClosed(KeyturnError):
     """The rotation has ended in a way that this step does not lead to."""
 

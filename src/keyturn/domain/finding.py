@@ -23,6 +23,7 @@ class FindingKind(StrEnum):
     KEY_ROTATION_DUE = "key.rotation_due"
     KEY_ROTATION_OVERDUE = "key.rotation_overdue"
     DELIVERY_FAILING = "delivery.failing"
+    KEY_EXPIRING = "key.expiring"
     TOO_MANY_RUNTIMES = "key.too_many_runtimes"
     TOO_MANY_KEYS = "slot.too_many_keys"
     UNOWNED = "slot.unowned"

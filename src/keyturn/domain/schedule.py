@@ -87,6 +87,45 @@ class Start(StrEnum):
     HELD_UP = "held_up"  # a destination of the slot is not proven
 
 
+def expiring_cause(
+    key: Key, notes: SlotNotes | None, now: int, *, is_rotating: bool = False
+) -> Cause | None:
+    """Why somebody should be told now that this key is about to end by itself, or None.
+
+    `is_rotating` is a key of an open rotation: its old key may end, and its new one has just been
+    made. A reminder that reaches back to before the key was made says nothing new.
+    """
+    ends = key.expires_at
+    if ends is None or is_rotating or key.status(now) is not KeyStatus.ACTIVE:
+        return None
+    lifetime = ends - key.created_at
+    reached = [one for one in REMINDERS_DAYS if one * DAY < lifetime and now >= ends - one * DAY]
+    if not reached:
+        return None
+    nearest = min(reached)
+    notes = notes or NOTHING_NOTED
+    return Cause(
+        kind=FindingKind.KEY_EXPIRING,
+        subject_type=SubjectType.KEY,
+        subject_id=str(key.id),
+        slot=key.slot,
+        mark=f"{nearest}@{ends}",
+        severity=Severity.WARNING if nearest <= URGENT_DAYS else Severity.INFO,
+        evidence={
+            "key": key.name,
+            "slot": str(key.slot),
+            "owner": notes.owner,
+            "expires_at": format_instant(ends),
+            "days_left": -((now - ends) // DAY),
+            "runbook_url": notes.runbook_url,
+            "next_step": "It stops by itself then. Start a rotation before, "
+            f"`keyturn rotations start {key.slot}`, or give it longer, "
+            f"`keyturn keys update {key.id} --expires WHEN`.",
+        },
+        happens_once=True,
+    )
+
+
 def announcement(
     planned: Planned, notes: SlotNotes | None, now: int, start: Start = Start.BY_HAND
 ) -> Cause | None:

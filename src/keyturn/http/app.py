@@ -19,12 +19,14 @@ from keyturn.domain.error import (
 from keyturn.domain.redaction import redact
 from keyturn.http import (
     activity,
+    channels,
     deliveries,
     destinations,
     findings,
     health,
     impact,
     keys,
+    messages,
     propagation,
     requests,
     rotations,
@@ -52,6 +54,8 @@ RESOURCES = (
     usage,
     findings,
     staff_changes,
+    channels,
+    messages,
     activity,
     health,
 )

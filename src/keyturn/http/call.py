@@ -6,7 +6,14 @@ from uuid import UUID
 
 from fastapi import Depends, Path, Request
 
-from keyturn.domain.error import DeliveryUnknown, FindingUnknown, KeyUnknown, RotationUnknown
+from keyturn.domain.error import (
+    ChannelUnknown,
+    DeliveryUnknown,
+    FindingUnknown,
+    KeyUnknown,
+    MessageUnknown,
+    RotationUnknown,
+)
 from keyturn.domain.identity import parse_id
 from keyturn.http.desk import Desk
 from keyturn.http.spelling import Id
@@ -14,9 +21,11 @@ from keyturn.services.context import Context
 from keyturn.services.identify import Caller
 from keyturn.services.journal import Act
 from keyturn.services.locate import (
+    locate_channel,
     locate_delivery,
     locate_finding,
     locate_key,
+    locate_message,
     locate_rotation,
     locate_workspace,
 )
@@ -72,6 +81,20 @@ class Call:
             raise DeliveryUnknown("There is no delivery with this id.")
         return locate_delivery(self.context, self.caller, self.workspace, id_), id_
 
+    def named_channel(self, text: str) -> tuple[UUID, UUID]:
+        """The workspace and the id of the channel that a path names. Raises `ChannelUnknown`."""
+        id_ = parse_id(text)
+        if id_ is None:
+            raise ChannelUnknown("There is no channel with this id.")
+        return locate_channel(self.context, self.caller, self.workspace, id_), id_
+
+    def named_message(self, text: str) -> tuple[UUID, UUID]:
+        """The workspace and the id of the message that a path names. Raises `MessageUnknown`."""
+        id_ = parse_id(text)
+        if id_ is None:
+            raise MessageUnknown("There is no message with this id.")
+        return locate_message(self.context, self.caller, self.workspace, id_), id_
+
 
 def _admitted(request: Request) -> Call:
     return cast(Call, request.state.call)
@@ -85,3 +108,5 @@ KeyId = Annotated[Id, Path(description="The key's id, as a UUID or in its 22 cha
 RotationId = Annotated[Id, Path(description="The rotation's id, as a UUID or in 22 characters.")]
 DeliveryId = Annotated[Id, Path(description="The delivery's id, as a UUID or in 22 characters.")]
 FindingId = Annotated[Id, Path(description="The finding's id, as a UUID or in 22 characters.")]
+ChannelId = Annotated[Id, Path(description="The channel's id, as a UUID or in 22 characters.")]
+MessageId = Annotated[Id, Path(description="The message's id, as a UUID or in 22 characters.")]

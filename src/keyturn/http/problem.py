@@ -6,6 +6,7 @@ import logging
 from keyturn.domain.error import (
     BodyTimeout,
     BodyTooLarge,
+    ChannelInactive,
     CheckInMissing,
     CredentialAmbiguous,
     CredentialInUrl,
@@ -65,6 +66,7 @@ STATUS: dict[type[KeyturnError], int] = {
     MethodNotAllowed: 405,
     BodyTimeout: 408,
     KeyTerminal: 409,
+    ChannelInactive: 409,
     RotationClosed: 409,
     RotationOpen: 409,
     CheckInMissing: 409,

@@ -26,6 +26,10 @@ _TEXT = f"^[{_SPACES}]*{_SEEN}(?:[^{_CONTROLS}]*{_SEEN})?[{_SPACES}]*$"
 _HOST = r"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])"
 _URL = rf"^[{_SPACES}]*https?://{_HOST}(?::[0-9]*)?(?:[/?#]{_SEEN}*)?[{_SPACES}]*$"
 
+_ATOM = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_MAIL = rf"^{_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)*{_LABEL}$"
+
 _SCOPE_PART = "[A-Za-z0-9][A-Za-z0-9._/-]*"
 _SERVICE = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _WHOLE = (Permission.ADMIN, Permission.ACTIVITY_READ)
@@ -62,6 +66,11 @@ PermissionWord = Annotated[
     str, _told({"pattern": f"^(?:{'|'.join(_WHOLE)}|(?:{_NARROWED})(?:@{_SLOTS})?)$"})
 ]
 Id = Annotated[str, _told(ID)]
+MailAddress = Annotated[str, _told({"pattern": _MAIL, "maxLength": 254})]
+EventPattern = Annotated[
+    str,
+    _told({"pattern": r"^(?:\*|[a-z][a-z_]{0,39}\.(?:\*|[a-z][a-z_]{0,39}))$"}),
+]
 NetworkBlock = Annotated[str, _told(NETWORK)]
 AddressOrBlock = Annotated[str, _told(NETWORK)]
 Cursor = Annotated[str, _told({"pattern": "^[A-Za-z0-9_-]+$", "maxLength": 512})]

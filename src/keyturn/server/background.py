@@ -11,11 +11,13 @@ from keyturn.domain.error import StorageUnavailable
 from keyturn.http.metrics import Metrics
 from keyturn.server.heads import HeadsFile
 from keyturn.services.advance import Advancer
+from keyturn.services.announce import Announcer
 from keyturn.services.context import Context
 from keyturn.services.deliver import Deliverer, Lane
 from keyturn.services.follow import follow
 from keyturn.services.launch import Launcher
 from keyturn.services.meter import Meter
+from keyturn.services.notify import Notifier
 from keyturn.services.oversee import Overseer
 from keyturn.services.scrub import Scrub
 from keyturn.services.tidy import Tidier
@@ -34,6 +36,7 @@ LAUNCH_SECONDS = 1.0
 DELIVERY_LANES = 8
 TALLY_SECONDS = 2.0
 OVERSEE_SECONDS = 1.0
+NOTIFY_SECONDS = 0.5
 TIDY_SECONDS = 600.0
 TIDY_AGAIN_SECONDS = 0.5
 HOLD_SECONDS = 5.0
@@ -173,6 +176,7 @@ class Background:
         damage: DamageWatch,
         heads: HeadsFile,
         witness: Witness,
+        notifier: Notifier,
         is_sole: Callable[[], bool],
     ) -> None:
         self._context = context
@@ -191,7 +195,11 @@ class Background:
         self._deliverer = Deliverer(context, self._lanes)
         self._tallied_at: float | None = None
         self._launcher = Launcher(context, witness)
+        self._announcer = Announcer(context)
+        self._notifier = notifier
         recording = Ticker("recording", self._record)
+        notifying = Ticker("notifying", self._notify)
+        notifier.hurry = notifying.hurry
         meter.hurry = recording.hurry
         self._tickers = (
             recording,
@@ -199,6 +207,7 @@ class Background:
             Ticker("overseeing", self._oversee),
             Ticker("delivering", self._deliver),
             Ticker("launching", self._launch),
+            notifying,
             Ticker("following", self._follow),
             Ticker("watching", self._watch),
             Ticker("tidying", self._tidy),
@@ -281,6 +290,13 @@ class Background:
         if self._lease.is_held():
             self._launcher.step()
         return LAUNCH_SECONDS
+
+    def _notify(self) -> float:
+        if not self._lease.is_held():
+            return NOTIFY_SECONDS
+        made = self._announcer.step()
+        self._notifier.step()
+        return 0.0 if made else NOTIFY_SECONDS
 
     def _tidy(self) -> float:
         return TIDY_SECONDS if self._tidier.tidy().is_done else TIDY_AGAIN_SECONDS

@@ -39,12 +39,15 @@ from keyturn.server.edge import Edge
 from keyturn.server.files import make_private_folder
 from keyturn.server.heads import HeadsFile
 from keyturn.server.lock import FileLock
+from keyturn.server.mail import open_postbox
 from keyturn.server.secret import PepperFile, RootSecret, load_root_secret
 from keyturn.server.settings import DELIVERED, Settings
 from keyturn.services.attest import Notary
 from keyturn.services.context import Context
+from keyturn.services.courier import Courier
 from keyturn.services.follow import answer
 from keyturn.services.meter import Meter
+from keyturn.services.notify import Notifier
 from keyturn.services.strongbox import Strongbox
 from keyturn.services.watch import DamageWatch
 from keyturn.services.witness import Witness
@@ -189,13 +192,19 @@ def make_context(
         environments=settings.environments,
         activity_retention_days=settings.activity_retention_days,
         request_retention_days=settings.request_retention_days,
+        has_mail=settings.mail_server is not None,
+        may_send_plain=bool(settings.outbound_networks),
     )
 
 
+def way_out(settings: Settings) -> GuardedOutbound:
+    """How everything is called that somebody else has named."""
+    return GuardedOutbound(AddressGuard(settings.outbound_networks), SystemClock())
+
+
 def make_kinds(settings: Settings) -> Mapping[str, DestinationKind]:
-    """The kinds of destinations, by name. What is named by others is called by the guarded way."""
-    clock = SystemClock()
-    outbound = GuardedOutbound(AddressGuard(settings.outbound_networks), clock)
+    """The kinds of destinations, by name."""
+    clock, outbound = SystemClock(), way_out(settings)
     kinds: tuple[DestinationKind, ...] = (
         FileKind(settings.delivery_folder),
         CommandKind(settings.delivery_commands, clock),
@@ -395,6 +404,7 @@ def build_node(house: House, is_sole: Callable[[], bool]) -> Node:
     )
     heads = HeadsFile(settings.heads_file, house.notary)
     heads.recall(context.store.memory)
+    courier = Courier(context, way_out(settings), open_postbox(settings))
     background = Background(
         context=context,
         meter=meter,
@@ -402,6 +412,7 @@ def build_node(house: House, is_sole: Callable[[], bool]) -> Node:
         damage=house.damage,
         heads=heads,
         witness=witness,
+        notifier=Notifier(context, courier),
         is_sole=is_sole,
     )
     return Node(edge=edge, desk=desk, background=background)

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from keyturn.destinations.command import parse_commands
+from keyturn.domain.channel import is_address
 from keyturn.domain.error import InstallationFault
 from keyturn.domain.slot import KNOWN_ENVIRONMENTS
 from keyturn.domain.token import BRAND, ENVIRONMENT, OPERATOR_ENVIRONMENT
@@ -46,6 +47,9 @@ class Settings:
     outbound_networks: tuple[AllowedNetwork, ...]
     delivery_folder: Path
     delivery_commands: Mapping[str, tuple[str, ...]]
+    mail_server: str | None = None
+    mail_password_file: Path | None = None
+    mail_from: str | None = None
 
     @property
     def sqlite_path(self) -> Path | None:
@@ -128,6 +132,45 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _networks(text: str) -> tuple[AllowedNetwork, ...]:
+    try:
+        return parse_allowed(text)
+    except ValueError:
+        raise ValueError(
+            "networks with or without a port, separated by commas, like "
+            "`10.0.0.0/8,127.0.0.1:8200`, with no bits set behind the prefix"
+        ) from None
+
+
+def _mail_server(text: str) -> str:
+    """The address, checked as far as can be told without asking. What is wrong with it is never
+    repeated: it may be a password."""
+    try:
+        parts = urlsplit(text)
+        is_whole = (
+            parts.scheme in ("smtp", "smtps")
+            and bool(parts.hostname)
+            and parts.port != 0
+            and parts.password is None
+            and parts.path in ("", "/")
+            and not (parts.query or parts.fragment)
+        )
+    except ValueError:
+        is_whole = False
+    if not is_whole or not text.isprintable() or " " in text:
+        raise ValueError(
+            "an address like `smtps://user@mail.example.com:465` or `smtp://mail.example.com:587`, "
+            "without a password, which stands in a file of its own"
+        )
+    return text
+
+
+def _mail_from(text: str) -> str:
+    if not is_address(text) or "." not in text.rpartition("@")[2]:
+        raise ValueError("an e-mail address like `keyturn@example.com`")
+    return text
+
+
 def _brand(text: str) -> str:
     if BRAND.fullmatch(text) is None:
         raise ValueError("2 to 8 lowercase letters")
@@ -153,16 +196,11 @@ def _environments(text: str) -> frozenset[str]:
     return frozenset(names)
 
 
-def _named(what: str, parse: Callable[[str], object]) -> Callable[[str], object]:
-    """A reader whose faults begin with what was to be read."""
-
-    def read(text: str) -> object:
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise ValueError(f"{what}: {error}") from None
-
-    return read
+def _commands(text: str) -> Mapping[str, tuple[str, ...]]:
+    try:
+        return parse_commands(text)
+    except ValueError as error:
+        raise ValueError(f"a list of programs: {error}") from None
 
 
 SETTINGS = (
@@ -203,7 +241,7 @@ SETTINGS = (
         "Networks, beside the public ones, that destinations and webhooks may be in: "
         "`10.0.0.0/8,127.0.0.1:8200`",
         "",
-        _named("a list of networks", parse_allowed),
+        _networks,
     ),
     Setting(
         "delivery_folder",
@@ -216,8 +254,16 @@ SETTINGS = (
         "The programs that destinations of kind `command` may run: "
         "`name=/path/to/program argument;other=/path`",
         "",
-        _named("a list of programs", parse_commands),
+        _commands,
     ),
+    Setting(
+        "mail_server",
+        "The mail server of notifications: `smtps://user@host:465` or `smtp://host:587`",
+        "",
+        _mail_server,
+    ),
+    Setting("mail_password_file", "The file of the mail server's password (0600)", "", _path),
+    Setting("mail_from", "The address that notifications are sent from", "", _mail_from),
 )
 
 
@@ -250,6 +296,7 @@ def load_settings(
             values[setting.name] = setting.read(text)
         except ValueError as error:
             faults.append((f"{place} is not {error}.", setting.remedy))
+    faults += _missing_mail(values)
     if faults:
         raise SettingsFault(faults)
     known = {one.variable for one in SETTINGS} | CLIENT_SETTINGS
@@ -259,6 +306,16 @@ def load_settings(
         if name.startswith(PREFIX) and name not in known
     ]
     return _settings(values, default_environment), warnings
+
+
+def _missing_mail(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What of the mail settings is there without what it needs."""
+    has_server, has_sender = "mail_server" in values, "mail_from" in values
+    if has_server and not has_sender:
+        return [("KEYTURN_MAIL_SERVER is set without KEYTURN_MAIL_FROM.", "Name a sender.")]
+    if not has_server and (has_sender or "mail_password_file" in values):
+        return [("KEYTURN_MAIL_SERVER is not set, other mail settings are.", "Name the server.")]
+    return []
 
 
 def _settings(values: dict[str, Any], default_environment: str) -> Settings:
@@ -279,6 +336,9 @@ def _settings(values: dict[str, Any], default_environment: str) -> Settings:
         outbound_networks=values.get("outbound_networks", ()),
         delivery_folder=values.get("delivery_folder") or home / DELIVERED,
         delivery_commands=values.get("delivery_commands", {}),
+        mail_server=values.get("mail_server"),
+        mail_password_file=values.get("mail_password_file"),
+        mail_from=values.get("mail_from"),
     )
 
 

@@ -16,7 +16,8 @@ from keyturn.storage.contract import Store
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """One installation's tools. `environments` are those that a key's name may end in; `kinds` the
-    kinds of destinations that this installation knows, by name."""
+    kinds of destinations that this installation knows, by name. Without a mail server there are no
+    channels by e-mail; plain http goes nowhere unless the operator has allowed some network."""
 
     store: Store
     ring: PepperRing
@@ -28,6 +29,8 @@ class Context:
     environments: frozenset[str] = frozenset(KNOWN_ENVIRONMENTS)
     activity_retention_days: int = 400
     request_retention_days: int = 90
+    has_mail: bool = False
+    may_send_plain: bool = False
 
     def new_id(self, now: int) -> UUID:
         return make_id(now, self.entropy)

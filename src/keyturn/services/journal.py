@@ -36,6 +36,9 @@ class Author:
 WORKER = Author(
     actor=Actor(type=ActorType.WORKER, id=None, label="keyturn rotations"), request_id=None
 )
+NOTIFIER = Author(
+    actor=Actor(type=ActorType.WORKER, id=None, label="keyturn notifications"), request_id=None
+)
 
 DELIVERER = Author(
     actor=Actor(type=ActorType.WORKER, id=None, label="keyturn deliveries"), request_id=None

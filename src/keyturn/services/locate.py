@@ -4,9 +4,11 @@ from collections.abc import Callable
 from uuid import UUID
 
 from keyturn.domain.error import (
+    ChannelUnknown,
     DeliveryUnknown,
     FindingUnknown,
     KeyUnknown,
+    MessageUnknown,
     NotFound,
     RotationUnknown,
     WorkspaceDenied,
@@ -64,6 +66,18 @@ def locate_delivery(context: Context, caller: Caller, named: UUID | None, id_: U
     """The workspace of a call that names a delivery. Raises `DeliveryUnknown`."""
     unknown = DeliveryUnknown("There is no delivery with this id.")
     return _locate(context, caller, named, lambda one: one.deliveries.workspace_of(id_), unknown)
+
+
+def locate_channel(context: Context, caller: Caller, named: UUID | None, id_: UUID) -> UUID:
+    """The workspace of a call that names a channel. Raises `ChannelUnknown`."""
+    unknown = ChannelUnknown("There is no channel with this id.")
+    return _locate(context, caller, named, lambda one: one.channels.workspace_of(id_), unknown)
+
+
+def locate_message(context: Context, caller: Caller, named: UUID | None, id_: UUID) -> UUID:
+    """The workspace of a call that names a message. Raises `MessageUnknown`."""
+    unknown = MessageUnknown("There is no message with this id.")
+    return _locate(context, caller, named, lambda one: one.messages.workspace_of(id_), unknown)
 
 
 def _locate(

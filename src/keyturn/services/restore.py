@@ -5,7 +5,8 @@
 2. Everything happens in one transaction: tables, rows, the check of the whole log and every seal,
    what is suspended, and the entry that tells of it, which is the log's last.
 3. A restored log has an epoch of its own: it is not the log of the database that was backed up.
-4. With `Loss` unknown or not none, the careful way is to suspend: every key that is active, and,
+4. What waited to be sent when the backup was made is not sent: it may have been since.
+5. With `Loss` unknown or not none, the careful way is to suspend: every key that is active, and,
    since an operator can only be revoked, every operator and gateway credential.
 """
 
@@ -19,6 +20,7 @@ from keyturn.domain.instant import format_instant
 from keyturn.domain.operator import Operator
 from keyturn.services.attest import Attestation, Notary, attest_within
 from keyturn.services.context import Context
+from keyturn.services.correspond import bury_restored
 from keyturn.services.issue import key_subject
 from keyturn.services.journal import Subject, note
 from keyturn.services.preserve import MOST_FAULTS, Progress
@@ -223,7 +225,8 @@ def restore(
             suspended = _suspend_keys(context, transaction, now, progress)
             revoked = _revoke_operators(context, transaction, now)
         transaction.log.head = replace(transaction.log.head, epoch=str(context.new_id(now)))
-        _note(context, transaction, order, database.carried, suspended, revoked, now)
+        buried = bury_restored(transaction, now)
+        _note(context, transaction, order, database.carried, suspended, revoked, buried, now)
         transaction.log.finish()
         order.require_sole()
         head = transaction.log.head
@@ -335,6 +338,7 @@ def _note(
     carried: Carried,
     suspended: int,
     revoked: int,
+    buried: int,
     now: int,
 ) -> None:
     manifest, loss = order.weighed.manifest, order.weighed.loss
@@ -362,6 +366,7 @@ def _note(
             "heads_kept_as": order.heads_kept_as,
             "suspended_keys": suspended,
             "revoked_operators": revoked,
+            "messages_not_sent": buried,
             "faults": order.weighed.summary.faults,
             "mended_rows": carried.mended,
             "left_out_rows": carried.named,

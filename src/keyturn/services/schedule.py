@@ -20,11 +20,12 @@ from keyturn.domain.schedule import (
     Start,
     announcement,
     due_cause,
+    expiring_cause,
     next_window,
     plan,
     rotate_by,
 )
-from keyturn.domain.slot import Slot, SlotName
+from keyturn.domain.slot import Slot, SlotName, SlotNotes
 from keyturn.domain.workspace import Workspace
 from keyturn.storage.keys import KeyFilter, KeyView
 from keyturn.storage.rotations import RotationFilter
@@ -35,6 +36,7 @@ SCHEDULE_KINDS = (
     FindingKind.ROTATION_ANNOUNCED,
     FindingKind.KEY_ROTATION_DUE,
     FindingKind.KEY_ROTATION_OVERDUE,
+    FindingKind.KEY_EXPIRING,
     FindingKind.TOO_MANY_RUNTIMES,
     FindingKind.TOO_MANY_KEYS,
     FindingKind.UNOWNED,
@@ -62,9 +64,7 @@ def schedule_causes(transaction: Reading, workspace: Workspace, now: int) -> lis
         tallies.setdefault(key.slot, _Tally(key.slot)).add(view)
         if str(key.id) in crowded:
             causes.append(_too_many_runtimes(key))
-        due = due_cause(key, notes, policy, now, is_rotating=key.id in rotating)
-        if due is not None:
-            causes.append(due)
+        causes += _reminders(key, notes, policy, now, is_rotating=key.id in rotating)
         by = rotate_by(key, notes, policy)
         may_start = key.state is KeyState.ACTIVE and key.id not in rotating
         if may_start and by is not None and by <= now + PLANNED_AHEAD:
@@ -125,6 +125,23 @@ def destinations_of(reading: Reading, slot: Slot) -> Sequence[Destination]:
             return ()
         found.append(destination)
     return found
+
+
+def _reminders(
+    key: Key,
+    notes: SlotNotes | None,
+    policy: RotationPolicy | None,
+    now: int,
+    *,
+    is_rotating: bool,
+) -> list[Cause]:
+    """That a key is to be rotated, and that it ends by itself. Of a key that ends soon that alone
+    is said: the way out is the same. One that is overdue is so all the same."""
+    due = due_cause(key, notes, policy, now, is_rotating=is_rotating)
+    expiring = expiring_cause(key, notes, now, is_rotating=is_rotating)
+    if expiring is not None and due is not None and due.kind is FindingKind.KEY_ROTATION_DUE:
+        due = None
+    return [one for one in (due, expiring) if one is not None]
 
 
 def _announced(

@@ -10,10 +10,13 @@ import logging
 from dataclasses import dataclass
 
 from keyturn.domain.instant import DAY, SECOND, format_instant
+from keyturn.domain.message import MessageState
 from keyturn.services.context import Context
 
 ONCE = 2_000
 IDEMPOTENCY_DAYS = 1
+SENT_DAYS = 30
+DEAD_DAYS = 90
 
 _log = logging.getLogger("keyturn.tidy")
 
@@ -26,10 +29,11 @@ class Tidied:
     entries: int
     answers: int
     deliveries: int = 0
+    messages: int = 0
 
     @property
     def is_done(self) -> bool:
-        return max(self.requests, self.entries, self.deliveries) < ONCE
+        return max(self.requests, self.entries, self.deliveries, self.messages) < ONCE
 
 
 class Tidier:
@@ -69,8 +73,9 @@ def _newest(context: Context) -> int | None:
 
 
 def tidy(context: Context, now: int) -> Tidied:
-    """Removes at most a few thousand requests that have outlived their time at `now`, and as many
-    deliveries that have been done with for as long; and blanks as many activity entries."""
+    """Removes at most a few thousand requests that have outlived their time at `now`, as many
+    deliveries that have been done with for as long, and messages; and blanks as many activity
+    entries."""
     with context.store.record() as transaction:
         requests = transaction.requests.purge(
             now - context.request_retention_days * DAY, limit=ONCE
@@ -80,4 +85,14 @@ def tidy(context: Context, now: int) -> Tidied:
             now - context.request_retention_days * DAY, limit=ONCE
         )
         answers = transaction.idempotency.purge(now - IDEMPOTENCY_DAYS * DAY)
-    return Tidied(requests=requests, entries=entries, answers=answers, deliveries=deliveries)
+        messages = sum(
+            transaction.messages.purge(state, now - days * DAY, limit=ONCE)
+            for state, days in ((MessageState.SENT, SENT_DAYS), (MessageState.DEAD, DEAD_DAYS))
+        )
+    return Tidied(
+        requests=requests,
+        entries=entries,
+        answers=answers,
+        deliveries=deliveries,
+        messages=messages,
+    )

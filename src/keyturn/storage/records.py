@@ -1,5 +1,6 @@
 """Records to rows and back. A row comes here only after its seal was found good."""
 
+import base64
 import json
 from collections.abc import Mapping
 from typing import Any, cast
@@ -7,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import literal_column
 
+from keyturn.domain.channel import Channel, ChannelKind, ChannelState, SigningSecret
 from keyturn.domain.destination import Destination, DestinationState
 from keyturn.domain.finding import Finding, FindingKind, FindingState, Severity, SubjectType
 from keyturn.domain.identity import parse_id
@@ -99,8 +101,17 @@ FINDINGS = SealedTable(
 )
 
 
+CHANNELS = SealedTable(
+    schema.channels,
+    "channel",
+    schema.channels.c.id,
+    spell_ref=_spelled_id,
+    remedy="nothing is sent to it, and it can only be deleted. Make another one.",
+)
+
 SEALED = {
-    one.kind: one for one in (KEYS, WORKSPACES, OPERATORS, SLOTS, ROTATIONS, DESTINATIONS, FINDINGS)
+    one.kind: one
+    for one in (KEYS, WORKSPACES, OPERATORS, SLOTS, ROTATIONS, DESTINATIONS, FINDINGS, CHANNELS)
 }
 
 
@@ -473,6 +484,56 @@ def finding_of(row: Mapping[str, Any]) -> Finding:
         acknowledged_by=row["acknowledged_by"],
         acknowledge_reason=row["acknowledge_reason"],
         resolved_at=row["resolved_at"],
+        updated_at=row["updated_at"],
+        version=row["version"],
+    )
+
+
+def channel_row(channel: Channel) -> dict[str, Cell]:
+    return {
+        "id": str(channel.id),
+        "workspace_id": str(channel.workspace_id),
+        "kind": channel.kind.value,
+        "name": channel.name,
+        "url": channel.url,
+        "addresses": _json(channel.addresses),
+        "to_owners": int(channel.to_owners),
+        "events": _json(channel.events),
+        "state": channel.state.value,
+        "reason": channel.reason,
+        "secrets": _json(
+            [
+                [base64.b64encode(one.sealed).decode("ascii"), one.created_at, one.ends_at]
+                for one in channel.secrets
+            ]
+        ),
+        "since": channel.since,
+        "created_at": channel.created_at,
+        "created_by": channel.created_by,
+        "updated_at": channel.updated_at,
+        "version": channel.version,
+    }
+
+
+def channel_of(row: Mapping[str, Any]) -> Channel:
+    return Channel(
+        id=UUID(row["id"]),
+        workspace_id=UUID(row["workspace_id"]),
+        kind=ChannelKind(row["kind"]),
+        name=row["name"],
+        url=row["url"],
+        addresses=_texts(row["addresses"]),
+        to_owners=bool(row["to_owners"]),
+        events=_texts(row["events"]),
+        state=ChannelState(row["state"]),
+        reason=row["reason"],
+        secrets=tuple(
+            SigningSecret(sealed=base64.b64decode(sealed), created_at=created_at, ends_at=ends_at)
+            for sealed, created_at, ends_at in json.loads(row["secrets"])
+        ),
+        since=row["since"],
+        created_at=row["created_at"],
+        created_by=row["created_by"],
         updated_at=row["updated_at"],
         version=row["version"],
     )

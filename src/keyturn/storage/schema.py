@@ -24,10 +24,12 @@ from sqlalchemy import (
     text,
 )
 
+from keyturn.domain.channel import ChannelKind, ChannelState
 from keyturn.domain.delivery import ENDED_STATES, DeliveryState
 from keyturn.domain.destination import DestinationState
 from keyturn.domain.finding import FindingState, Severity, SubjectType
 from keyturn.domain.key import KeyState, RevocationReason
+from keyturn.domain.message import MessageState
 from keyturn.domain.operator import OperatorKind
 from keyturn.domain.rotation import OPEN_STATES, RotationState
 from keyturn.domain.runtime import OTHER
@@ -87,6 +89,7 @@ HAS_TOKEN = "token IS NOT NULL"
 HAS_ENDED = _one_of("state", sorted(ENDED_STATES))
 IS_UNRESOLVED = f"state <> '{FindingState.RESOLVED}'"
 IS_OVERFLOW = f"runtime = '{OTHER}'"
+IS_WAITING = f"state = '{MessageState.WAITING}'"
 
 
 installation = Table(
@@ -395,6 +398,72 @@ findings = Table(
         where=IS_UNRESOLVED,
         unique=True,
     ),
+)
+
+channels = Table(
+    "channels",
+    metadata,
+    Column("id", TEXT, primary_key=True),
+    _text("workspace_id"),
+    _text("kind"),
+    _text("name"),
+    _text("url", optional=True),
+    _text("addresses"),
+    Column("to_owners", Integer, nullable=False),
+    _text("events"),
+    _text("state"),
+    _text("reason", optional=True),
+    _text("secrets"),
+    _number("since"),
+    _number("created_at"),
+    _text("created_by"),
+    _number("updated_at"),
+    _number("version"),
+    Column("mac", Blob, nullable=False),
+    CheckConstraint(_one_of("kind", ChannelKind), name="kind"),
+    CheckConstraint(_one_of("state", ChannelState), name="state"),
+    Index("ix_channels_workspace_id_id", "workspace_id", "id"),
+)
+
+# The seal is over what a message is (up to `created_at`); how far it has come changes with each
+# attempt, and is none of what is signed and sent.
+messages = Table(
+    "messages",
+    metadata,
+    Column("id", TEXT, primary_key=True),
+    _text("channel_id"),
+    _text("workspace_id"),
+    _number("number"),
+    _text("event"),
+    _text("subject"),
+    _text("body"),
+    _text("recipients"),
+    _number("created_at"),
+    Column("mac", Blob, nullable=False),
+    _text("state"),
+    _number("tries"),
+    _number("due_at"),
+    _number("hurries"),
+    _number("ended_at", optional=True),
+    _text("reason", optional=True),
+    _text("reached"),
+    _text("attempts"),
+    CheckConstraint(_one_of("state", MessageState), name="state"),
+    Index("ix_messages_workspace_id_id", "workspace_id", "id"),
+    Index("ix_messages_channel_id_id", "channel_id", "id"),
+    Index("ix_messages_state_ended_at", "state", "ended_at"),
+    Index("ix_messages_channel_id_ended_at", "channel_id", "state", "ended_at"),
+    _partial("ix_messages_waiting", "channel_id", "subject", "number", where=IS_WAITING),
+    postgresql_with={"fillfactor": 70},
+)
+
+announced = Table(
+    "announced",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    _number("number"),
+    Column("mac", Blob, nullable=False),
+    CheckConstraint("id = 1", name="single"),
 )
 
 requests = Table(

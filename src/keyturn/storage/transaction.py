@@ -5,6 +5,8 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import select, tuple_
 
 from keyturn.storage.activity import Activity
+from keyturn.storage.announced import AnnouncedRow
+from keyturn.storage.channels import Channels
 from keyturn.storage.deliveries import Deliveries
 from keyturn.storage.destinations import Destinations
 from keyturn.storage.findings import Findings
@@ -13,6 +15,7 @@ from keyturn.storage.idempotency import Idempotency
 from keyturn.storage.installation import InstallationRow
 from keyturn.storage.keys import Keys
 from keyturn.storage.log import ChangeLog, Head, read_head
+from keyturn.storage.messages import Messages
 from keyturn.storage.operators import Operators
 from keyturn.storage.peppers import PepperedRows
 from keyturn.storage.records import SEALED, part_slot_ref
@@ -44,6 +47,9 @@ class Reading:
         self.destinations = Destinations(session)
         self.deliveries = Deliveries(session)
         self.findings = Findings(session)
+        self.channels = Channels(session)
+        self.messages = Messages(session)
+        self.announced = AnnouncedRow(session)
         self.idempotency = Idempotency(session)
         self.heartbeat = HeartbeatRow(session)
 

@@ -15,6 +15,7 @@ import to see what a failing test compared.
 """
 
 from keyturn.testing.storage.changing import ChangeContract, ReadContract, SwapContract
+from keyturn.testing.storage.channelling import ChannelContract, MessageContract
 from keyturn.testing.storage.delivering import DeliveryContract, DestinationContract
 from keyturn.testing.storage.listing import ListContract, TenantContract
 from keyturn.testing.storage.recording import KeepContract, RecordContract
@@ -23,11 +24,13 @@ from keyturn.testing.storage.using import UseContract
 
 __all__ = [
     "ChangeContract",
+    "ChannelContract",
     "DeliveryContract",
     "DestinationContract",
     "FindingContract",
     "KeepContract",
     "ListContract",
+    "MessageContract",
     "ReadContract",
     "RecordContract",
     "RotationContract",
@@ -51,5 +54,7 @@ class StorageContract(
     FindingContract,
     DestinationContract,
     DeliveryContract,
+    ChannelContract,
+    MessageContract,
 ):
     """All of it."""

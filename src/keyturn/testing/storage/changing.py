@@ -27,6 +27,7 @@ CONTENDERS = {
     "operators": 12,
     "rotations": 12,
     "findings": 12,
+    "channels": 12,
 }
 
 
@@ -282,6 +283,10 @@ class SwapContract(StorageBase):
                 made, log = making.finding(1), making.log_finding
                 where = (making.HOME, made.id)
                 making.add_findings(store, made)
+            case "channels":
+                made, log = making.channel(1), making.log_channel
+                where = (making.HOME, made.id)
+                making.add_channels(store, made)
             case _:
                 made, log = making.operator(1), making.log_operator
                 where = (made.id,)

@@ -6,11 +6,13 @@ from typing import TypeVar
 from uuid import UUID
 
 from keyturn.domain.activity import SYSTEM, ActivityStatus, Actor, ActorType, Category, Entry
+from keyturn.domain.channel import Channel, ChannelKind, ChannelState, SigningSecret
 from keyturn.domain.delivery import Delivery, DeliveryState
 from keyturn.domain.destination import Destination, DestinationState
 from keyturn.domain.finding import Finding, FindingKind, FindingState, Severity, SubjectType
 from keyturn.domain.instant import DAY
 from keyturn.domain.key import Key, KeyState
+from keyturn.domain.message import Envelope, Message, MessageState
 from keyturn.domain.network import parse_address
 from keyturn.domain.operator import Operator, OperatorKind
 from keyturn.domain.request import Request
@@ -261,6 +263,37 @@ def destination(
     )
 
 
+def channel(
+    number: int,
+    *,
+    workspace_id: UUID = HOME,
+    name: str = "hooks",
+    kind: ChannelKind = ChannelKind.WEBHOOK,
+    state: ChannelState = ChannelState.ACTIVE,
+    since: int = 0,
+) -> Channel:
+    is_webhook = kind is ChannelKind.WEBHOOK
+    secret = SigningSecret(sealed=b"sealed", created_at=SOME_TIME, ends_at=None)
+    return Channel(
+        id=id_of(number),
+        workspace_id=workspace_id,
+        kind=kind,
+        name=name,
+        url="https://hooks.example.com/" if is_webhook else None,
+        addresses=() if is_webhook else ("ops@example.com",),
+        to_owners=not is_webhook,
+        events=("*",),
+        state=state,
+        reason=None,
+        secrets=(secret,) if is_webhook else (),
+        since=since,
+        created_at=SOME_TIME,
+        created_by="operator 1",
+        updated_at=SOME_TIME,
+        version=1,
+    )
+
+
 def delivery(
     number: int,
     *,
@@ -301,6 +334,41 @@ def delivery(
         created_at=SOME_TIME,
         created_by="operator 1",
         updated_at=SOME_TIME,
+    )
+
+
+def message(
+    number: int,
+    *,
+    channel: int = 1,
+    workspace_id: UUID = HOME,
+    subject: str = "api_key/1",
+    event: str = "api_key.created",
+    due_at: int = SOME_TIME,
+    tries: int = 0,
+    created_at: int = SOME_TIME,
+) -> Message:
+    """One that waits; `number` is that of its event, and makes its id."""
+    return Message(
+        envelope=Envelope(
+            id=id_of(number),
+            channel_id=id_of(channel),
+            workspace_id=workspace_id,
+            number=number,
+            event=event,
+            subject=subject,
+            body='{"type":"api_key.created"}',
+            recipients=("ops@example.com",),
+            created_at=created_at,
+        ),
+        state=MessageState.WAITING,
+        tries=tries,
+        due_at=due_at,
+        hurries=0,
+        ended_at=None,
+        reason=None,
+        reached=(),
+        attempts=(),
     )
 
 
@@ -400,6 +468,26 @@ def add_deliveries(store: Store, *made: Delivery) -> None:
     with store.change() as transaction:
         for one in made:
             transaction.deliveries.add(one)
+
+
+def log_channel(transaction: Writing, made: Channel) -> int:
+    return transaction.log.append(
+        entry(0, workspace_id=made.workspace_id, version=made.version),
+        Change(kind="channel", ref=str(made.id), version=made.version),
+    )
+
+
+def add_channels(store: Store, *made: Channel) -> None:
+    with store.change() as transaction:
+        for one in made:
+            transaction.channels.add(one)
+            log_channel(transaction, one)
+
+
+def add_messages(store: Store, *made: Message) -> None:
+    with store.record() as transaction:
+        for one in made:
+            assert transaction.messages.add(one)
 
 
 def add_rotations(store: Store, *made: Rotation) -> None:
