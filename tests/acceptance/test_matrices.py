@@ -10,6 +10,7 @@ import httpx2
 import pytest
 
 from tests.acceptance.api import PATIENCE_SECONDS, Api, Site, Workspace, code_of, expect, label
+from tests.acceptance.delivering import unused_destination, waiting_delivery
 from tests.acceptance.rotating import rotate, used_key
 from tests.acceptance.servers import until
 
@@ -35,6 +36,13 @@ BODIES: dict[tuple[str, str], object] = {
     ("POST", "/v1/rotations/{id}/extend"): {"overlap_seconds": 200_000},
     ("POST", "/v1/rotations/{id}/runtimes"): {"runtime": "worker", "standing": "ours"},
     ("POST", "/v1/staff-changes"): {"person": "nobody"},
+    ("POST", "/v1/destinations"): {
+        "name": "made",
+        "kind": "file",
+        "config": {"path": "made/{slot}"},
+    },
+    ("PATCH", "/v1/destinations/{name}"): {"config": {"path": "changed/{slot}"}},
+    ("POST", "/v1/deliveries/{id}/cancel"): {"reason": "It is seen to."},
     ("POST", "/v1/channels"): {"kind": "webhook", "name": "made", "url": "https://x.invalid/"},
     ("PATCH", "/v1/channels/{id}"): {"name": "renamed"},
 }
@@ -51,6 +59,8 @@ class Objects:
     finding: str
     channel: str
     message: str
+    destination: str
+    delivery: str
 
     def target(self, path: str) -> str:
         """The path of an operation, with the ids in it."""
@@ -61,8 +71,10 @@ class Objects:
             "findings": self.finding,
             "channels": self.channel,
             "messages": self.message,
+            "deliveries": self.delivery,
         }
-        return path.replace("{id}", of_nouns.get(noun, self.key)).replace("{slot}", self.slot)
+        path = path.replace("{id}", of_nouns.get(noun, self.key))
+        return path.replace("{slot}", self.slot).replace("{name}", self.destination)
 
 
 def new_slot() -> str:
@@ -87,6 +99,8 @@ def objects_of(home: Workspace) -> Objects:
         finding=finding["id"],
         channel=channel["id"],
         message=message["id"],
+        destination=unused_destination(home),
+        delivery=waiting_delivery(home),
     )
 
 
@@ -103,7 +117,7 @@ def strangers_of(home: Workspace, rotation_id: str) -> Any:
 
 
 def objects_of_nothing() -> Objects:
-    key, workspace, rotation, finding, channel, message = (str(uuid4()) for _ in range(6))
+    key, workspace, rotation, finding, channel, message, delivery = (str(uuid4()) for _ in range(7))
     return Objects(
         key=key,
         workspace=workspace,
@@ -112,6 +126,8 @@ def objects_of_nothing() -> Objects:
         finding=finding,
         channel=channel,
         message=message,
+        destination="nothing",
+        delivery=delivery,
     )
 
 
@@ -162,6 +178,8 @@ def test_each_permission_opens_exactly_its_operations(
     for method, path, permission in operations(site):
         if method == "POST" and path.startswith("/v1/rotations/"):  # each ends it or goes before
             objects = replace(objects, rotation=rotate(home, used_key(home, name=new_slot())).id)
+        if method == "POST" and path.startswith("/v1/deliveries/"):
+            objects = replace(objects, delivery=waiting_delivery(home))
         response = call(caller, method, path, objects)
         place = f"{method} {path} with {held}"
         if permission in (None, "any", held) or (held == "admin" and permission != "operator"):
@@ -319,6 +337,7 @@ def test_nothing_of_a_tenant_stands_in_anothers_lists(home: Workspace, other: Wo
     home.verify(key.token)
     home.requests(key_id=key.id)
     rotate(home, key)
+    waiting_delivery(home)
     for path in (
         "/v1/api-keys?status=all",
         "/v1/slots",

@@ -24,6 +24,7 @@ from keyturn.domain.schedule import (
     OPEN_FOR,
     REMINDERS_DAYS,
     Planned,
+    Start,
     announcement,
     due_cause,
     expiring_cause,
@@ -458,9 +459,23 @@ def test_an_announcement_says_when_and_who_must_start_it() -> None:
         "rotate_by": "2027-02-10T12:00:00.000000Z",
         "runbook_url": "https://wiki.example.com/a",
         "command": "keyturn rotations start scheduler-prod",
+        "destinations": [],
     }
     assert "by hand" in next_step
     assert "`keyturn rotations start scheduler-prod`" in next_step
+
+
+@pytest.mark.parametrize("start", list(Start))
+def test_an_announcement_is_true_of_how_it_starts(start: Start) -> None:
+    now = at("2027-02-08T12:00:00Z")
+    (one,) = planned_for(NIGHTLY, [at("2027-02-10T12:00:00Z")], 0, now)
+    cause = announcement(one, replace(NOTES, destinations=("vault", "file")), now, start)
+    assert cause is not None
+    next_step = str(cause.evidence["next_step"])
+    assert ("starts by itself in its window" in next_step) is (start is Start.BY_ITSELF)
+    assert ("by hand" in next_step) is (start is Start.BY_HAND)
+    assert ("vault, file" in next_step) is (start is not Start.BY_HAND)
+    assert (cause.severity is Severity.WARNING) is (start is Start.HELD_UP)
 
 
 def test_what_a_policy_says_of_windows_moves_no_announcement_while_one_is_awaited() -> None:
