@@ -25,7 +25,9 @@ from uuid import UUID
 import pytest
 
 from keyturn.cli.backup import _told
+from keyturn.domain.channel import ChannelState
 from keyturn.domain.error import InstallationFault
+from keyturn.domain.message import MessageState
 from keyturn.server.backup import check
 from keyturn.server.build import opened
 from keyturn.server.settings import load_settings
@@ -38,6 +40,7 @@ from keyturn.storage.archive import (
     Stamp,
 )
 from keyturn.storage.schema import metadata
+from keyturn.testing.ambience import SOME_TIME
 from keyturn.testing.storage import making
 from tests.cli.conftest import ENGINES
 from tests.cli.programs import PATIENCE_SECONDS, Place, Running, Server
@@ -102,7 +105,7 @@ def work(place: Place) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def rotate(place: Place, old: dict[str, Any], new: dict[str, Any]) -> None:
-    """Keeps a rotation and a finding, as the store keeps them."""
+    """Keeps a rotation, a finding, a channel and a message, as the store keeps them."""
     environ = place.environment({"KEYTURN_HOME": str(place.home)})
     settings, _ = load_settings(environ, place.folder, default_environment="production")
     home = UUID(old["workspace_id"])
@@ -114,6 +117,14 @@ def rotate(place: Place, old: dict[str, Any], new: dict[str, Any]) -> None:
     with opened(settings) as house:
         making.add_rotations(house.context.store, rotation)
         making.add_findings(house.context.store, making.finding(1, workspace_id=home))
+        making.add_channels(
+            house.context.store,
+            making.channel(1, workspace_id=home, state=ChannelState.PAUSED),
+        )
+        sent = replace(
+            making.message(1, workspace_id=home), state=MessageState.SENT, ended_at=SOME_TIME
+        )
+        making.add_messages(house.context.store, sent)
 
 
 def beside(place: Place, build: Build, engine: str, *, heads: bool = True) -> Place:

@@ -166,7 +166,8 @@ def _notes(rotation: Rotation, rows: list[Row]) -> Iterator[str]:
     if waited:
         yield f"Waits for {', '.join(waited)}."
     for one in rotation.blocked_by:
-        if one.runtime is None or one.code == _CONFLICT:
+        is_told_below = one.runtime is None and rotation.next_step.startswith(one.detail)
+        if (one.runtime is None and not is_told_below) or one.code == _CONFLICT:
             yield f"{one.runtime}: {one.detail}" if one.runtime else one.detail
         if one.code == _CONFLICT:
             asked = shlex.quote(one.runtime or "")

@@ -98,11 +98,9 @@ def _tell_back(deliveries: Sequence[Delivery]) -> str | None:
 
 def _tell_evidence(rotation: Rotation, evidence: Evidence, delivered_to: tuple[str, ...]) -> str:
     """As `tell_next_step`, of an overlap in which the new key can be used."""
-    if any(one.code == UNDELIVERED for one in evidence.blocked_by):
-        return (
-            "Wait until the new token is delivered: it is tried again by itself. What is wrong "
-            "with a destination, `keyturn deliveries list` tells."
-        )
+    undelivered = next((one for one in evidence.blocked_by if one.code == UNDELIVERED), None)
+    if undelivered is not None:
+        return f"{undelivered.detail} It is tried again by itself; see `keyturn deliveries list`."
     waiting = [one.runtime for one in evidence.blocked_by if one.runtime is not None]
     if waiting:
         more = f" and {len(waiting) - 1} more" if len(waiting) > 1 else ""
