@@ -20,6 +20,8 @@ IDENTITIES = {
     "slots": ("workspace_id", "service", "environment"),
     "keys": ("id",),
     "rotations": ("id",),
+    "destinations": ("id",),
+    "deliveries": ("id",),
     "findings": ("id",),
     "changes": ("position",),
     "activity": ("number",),
@@ -45,6 +47,8 @@ _COLUMNS = {
     "slots": ("workspace_id", "service", "environment", "owner", "updated_at", "version"),
     "keys": ("id", "workspace_id", "name", "scopes", "status", "updated_at", "version"),
     "rotations": ("id", "workspace_id", "service", "state", "lifts", "updated_at", "version"),
+    "destinations": ("id", "workspace_id", "name", "state", "updated_at", "version"),
+    "deliveries": ("id", "workspace_id", "service", "key_id", "state"),
     "findings": ("id", "workspace_id", "kind", "subject_id", "state", "version"),
     "changes": _CHANGE,
     "activity": _ENTRY,
@@ -57,6 +61,7 @@ _TYPES = {
     "workspace": "workspace",
     "operator": "operator",
     "rotation": "rotation",
+    "destination": "destination",
     "finding": "finding",
 }
 # Each count of uses beside the requests that it counts. Calls that verify are counted and listed

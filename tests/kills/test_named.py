@@ -12,6 +12,7 @@ import pytest
 
 from tests.kills.automation import SCENES, AutomationKills, survey_scene
 from tests.kills.commands import Command, Init, OperatorsCreate, Start, run_command
+from tests.kills.delivering import DeliveryKills, survey_delivery
 from tests.kills.figures import Figures
 from tests.kills.grounds import Grounds
 from tests.kills.named import NamedKills, is_weighty, survey
@@ -25,6 +26,7 @@ STEPS = {"sqlite": 1, "postgresql": 6}
 INIT_STEP = 8
 # The steps of rotations are many, and in each of them most points lie in one transaction.
 ROTATION_STEPS = {"sqlite": 12, "postgresql": 60}
+DELIVERY_STEPS = {"sqlite": 12, "postgresql": 60}
 # On PostgreSQL a share of them.
 _SHARED = ("rotate", "complete-by-brownout", "roll-back-brownout", "browns-out", "lifts")
 _DECISIVE = ("COMMIT", "answer", "half", "renaming")
@@ -100,6 +102,29 @@ def test_a_rotation_goes_on_by_itself_whatever_step_of_it_the_server_was_killed_
     points = spread(survey_scene(site, name), ROTATION_STEPS[grounds.engine])
     AutomationKills(site, figures).run(name, points)
     require_sound(figures, points)
+
+
+@pytest.mark.parametrize("grounds", ["sqlite", "postgresql"], indirect=True)
+def test_a_new_token_arrives_once_whatever_step_of_its_way_the_server_was_killed_in(
+    grounds: Grounds,
+) -> None:
+    site, figures = grounds.site(), Figures()
+    points = on_the_way(survey_delivery(site), DELIVERY_STEPS[grounds.engine])
+    DeliveryKills(site, figures).run(points)
+    require_sound(figures, points)
+
+
+def on_the_way(points: list[str], step: int) -> list[str]:
+    """Sparingly in the call, and all that the attempt does to a file."""
+    if IS_FULL:
+        return points
+    in_call = [point for point in points if "delivery: " not in point]
+    in_attempt = [point for point in points if "delivery: " in point]
+    on_disk = [point for point in in_attempt if ".token.draft" in point]
+    assert len(on_disk) >= 4, in_attempt
+    commits = [point for point in (*in_call, *in_attempt) if "COMMIT" in point]
+    found = {*in_call[::step], *commits, *on_disk[:: max(1, step // 12)]}
+    return [point for point in points if point in found]
 
 
 def require_survival(command: Command, step: int) -> None:

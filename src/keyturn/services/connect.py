@@ -24,7 +24,7 @@ from keyturn.destinations.contract import (
 )
 from keyturn.destinations.contract import Destination as Opened
 from keyturn.destinations.place import MARK
-from keyturn.domain.activity import Category
+from keyturn.domain.activity import SYSTEM, Category
 from keyturn.domain.authority import Rights
 from keyturn.domain.destination import (
     MOST_CONFIG_BYTES,
@@ -57,6 +57,8 @@ from keyturn.storage.transaction import Reading, Writing
 
 NONCE_BYTES = 16
 _MOST_SLOTS = 10_000
+_PAGE = 500
+_RESTORED = "A backup was restored: see that nothing newer is there, and prove it again."
 
 _log = logging.getLogger("keyturn.destinations")
 
@@ -275,6 +277,27 @@ def prove_destination(context: Context, act: Act, workspace_id: UUID, name: str)
         verb = "proven" if fault is None else "unproven"
         _note(context, transaction, Author.of(act), following, verb, now)
     return following
+
+
+def doubt_destinations(context: Context, transaction: Writing, now: int) -> int:
+    """Takes the proof away from every destination of a restored database, and says of how many: it
+    is an old copy, or a second one beside the first, and what it would deliver may be older than
+    what is there."""
+    places: list[UUID] = []
+    before: UUID | None = None
+    while page := transaction.workspaces.list(limit=_PAGE, before=before):
+        places += [one.id for one in page]
+        before = page[-1].id
+    doubted = 0
+    for place in places:
+        found = transaction.destinations.list(place, None, limit=MOST_OF_A_WORKSPACE, before=None)
+        for one in found:
+            if one.is_proven:
+                following = one.disproved(_RESTORED, now)
+                transaction.destinations.replace(following, one.version)
+                _note(context, transaction, Author(actor=SYSTEM, request_id=None), following, "unproven", now)
+                doubted += 1
+    return doubted
 
 
 def fault_of(context: Context, destination: Destination) -> str | None:

@@ -241,9 +241,9 @@ class Attempt:
         if held is not None and sighting is Sighting.THERE:
             self._arrive(held.version)
             return
-        self._require_writable(held)
         if self._asked.state is DeliveryState.DELIVERED and not self._lose():
             return
+        self._require_writable(held)
         if not self._begin(held, errand):
             return
         opened.write(slot, errand.wanted, None if held is None else held.version)
@@ -256,14 +256,27 @@ class Attempt:
 
     def _require_writable(self, held: Held | None) -> None:
         """What was there before us and is no token of ours is somebody's, and may be all that there
-        is of it. Raises `DestinationFault`."""
-        is_foreign = held is not None and held.value.strip() and self._ours(held.value) is None
-        if is_foreign and self._asked.begun_at is None:
+        is of it. Nor is a token written over whose key was made later, and is not in this database:
+        that is an old copy. Raises `DestinationFault`."""
+        if held is None or not held.value.strip():
+            return
+        token = self._ours(held.value)
+        if token is None and not self._asked.is_begun:
             raise DestinationFault(
                 FaultKind.CONFLICT,
                 f"What lies at {self._location} is no token of this installation, and is not "
                 "written over. Take it away, or give the destination another place.",
             )
+        if token is not None and token.id > self._asked.key_id and not self._is_known(token):
+            raise DestinationFault(
+                FaultKind.CONFLICT,
+                f"What lies at {self._location} is the token of a key that was made later, and is "
+                "not known here: was an old backup restored? Take it away, or rotate the key.",
+            )
+
+    def _is_known(self, token: Token) -> bool:
+        with self._context.store.read() as reading:
+            return reading.keys.workspace_of(token.id) is not None
 
     def _judge(self, held: Held | None, errand: _Errand) -> Sighting:
         value = None if held is None else held.value

@@ -5,7 +5,8 @@
 2. Everything happens in one transaction: tables, rows, the check of the whole log and every seal,
    what is suspended, and the entry that tells of it, which is the log's last.
 3. A restored log has an epoch of its own: it is not the log of the database that was backed up.
-4. What waited to be sent when the backup was made is not sent: it may have been since.
+4. What waited to be sent when the backup was made is not sent: it may have been since. Nor is any
+   token delivered before somebody has proven its destination again: there may be a newer one.
 5. With `Loss` unknown or not none, the careful way is to suspend: every key that is active, and,
    since an operator can only be revoked, every operator and gateway credential.
 """
@@ -19,6 +20,7 @@ from keyturn.domain.error import InstallationFault
 from keyturn.domain.instant import format_instant
 from keyturn.domain.operator import Operator
 from keyturn.services.attest import Attestation, Notary, attest_within
+from keyturn.services.connect import doubt_destinations
 from keyturn.services.context import Context
 from keyturn.services.correspond import bury_restored
 from keyturn.services.issue import key_subject
@@ -226,7 +228,9 @@ def restore(
             revoked = _revoke_operators(context, transaction, now)
         transaction.log.head = replace(transaction.log.head, epoch=str(context.new_id(now)))
         buried = bury_restored(transaction, now)
-        _note(context, transaction, order, database.carried, suspended, revoked, buried, now)
+        doubted = doubt_destinations(context, transaction, now)
+        told = {"messages_not_sent": buried, "destinations_to_prove": doubted}
+        _note(context, transaction, order, database.carried, suspended, revoked, told, now)
         transaction.log.finish()
         order.require_sole()
         head = transaction.log.head
@@ -338,7 +342,7 @@ def _note(
     carried: Carried,
     suspended: int,
     revoked: int,
-    buried: int,
+    told: Mapping[str, int],
     now: int,
 ) -> None:
     manifest, loss = order.weighed.manifest, order.weighed.loss
@@ -366,7 +370,7 @@ def _note(
             "heads_kept_as": order.heads_kept_as,
             "suspended_keys": suspended,
             "revoked_operators": revoked,
-            "messages_not_sent": buried,
+            **told,
             "faults": order.weighed.summary.faults,
             "mended_rows": carried.mended,
             "left_out_rows": carried.named,
