@@ -1,6 +1,7 @@
 """A destination that is slow, or does not answer, holds up no other, nor one workspace another."""
 
 import threading
+from collections.abc import Callable
 from uuid import UUID
 
 from keyturn.domain.slot import SlotName
@@ -25,14 +26,14 @@ def test_lanes_are_worked_on_side_by_side_and_of_one_workspace_on_half_as_many()
         begun.append(number)
         assert gate.wait(PATIENCE_SECONDS)
 
-    def task(number: int) -> object:
+    def task(number: int) -> Callable[[], None]:
         return lambda: work(number)
 
     mine = {lane(1, number): task(number) for number in range(4)}
-    lanes.begin(mine)  # type: ignore[arg-type]
+    lanes.begin(mine)
     assert until(lambda: sorted(begun) == [0, 1], PATIENCE_SECONDS)
     assert lanes.full() == ({UUID(int=1)}, {UUID(int=0), UUID(int=1)})
-    lanes.begin({lane(1, 0): task(7), lane(2, 9): task(9)})  # type: ignore[dict-item]
+    lanes.begin({lane(1, 0): task(7), lane(2, 9): task(9)})
     assert until(lambda: sorted(begun) == [0, 1, 9], PATIENCE_SECONDS)
     gate.set()
     lanes.wait(PATIENCE_SECONDS)
@@ -42,7 +43,11 @@ def test_lanes_are_worked_on_side_by_side_and_of_one_workspace_on_half_as_many()
 
 def test_nobody_waits_for_a_lane_longer_than_he_says() -> None:
     lanes, gate = Lanes(2), threading.Event()
-    lanes.begin({lane(1, 1): lambda: gate.wait(PATIENCE_SECONDS) and None})
+
+    def work() -> None:
+        gate.wait(PATIENCE_SECONDS)
+
+    lanes.begin({lane(1, 1): work})
     lanes.wait(0.01)
     assert lanes.full()[1]
     gate.set()

@@ -288,14 +288,14 @@ def doubt_destinations(context: Context, transaction: Writing, now: int) -> int:
     while page := transaction.workspaces.list(limit=_PAGE, before=before):
         places += [one.id for one in page]
         before = page[-1].id
-    doubted = 0
+    doubted, author = 0, Author(actor=SYSTEM, request_id=None)
     for place in places:
         found = transaction.destinations.list(place, None, limit=MOST_OF_A_WORKSPACE, before=None)
         for one in found:
             if one.is_proven:
                 following = one.disproved(_RESTORED, now)
                 transaction.destinations.replace(following, one.version)
-                _note(context, transaction, Author(actor=SYSTEM, request_id=None), following, "unproven", now)
+                _note(context, transaction, author, following, "unproven", now)
                 doubted += 1
     return doubted
 
