@@ -295,7 +295,8 @@ def doubt_destinations(context: Context, transaction: Writing, now: int) -> int:
             if one.is_proven:
                 following = one.disproved(_RESTORED, now)
                 transaction.destinations.replace(following, one.version)
-                _note(context, transaction, Author(actor=SYSTEM, request_id=None), following, "unproven", now)
+                author = Author(actor=SYSTEM, request_id=None)
+                _note(context, transaction, author, following, "unproven", now)
                 doubted += 1
     return doubted
 
