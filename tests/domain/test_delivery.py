@@ -10,14 +10,16 @@ from keyturn.domain.delivery import (
     BACKOFF_SECONDS,
     ENDED_STATES,
     LOOK_AGAIN,
+    LOOKED_WITHIN,
     OPEN_STATES,
+    SEEN_WITHIN,
     TOLD_FROM,
     TRANSITIONS,
     Delivery,
     DeliveryAct,
     DeliveryState,
-    Sighting,
-    judge_place,
+    Tenant,
+    may_write_over,
 )
 from keyturn.domain.error import DeliveryClosed
 from keyturn.domain.instant import SECOND
@@ -123,20 +125,34 @@ def test_it_is_tried_more_and_more_rarely_and_never_given_up() -> None:
 
 def test_what_stood_there_at_first_is_kept_whatever_stands_there_later() -> None:
     waiting = replace(delivery(DeliveryState.WAITING), begun_at=None, previous=None)
-    begun = waiting.begun(b"first", "a", NOW).begun(b"second", "a", NOW + 1)
+    begun = waiting.begun("m", b"first", "a", NOW).begun("m", b"second", "a", NOW + 1)
     assert (begun.previous, begun.begun_at) == (b"first", NOW)
 
 
-def test_what_is_seen_at_a_place_is_judged() -> None:
-    cases = [
-        (None, False, Sighting.WRITABLE),
-        ("new", False, Sighting.THERE),
-        ("new", True, Sighting.THERE),
-        ("old", False, Sighting.WRITABLE),
-        ("later", True, Sighting.NEWER),
-    ]
-    for held, is_newer, expected in cases:
-        assert judge_place(held, "new", is_newer=is_newer) is expected
+def test_what_may_be_somebodys_only_copy_is_not_written_over() -> None:
+    always = {Tenant.NOBODY, Tenant.OWN, Tenant.REPLACED, Tenant.DEAD}
+    for tenant in Tenant:
+        assert may_write_over(tenant, is_begun_here=False) is (tenant in always)
+        begun = tenant in always or tenant is Tenant.STRANGER
+        assert may_write_over(tenant, is_begun_here=True) is begun
+
+
+def test_a_token_that_was_not_seen_of_late_is_not_said_to_be_there() -> None:
+    there = replace(delivery(DeliveryState.DELIVERED), checked_at=NOW)
+    assert there.fault_at(NOW + LOOK_AGAIN) is None
+    assert there.is_seen_at(NOW + SEEN_WITHIN)
+    assert not there.is_seen_at(NOW + SEEN_WITHIN + 1)
+    assert not there.is_seen_at(NOW - 1), "by a clock that was ahead"
+    assert there.fault_at(NOW + LOOKED_WITHIN + 1) is not None
+    assert there.failed("unreachable", "Down.", NOW).fault_at(NOW) == "Down."
+    assert there.kept(NOW).fault_at(NOW + 10 * LOOKED_WITHIN) is None, "its rotation has ended"
+    assert delivery(DeliveryState.WAITING).fault_at(NOW) is not None
+
+
+def test_at_another_address_a_token_is_not_known_to_be_there() -> None:
+    assert delivery(DeliveryState.DELIVERED).redirected(NOW).state is DeliveryState.WAITING
+    alone = delivery(DeliveryState.WAITING, is_rotations=False).delivered("7", "a", NOW)
+    assert alone.redirected(NOW) is alone, "nobody could bring it again"
 
 
 def test_no_token_shows_itself() -> None:

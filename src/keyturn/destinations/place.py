@@ -13,6 +13,11 @@ DEFAULT_PATTERN = "keyturn/{slot}"
 MARK = RESERVED
 
 _MEMBER = re.compile(r"\{([a-z]*)\}")
+# Else `a` in `bc` and `ab` in `c` were one place.
+_PARTED = re.compile(
+    r"\{service\}[^{}]*[^{}A-Za-z0-9][^{}]*\{environment\}"
+    r"|\{environment\}[^{}]*[^{}A-Za-z0-9][^{}]*\{service\}"
+)
 _NAMES = frozenset({"slot", "service", "environment"})
 
 
@@ -22,8 +27,11 @@ def pattern_fault(pattern: str, allowed: re.Pattern[str]) -> str | None:
     named = _MEMBER.findall(pattern)
     if any(name not in _NAMES for name in named):
         return "A place may name {slot}, {service} and {environment}, and nothing else."
-    if "slot" not in named and not {"service", "environment"} <= set(named):
-        return "Name {slot} in it, or {service} and {environment}: each slot has its own place."
+    if "slot" not in named and _PARTED.search(pattern) is None:
+        return (
+            "Name {slot} in it, or {service} and {environment} with more than letters and digits "
+            "between them: each slot has a place of its own."
+        )
     if allowed.fullmatch(_MEMBER.sub("", pattern)) is None:
         return "It has characters that a place of this kind cannot have."
     return None

@@ -1,11 +1,12 @@
 """The delivery: one new token on its way into one destination, and, after a rollback, the old back.
 
-`TRANSITIONS` is the whole machine; `judge_place` says what an attempt finds. What is carried out
-stands in `services/deliver.py`.
+`TRANSITIONS` is the whole machine; `may_write_over` says what an attempt may do to what it finds.
+How it is carried out stands in `services/carry.py`.
 
 1. A token is delivered when it was written, read back and found to be the same; never before.
-2. A place is written only over what it was seen to hold. The token of a newer key of the slot is
-   never written over: then this delivery is superseded.
+2. A place is written only over what it was seen to hold, and only where that is nothing, the token
+   that the rotation replaces, or one that does not work any more (`may_write_over`). What is
+   somebody else's, or the only copy of something that works, stays, and the delivery waits.
 3. Before the first write it is recorded that there will be one (`begun_at`), along with the old
    key's token if that stood there. So a rollback knows what to take back, whatever was killed.
 4. The sealed tokens are erased when they are of no more use: when the delivery has ended, and
@@ -26,6 +27,11 @@ BACKOFF_SECONDS = (1, 2, 5, 10, 20, 40, 60, 120, 300)
 TOLD_FROM = 3
 # A delivered token of an open rotation is looked for again after this.
 LOOK_AGAIN = 30 * SECOND
+LOOKED_WITHIN = 4 * LOOK_AGAIN
+# Nothing ends on a token that was not seen within this.
+SEEN_WITHIN = 10 * SECOND
+# Nothing is put off for longer than this: what is, a clock that was ahead has put off.
+LONGEST_WAIT = (max(BACKOFF_SECONDS) + 60) * SECOND
 
 
 class DeliveryState(StrEnum):
@@ -54,11 +60,9 @@ class DeliveryAct(StrEnum):
 
 TRANSITIONS: dict[tuple[DeliveryState, DeliveryAct], DeliveryState] = {
     (DeliveryState.WAITING, DeliveryAct.DELIVER): DeliveryState.DELIVERED,
-    (DeliveryState.WAITING, DeliveryAct.SUPERSEDE): DeliveryState.SUPERSEDED,
     (DeliveryState.WAITING, DeliveryAct.TAKE_BACK): DeliveryState.RESTORING,
     (DeliveryState.WAITING, DeliveryAct.CANCEL): DeliveryState.CANCELLED,
     (DeliveryState.DELIVERED, DeliveryAct.LOSE): DeliveryState.WAITING,
-    (DeliveryState.DELIVERED, DeliveryAct.SUPERSEDE): DeliveryState.SUPERSEDED,
     (DeliveryState.DELIVERED, DeliveryAct.TAKE_BACK): DeliveryState.RESTORING,
     (DeliveryState.DELIVERED, DeliveryAct.CANCEL): DeliveryState.CANCELLED,
     (DeliveryState.RESTORING, DeliveryAct.RESTORE): DeliveryState.RESTORED,
@@ -82,6 +86,7 @@ class Delivery:
     state: DeliveryState
     token: bytes | None = field(repr=False)
     previous: bytes | None = field(repr=False)
+    mark: str | None
     begun_at: int | None
     attempts: int
     failures: int
@@ -104,12 +109,26 @@ class Delivery:
 
     @property
     def is_failing(self) -> bool:
-        return self.is_open and self.failures >= TOLD_FROM
+        """Whether somebody is to be told: so many times in a row, with something left to do."""
+        return self.token is not None and self.failures >= TOLD_FROM
 
     @property
     def is_begun(self) -> bool:
         """Whether the place may have been written."""
         return self.begun_at is not None
+
+    def fault_at(self, now: int) -> str | None:
+        """Why it cannot be said now that the token is there, None where it can: it is looked for
+        again and again, and what was seen long ago tells nothing."""
+        if self.state is DeliveryState.WAITING:
+            return self.fault or "it is on its way."
+        if self.state is not DeliveryState.DELIVERED or self.token is None:
+            return None
+        if self.failures:
+            return self.fault or "it could not be looked for."
+        if now - (self.checked_at or 0) > LOOKED_WITHIN:
+            return "it was not looked for of late."
+        return None
 
     def after(self, act: DeliveryAct) -> DeliveryState:
         """The state that `act` leads to. Raises `DeliveryClosed` where there is no such step."""
@@ -118,10 +137,22 @@ class Delivery:
             raise DeliveryClosed(f"This delivery is {self.state}: nothing is left to do.")
         return following
 
-    def begun(self, previous: bytes | None, location: str, now: int) -> "Delivery":
-        """About to write for the first time, or again. What stood there at first is kept."""
+    def is_seen_at(self, now: int) -> bool:
+        """Whether a delivered token was seen at its place just now; true where there is none."""
+        if self.state is not DeliveryState.DELIVERED or self.token is None:
+            return True
+        return 0 <= now - (self.checked_at or 0) <= SEEN_WITHIN
+
+    def looked_for(self, now: int) -> "Delivery":
+        """To be looked for at once."""
+        return replace(self, next_at=now, updated_at=now)
+
+    def begun(self, mark: str, previous: bytes | None, location: str, now: int) -> "Delivery":
+        """About to write for the first time, or again. What stood there at first is kept. `mark` is
+        the nonce of the destination as it is: another address is another place."""
         return replace(
             self,
+            mark=mark,
             begun_at=self.begun_at or now,
             previous=self.previous or previous,
             location=location,
@@ -175,6 +206,12 @@ class Delivery:
             updated_at=now,
         )
 
+    def redirected(self, now: int) -> "Delivery":
+        """Its destination has another address or credential now: what is there is not known."""
+        if self.state is not DeliveryState.DELIVERED or self.token is None:
+            return self
+        return self.lost(now)
+
     def failed(self, kind: str, fault: str, now: int) -> "Delivery":
         """Not done, and when it is tried again."""
         wait = BACKOFF_SECONDS[min(self.failures, len(BACKOFF_SECONDS) - 1)]
@@ -188,10 +225,14 @@ class Delivery:
             updated_at=now,
         )
 
-    def hurried(self, now: int) -> "Delivery":
-        """Tried at once. Raises `DeliveryClosed`."""
+    def require_open(self) -> None:
+        """Raises `DeliveryClosed` where there is nothing to do."""
         if not self.is_open:
             raise DeliveryClosed(f"This delivery is {self.state}: nothing is left to do.")
+
+    def hurried(self, now: int) -> "Delivery":
+        """Tried at once. Raises `DeliveryClosed`."""
+        self.require_open()
         return replace(self, next_at=now, updated_at=now)
 
     def taken_back(self, now: int) -> "Delivery":
@@ -242,17 +283,24 @@ class Delivery:
         )
 
 
-class Sighting(StrEnum):
-    """What an attempt sees at the place."""
+class Tenant(StrEnum):
+    """Whose value lies at a place."""
 
-    THERE = "there"  # what is to be there
-    WRITABLE = "writable"  # something that may be written over
-    NEWER = "newer"  # the token of a newer key of the slot, which works
+    NOBODY = "nobody"  # there is none
+    OWN = "own"  # the token that is being delivered, in another spelling
+    REPLACED = "replaced"  # the token of the key that the rotation replaces
+    DEAD = "dead"  # that of a key of this slot that does not work any more
+    STRANGER = "stranger"  # no token of this installation's brand
+    OTHER = "other"  # any other token: of a key that works, of another slot, or not known here
 
 
-def judge_place(held: str | None, wanted: str, *, is_newer: bool) -> Sighting:
-    """Rule 2. `is_newer`: what is held is the token of a key of this slot, made after this one,
-    that works."""
-    if held == wanted:
-        return Sighting.THERE
-    return Sighting.NEWER if is_newer else Sighting.WRITABLE
+def may_write_over(tenant: Tenant, *, is_begun_here: bool) -> bool:
+    """Rule 2. `is_begun_here`: this delivery may have written there before, and a place that lies
+    may have made anything of that."""
+    match tenant:
+        case Tenant.NOBODY | Tenant.OWN | Tenant.REPLACED | Tenant.DEAD:
+            return True
+        case Tenant.STRANGER:
+            return is_begun_here
+        case Tenant.OTHER:
+            return False

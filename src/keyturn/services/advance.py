@@ -17,6 +17,7 @@ from keyturn.domain.progress import next_act
 from keyturn.domain.rotation import Rotation, RotationAct
 from keyturn.services.conclude import brown_out, complete_rotation, lift, lift_blindly
 from keyturn.services.context import Context
+from keyturn.services.dispatch import look_first
 from keyturn.services.find import reconcile_subject, rotation_causes
 from keyturn.services.journal import WORKER
 from keyturn.services.weigh import Weighed, weigh
@@ -24,6 +25,7 @@ from keyturn.services.witness import Witness
 from keyturn.storage.transaction import Reading, Writing
 
 PAGE = 100
+_ENDING = frozenset({RotationAct.BROWN_OUT, RotationAct.COMPLETE})
 
 _log = logging.getLogger("keyturn.rotations")
 
@@ -111,6 +113,8 @@ class Advancer:
                     lift_blindly(self._context, transaction, WORKER, present, now)
                 return
             act = next_act(present, weighed.old, weighed.evidence, weighed.observation)
+            if act in _ENDING and look_first(transaction, weighed.deliveries, now):
+                return
             if act is not None:
                 present = self._take(transaction, weighed, act, now)
             if not present.is_open:

@@ -50,6 +50,7 @@ from keyturn.domain.permission import Permission
 from keyturn.domain.text import refuse_token
 from keyturn.services.context import Context
 from keyturn.services.define import require_version
+from keyturn.services.dispatch import hurry_deliveries, redirect_deliveries
 from keyturn.services.identify import reaffirm
 from keyturn.services.journal import Act, Author, Subject, note
 from keyturn.storage.log import Change
@@ -201,6 +202,7 @@ def change_destination(
         )
         transaction.destinations.replace(following, present.version)
         _note(context, transaction, Author.of(act), following, "updated", now)
+        redirect_deliveries(context, transaction, Author.of(act), following, now)
         if remember is not None:
             remember(transaction, following)
     return following
@@ -274,6 +276,8 @@ def prove_destination(context: Context, act: Act, workspace_id: UUID, name: str)
             raise VersionMoved("This was changed while it was being proven; prove it again.")
         following = found.proved(now) if fault is None else found.disproved(fault, now)
         transaction.destinations.replace(following, found.version)
+        if fault is None:
+            hurry_deliveries(transaction, found.id, now)
         verb = "proven" if fault is None else "unproven"
         _note(context, transaction, Author.of(act), following, verb, now)
     return following

@@ -90,6 +90,7 @@ def dispatch(
             state=DeliveryState.WAITING,
             token=None,
             previous=None,
+            mark=None,
             begun_at=None,
             attempts=0,
             failures=0,
@@ -159,6 +160,31 @@ def _is_revoked(transaction: Writing, place: UUID, id_: UUID) -> bool:
     except IntegrityFailed:
         return True
     return key is None or key.state is KeyState.REVOKED
+
+
+def look_first(transaction: Writing, deliveries: Sequence[Delivery], now: int) -> bool:
+    """Whether an end has to wait until it has been looked once more whether each token that was
+    delivered is still there, which is then done at once: a place may have gone back since."""
+    unseen = [one for one in deliveries if not one.is_seen_at(now)]
+    for delivery in unseen:
+        transaction.deliveries.replace(delivery.looked_for(now))
+    return bool(unseen)
+
+
+def hurry_deliveries(transaction: Writing, destination_id: UUID, now: int) -> None:
+    """Has everything tried at once that waits for a destination which is in order again."""
+    for delivery in transaction.deliveries.of_destination(destination_id):
+        if delivery.is_open:
+            transaction.deliveries.replace(delivery.hurried(now))
+
+
+def redirect_deliveries(
+    context: Context, transaction: Writing, author: Author, destination: Destination, now: int
+) -> None:
+    """What is delivered to a destination that has been changed is not known to be there."""
+    for delivery in transaction.deliveries.of_destination(destination.id):
+        following = delivery.redirected(now)
+        keep_delivery(context, transaction, author, delivery, following, now)
 
 
 def keep_delivery(
@@ -280,14 +306,31 @@ def _found(transaction: Writing, act: Act, workspace_id: UUID, id_: UUID, now: i
 
 
 def _require_other(transaction: Writing, delivery: Delivery) -> None:
-    """A key that works and whose token nobody has could be used by nobody, and be seen by all."""
-    if delivery.state is not DeliveryState.WAITING:
+    """A key that works and whose token nobody has could be used by nobody, and be seen by all; so
+    could the old one, where its token is being put back. Raises `DeliveryLast` or
+    `DeliveryClosed`."""
+    delivery.require_open()
+    is_back = delivery.state is DeliveryState.RESTORING
+    key_id = _replaced_by(transaction, delivery) if is_back else delivery.key_id
+    if key_id is None or _is_revoked(transaction, delivery.workspace_id, key_id):
         return
-    key = transaction.keys.find(delivery.workspace_id, delivery.key_id)
-    if key is None or key.state is KeyState.REVOKED:
-        return
-    has_token = (DeliveryState.WAITING, DeliveryState.DELIVERED)
+    has_token = (
+        (DeliveryState.RESTORING, DeliveryState.RESTORED)
+        if is_back
+        else (DeliveryState.WAITING, DeliveryState.DELIVERED)
+    )
     others = transaction.deliveries.of_key(delivery.key_id)
-    if not any(one.id != delivery.id and one.state in has_token for one in others):
-        way_out = "roll its rotation back" if delivery.rotation_id else "revoke the key"
-        raise DeliveryLast(f"Nobody else has the token of this key: {way_out} instead.")
+    if any(one.id != delivery.id and one.state in has_token for one in others):
+        return
+    if is_back:
+        raise DeliveryLast("The old token would be nowhere: revoke the old key instead.")
+    way_out = "roll its rotation back" if delivery.rotation_id else "revoke the key"
+    raise DeliveryLast(f"Nobody else has the token of this key: {way_out} instead.")
+
+
+def _replaced_by(transaction: Writing, delivery: Delivery) -> UUID | None:
+    """The old key of the rotation that a delivery belongs to."""
+    if delivery.rotation_id is None:
+        return None
+    rotation = transaction.rotations.find(delivery.workspace_id, delivery.rotation_id)
+    return None if rotation is None else rotation.old_key_id

@@ -58,7 +58,7 @@ def weigh(transaction: Reading, rotation: Rotation, observation: Observation) ->
         () if workspace is None else workspace.networks,
         is_named_anew=is_named_anew,
     )
-    deliveries, undelivered = _delivered(transaction, rotation)
+    deliveries, undelivered = _delivered(transaction, rotation, observation.now)
     evidence = replace(evidence, blocked_by=(*undelivered, *evidence.blocked_by))
     return Weighed(
         rotation=rotation,
@@ -71,24 +71,25 @@ def weigh(transaction: Reading, rotation: Rotation, observation: Observation) ->
 
 
 def _delivered(
-    transaction: Reading, rotation: Rotation
+    transaction: Reading, rotation: Rotation, now: int
 ) -> tuple[tuple[Delivery, ...], tuple[Blocker, ...]]:
     """The deliveries of the new key, and those that stand in the way: a destination where the token
-    is not, or not any more, is one from which somebody still takes the old one."""
+    is not, not any more, or not to be seen, is one from which somebody may take the old one."""
     try:
         deliveries = tuple(transaction.deliveries.of_key(rotation.new_key_id))
     except IntegrityFailed as error:
         return (), (Blocker(code=DAMAGED, runtime=None, detail=error.detail),)
-    waiting = (one for one in deliveries if one.state is DeliveryState.WAITING)
     return deliveries, tuple(
-        Blocker(
-            code=UNDELIVERED,
-            runtime=None,
-            detail=f"The new token is not in {one.destination} yet: "
-            f"{one.fault or 'it is on its way.'}",
-        )
-        for one in waiting
+        Blocker(code=UNDELIVERED, runtime=None, detail=_tell_missing(one, fault))
+        for one in deliveries
+        if (fault := one.fault_at(now)) is not None
     )
+
+
+def _tell_missing(delivery: Delivery, fault: str) -> str:
+    if delivery.state is DeliveryState.DELIVERED:
+        return f"Whether the new token is still in {delivery.destination} is not known: {fault}"
+    return f"The new token is not in {delivery.destination} yet: {fault}"
 
 
 def _expected(transaction: Reading, rotation: Rotation) -> tuple[ExpectedRuntime, ...] | None:

@@ -27,7 +27,7 @@ from sqlalchemy import (
     update,
 )
 
-from keyturn.domain.delivery import OPEN_STATES, Delivery, DeliveryState
+from keyturn.domain.delivery import LONGEST_WAIT, OPEN_STATES, Delivery, DeliveryState
 from keyturn.domain.error import IntegrityFailed
 from keyturn.domain.seal import Cell
 from keyturn.domain.slot import SlotName
@@ -122,12 +122,13 @@ class Deliveries:
         no_workspaces: Collection[UUID] = (),
         no_destinations: Collection[UUID] = (),
     ) -> Sequence[Delivery]:
-        """At most `limit` that have something to do now, those that waited longest first. Left out
-        are damaged rows, and what is behind an earlier one of the same place that is not done yet:
-        these go one after another."""
+        """At most `limit` that have something to do now, those that waited longest first, and what
+        a clock that was ahead has put off. Left out are damaged rows, and what is behind an earlier
+        one of the same place that is not done yet: these go one after another."""
+        is_due = or_(deliveries.c.next_at <= now, deliveries.c.next_at > now + LONGEST_WAIT)
         query = (
             _selected()
-            .where(_has_token, deliveries.c.next_at <= now, ~_is_behind_another())
+            .where(_has_token, is_due, ~_is_behind_another())
             .order_by(deliveries.c.next_at, deliveries.c.id)
         )
         if no_workspaces:
@@ -142,6 +143,16 @@ class Deliveries:
         query = select(func.min(deliveries.c.next_at)).where(_has_token)
         found = self._session.connection.execute(query).scalar()
         return found if isinstance(found, int) else None
+
+    def of_destination(self, destination_id: UUID) -> Sequence[Delivery]:
+        """Those at a destination that have something to do. Damaged rows are left out."""
+        query = (
+            _selected()
+            .where(_has_token, deliveries.c.destination_id == str(destination_id))
+            .order_by(deliveries.c.id)
+        )
+        rows = self._session.connection.execute(query).all()
+        return [one for row in rows if (one := self._opened(row)) is not None]
 
     def is_in_use(self, destination_id: UUID) -> bool:
         """Whether anything has still to be done at a destination."""
@@ -300,6 +311,7 @@ def delivery_row(delivery: Delivery) -> dict[str, Cell]:
         "state": delivery.state.value,
         "token": delivery.token,
         "previous": delivery.previous,
+        "mark": delivery.mark,
         "begun_at": delivery.begun_at,
         "attempts": delivery.attempts,
         "failures": delivery.failures,
@@ -330,6 +342,7 @@ def delivery_of(row: dict[str, Any]) -> Delivery:
         state=DeliveryState(row["state"]),
         token=row["token"],
         previous=row["previous"],
+        mark=row["mark"],
         begun_at=row["begun_at"],
         attempts=row["attempts"],
         failures=row["failures"],

@@ -337,6 +337,7 @@ deliveries = Table(
     _text("state"),
     Column("token", Blob, nullable=True),
     Column("previous", Blob, nullable=True),
+    _text("mark", optional=True),
     _number("begun_at", optional=True),
     _number("attempts"),
     _number("failures"),
@@ -356,6 +357,15 @@ deliveries = Table(
     Index("ix_deliveries_workspace_id_id", "workspace_id", "id"),
     Index("ix_deliveries_key_id_id", "key_id", "id"),
     Index("ix_deliveries_destination_id_id", "destination_id", "id"),
+    # What is to be done at one place, in its order.
+    _partial(
+        "ix_deliveries_place",
+        "destination_id",
+        "service",
+        "environment",
+        "id",
+        where=HAS_TOKEN,
+    ),
     _partial("ix_deliveries_due", "next_at", "id", where=HAS_TOKEN),
     _partial("ix_deliveries_ended", "updated_at", where=HAS_ENDED),
 )

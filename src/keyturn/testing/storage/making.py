@@ -320,6 +320,7 @@ def delivery(
         state=state,
         token=token,
         previous=None,
+        mark=None,
         begun_at=None,
         attempts=failures,
         failures=failures,

@@ -72,6 +72,7 @@ def _make_deliveries() -> None:
         Column("state", TEXT, nullable=False),
         Column("token", Blob(), nullable=True),
         Column("previous", Blob(), nullable=True),
+        Column("mark", TEXT, nullable=True),
         Column("begun_at", BigInteger(), nullable=True),
         Column("attempts", BigInteger(), nullable=False),
         Column("failures", BigInteger(), nullable=False),
@@ -96,6 +97,8 @@ def _make_deliveries() -> None:
     op.create_index("ix_deliveries_workspace_id_id", "deliveries", ["workspace_id", "id"])
     op.create_index("ix_deliveries_key_id_id", "deliveries", ["key_id", "id"])
     op.create_index("ix_deliveries_destination_id_id", "deliveries", ["destination_id", "id"])
+    place = ["destination_id", "service", "environment", "id"]
+    _partial_index("ix_deliveries_place", "deliveries", place, "token IS NOT NULL")
     _partial_index("ix_deliveries_due", "deliveries", ["next_at", "id"], "token IS NOT NULL")
     ended = "state IN ('cancelled', 'restored', 'superseded')"
     _partial_index("ix_deliveries_ended", "deliveries", ["updated_at"], ended)
