@@ -17,10 +17,12 @@ from keyturn.cli.ending import REFUSED, CommandFailed
 from keyturn.cli.when import now
 from keyturn.client.binding import Pages, Sends
 from keyturn.client.call import Call
+from keyturn.client.errors import Conflict
 from keyturn.client.keys import create_key, list_keys, revoke_key
 from keyturn.client.resources import ExpectedRuntime, IssuedKey, Key, Self, Verdict
 from keyturn.client.slots import define_slot
 from keyturn.client.verify import look_at_self, verify
+from keyturn.domain.error import RevealRefused
 from keyturn.domain.permission import Permission, holds_permission
 from keyturn.domain.token import Token
 
@@ -92,18 +94,27 @@ class Ground:
 
     def make_key(self, expected: Iterable[ExpectedRuntime], purpose: str) -> IssuedKey:
         """The slot's first key, which may do nothing, and lives for an hour at most."""
-        return self.send(
-            create_key(
-                self.slot,
-                service=self.name,
-                environment=ENVIRONMENT,
-                allowed_cidrs=self._networks or None,
-                expires_at=self._expiry(),
-                owner=self._owner,
-                purpose=purpose,
-                runtimes=list(expected),
-            )
+        asked = create_key(
+            self.slot,
+            service=self.name,
+            environment=ENVIRONMENT,
+            allowed_cidrs=self._networks or None,
+            expires_at=self._expiry(),
+            owner=self._owner,
+            purpose=purpose,
+            runtimes=list(expected),
         )
+        try:
+            return self.send(asked)
+        except Conflict as error:
+            if error.code != RevealRefused.code:
+                raise
+            raise CommandFailed(
+                "This workspace shows tokens to nobody (`reveal: never`), and a drill plays "
+                "callers that have one; nothing was made.",
+                remedy="Rehearse in a workspace that shows tokens.",
+                code=REFUSED,
+            ) from error
 
     def living_keys(self) -> list[Key]:
         """The keys of the slot that are not dead yet, newest first."""
