@@ -5,12 +5,11 @@ else may happen to the rotation at that moment.
 """
 
 from collections.abc import Callable
-from contextlib import nullcontext
 
 import pytest
 
 from keyturn.domain.delivery import DeliveryState
-from keyturn.domain.error import DeliveryLast
+from keyturn.domain.error import DeliveryClosed, DeliveryLast
 from keyturn.domain.key import KeyState, RevocationReason
 from keyturn.domain.token import Token
 from keyturn.services.dispatch import cancel_delivery
@@ -79,8 +78,8 @@ class Tale:
     def cancel(self) -> None:
         house = self.dock.house
         delivery = self.dock.delivery_of(self.new.id)
-        is_last = delivery.state is DeliveryState.WAITING
-        with pytest.raises(DeliveryLast) if is_last else nullcontext():
+        is_waiting = delivery.state is DeliveryState.WAITING
+        with pytest.raises(DeliveryLast if is_waiting else DeliveryClosed):
             cancel_delivery(house.context, house.act(), house.workspace_id, delivery.id, "Mine.")
 
     def _revoke(self, token: Token) -> None:
