@@ -406,7 +406,7 @@ HOT: dict[str, Ask] = {
     "channels of a workspace": lambda reading: reading.channels.of_workspace(TENANT),
     "how many channels": lambda reading: reading.channels.count(TENANT),
     "what waits": lambda reading: reading.messages.waiting_channels(),
-    "what is due": lambda reading: reading.messages.due(RECEIVER, SOME_TIME, limit=4),
+    "what is due": lambda reading: reading.messages.due(RECEIVER, SOME_TIME, limit=4, longest=9),
     "when a channel took something last": lambda reading: reading.messages.last_sent_at(RECEIVER),
     "how much of a channel is in which state": lambda reading: reading.messages.tally([RECEIVER]),
     "a message": lambda reading: reading.messages.find(TENANT, KEY),

@@ -13,7 +13,17 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, delete, func, insert, literal_column, select, update
+from sqlalchemy import (
+    ColumnElement,
+    and_,
+    delete,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from keyturn.domain.error import IntegrityFailed
 from keyturn.domain.message import (
@@ -112,9 +122,12 @@ class Messages:
         found = map(id_of, self._session.connection.execute(query).scalars())
         return [one for one in found if one is not None]
 
-    def due(self, channel_id: UUID, now: int, *, limit: int) -> Sequence[Message | UUID]:
+    def due(
+        self, channel_id: UUID, now: int, *, limit: int, longest: int
+    ) -> Sequence[Message | UUID]:
         """Of the earliest waiting of each subject those that are due, in their order. Of a damaged
-        one the id alone."""
+        one the id alone. None waits for a time of its own until it was tried, and none for more
+        than `longest`: where one seems to, the clock was set back."""
         first = messages.alias()
         heads = (
             select(func.min(first.c.number))
@@ -126,7 +139,11 @@ class Messages:
             .where(
                 messages.c.channel_id == str(channel_id),
                 _is_waiting,
-                messages.c.due_at <= now,
+                or_(
+                    messages.c.due_at <= now,
+                    messages.c.due_at > now + longest,
+                    messages.c.tries == 0,
+                ),
                 messages.c.number.in_(heads),
             )
             .order_by(messages.c.number)
@@ -157,6 +174,14 @@ class Messages:
             )
             .values(due_at=now, tries=messages.c.tries - 1, hurries=messages.c.hurries + 1)
         ).rowcount
+
+    def bring_forward(self, now: int, by: int) -> None:
+        """Has what waits for its next attempt tried so much earlier: the clock was set back."""
+        self._session.connection.execute(
+            update(messages)
+            .where(_is_waiting, messages.c.due_at > now)
+            .values(due_at=messages.c.due_at - by)
+        )
 
     def bury(self, now: int, reason: str, *, channel_id: UUID | None = None) -> int:
         """What waits, for one channel or for any, waits no longer. Says how much it was."""
