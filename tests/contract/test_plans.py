@@ -444,6 +444,9 @@ TIDYING: dict[str, Ask] = {
     ),
     "hurrying": lambda transaction: transaction.messages.hurry(RECEIVER, 5),
     "burying": lambda transaction: transaction.messages.bury(5, "why", channel_id=RECEIVER),
+    "letting the earliest go": lambda transaction: transaction.messages.bury_earliest(
+        RECEIVER, 5, "why", limit=50, due_before=4
+    ),
     "reviving": lambda transaction: transaction.messages.revive(RECEIVER, 5),
     "recording": lambda transaction: transaction.requests.record(
         [(str(making.id_of(10**9)), making.request(1, key_id=KEY))]

@@ -191,6 +191,26 @@ class Messages:
         values = {"state": MessageState.DEAD.value, "ended_at": now, "reason": reason}
         return self._session.connection.execute(query.values(values)).rowcount
 
+    def bury_earliest(
+        self,
+        channel_id: UUID,
+        now: int,
+        reason: str,
+        *,
+        limit: int,
+        due_before: int | None = None,
+    ) -> int:
+        """At most `limit` of what waits for a channel, or was due before a time, waits no longer:
+        the earliest. Says how much it was."""
+        ids = select(messages.c.id).where(messages.c.channel_id == str(channel_id), _is_waiting)
+        if due_before is not None:
+            ids = ids.where(messages.c.due_at < due_before)
+        chosen = ids.order_by(messages.c.number).limit(limit)
+        values = {"state": MessageState.DEAD.value, "ended_at": now, "reason": reason}
+        return self._session.connection.execute(
+            update(messages).where(messages.c.id.in_(chosen.scalar_subquery())).values(values)
+        ).rowcount
+
     def bury_one(self, id: UUID, now: int, reason: str) -> None:  # noqa: A002
         values = {"state": MessageState.DEAD.value, "ended_at": now, "reason": reason}
         self._session.connection.execute(
