@@ -70,7 +70,8 @@ class Source:
                 return told
             case ast.Name(id=name):
                 return self._named(module, function, name)
-        return RESOLVED[ast.unparse(value)]
+            case _:
+                return RESOLVED[ast.unparse(value)]
 
     def _named(self, module: str, function: _Function, name: str) -> set[str]:
         arguments = [one.arg for one in (*function.args.args, *function.args.kwonlyargs)]

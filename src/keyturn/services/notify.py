@@ -207,7 +207,7 @@ class Notifier:
         )
         try:
             thread.start()
-        except RuntimeError as error:  # this machine has no more of them
+        except (RuntimeError, MemoryError) as error:  # this machine has no more of them
             _log.error("a message is not sent yet: %s", error)
             self._give_back(envelope.id)
             return False
