@@ -406,7 +406,7 @@ HOT: dict[str, Ask] = {
     "channels of a workspace": lambda reading: reading.channels.of_workspace(TENANT),
     "how many channels": lambda reading: reading.channels.count(TENANT),
     "what waits": lambda reading: reading.messages.waiting_channels(),
-    "what is due": lambda reading: reading.messages.due(RECEIVER, SOME_TIME, limit=4),
+    "what is due": lambda reading: reading.messages.due(RECEIVER, SOME_TIME, limit=4, longest=9),
     "when a channel took something last": lambda reading: reading.messages.last_sent_at(RECEIVER),
     "how much of a channel is in which state": lambda reading: reading.messages.tally([RECEIVER]),
     "a message": lambda reading: reading.messages.find(TENANT, KEY),
@@ -444,6 +444,9 @@ TIDYING: dict[str, Ask] = {
     ),
     "hurrying": lambda transaction: transaction.messages.hurry(RECEIVER, 5),
     "burying": lambda transaction: transaction.messages.bury(5, "why", channel_id=RECEIVER),
+    "letting the earliest go": lambda transaction: transaction.messages.bury_earliest(
+        RECEIVER, 5, "why", limit=50, due_before=4
+    ),
     "reviving": lambda transaction: transaction.messages.revive(RECEIVER, 5),
     "recording": lambda transaction: transaction.requests.record(
         [(str(making.id_of(10**9)), making.request(1, key_id=KEY))]

@@ -38,13 +38,18 @@ class Office:
         self.house = house
         self.context = house.context
         self.announcer = Announcer(self.context)
-        outbound = GuardedOutbound(guard, SystemClock())
-        self.notifier = Notifier(
-            self.context,
-            Courier(self.context, outbound, postbox),
-            schedule=schedule,
-            rest_seconds=0.0,
-        )
+        courier = Courier(self.context, GuardedOutbound(guard, SystemClock()), postbox)
+
+        def begin() -> Notifier:
+            return Notifier(self.context, courier, schedule=schedule, rest_seconds=0.0)
+
+        self._begin = begin
+        self.notifier = begin()
+
+    def begin_anew(self) -> None:
+        """As after a restart: what one process knows of the last is in the database alone."""
+        self.close()
+        self.notifier = self._begin()
 
     def webhook(self, url: str, *events: str) -> MadeChannel:
         draft = ChannelDraft(

@@ -7,15 +7,21 @@ from dataclasses import replace
 
 import pytest
 
-from keyturn.domain.channel import ChannelKind
-from keyturn.domain.instant import DAY
-from keyturn.domain.message import MessageState
+from keyturn.domain.channel import ChannelKind, ChannelState
+from keyturn.domain.instant import DAY, SECOND
+from keyturn.domain.message import NEWS, MessageState
 from keyturn.domain.webhook import MOST_PAYLOAD_BYTES
-from keyturn.services.announce import compose_event
-from keyturn.services.correspond import replay_message
+from keyturn.services.announce import Announcer, compose_event
+from keyturn.services.correspond import replay_channel, replay_message
+from keyturn.services.expire import PAUSED, TOO_MANY, expire_messages
 from keyturn.services.preserve import preserve
 from keyturn.services.restore import Choice, Order, restore, weigh
-from keyturn.services.subscribe import ChannelDraft
+from keyturn.services.subscribe import (
+    ChannelAmendment,
+    ChannelDraft,
+    MadeChannel,
+    amend_channel,
+)
 from keyturn.services.tidy import DEAD_DAYS, SENT_DAYS, tidy
 from keyturn.storage.archive import ArchiveReader, Stamp
 from keyturn.testing.storage import making
@@ -58,6 +64,68 @@ def test_what_was_sent_goes_after_a_month_and_what_is_dead_after_three(
     office.announce()
     tidy(office.context, now + 1_000 * DAY)
     assert [one.state for one in office.messages(made)] == [MessageState.WAITING]
+
+
+def pause(office: Office, made: MadeChannel, state: ChannelState = ChannelState.PAUSED) -> None:
+    house = office.house
+    amend_channel(
+        office.context,
+        house.act(),
+        house.workspace_id,
+        made.channel.id,
+        ChannelAmendment(state=state),
+    )
+
+
+def test_what_a_paused_channel_gathers_waits_no_longer_than_news_is_news(
+    office: Office, receiver: Receiver
+) -> None:
+    paused, active = (office.webhook(receiver.url, "api_key.created") for _ in range(2))
+    pause(office, paused)
+    office.house.issue(name="a-prod")
+    office.announce()
+    now = office.house.clock.now()
+    assert tidy(office.context, now + NEWS - DAY).expired == 0
+    office.pass_time(NEWS / SECOND)
+    office.house.issue(name="b-prod")
+    office.announce()
+    assert tidy(office.context, now + NEWS + DAY).expired == 1
+    old, young = office.messages(paused)
+    assert (old.state, old.reason) == (MessageState.DEAD, PAUSED)
+    assert "7 days" in PAUSED
+    assert young.state is MessageState.WAITING
+    assert [one.state for one in office.messages(active)] == [MessageState.WAITING] * 2
+    # A person may have it sent all the same, and then it is not too old again at once.
+    pause(office, paused, ChannelState.ACTIVE)
+    house = office.house
+    replay_channel(office.context, house.act(), house.workspace_id, paused.channel.id)
+    pause(office, paused)
+    assert tidy(office.context, now + NEWS + DAY).expired == 0
+    pause(office, paused, ChannelState.ACTIVE)
+    office.work()
+    assert {one.state for one in office.messages(paused)} == {MessageState.SENT}
+    assert house.attest().is_sound
+
+
+def test_so_many_messages_wait_for_a_channel_and_the_oldest_go_first(
+    office: Office, receiver: Receiver
+) -> None:
+    crowded, other = (
+        office.webhook(receiver.url, "api_key.created"),
+        office.webhook(receiver.url, "slot.created"),
+    )
+    pause(office, crowded)
+    for number in range(5):
+        office.house.issue(name=f"s{number}-prod", slot="only-prod")
+    office.announce()
+    now = office.house.clock.now()
+    assert expire_messages(office.context, now, limit=2, most_waiting=2) == 2
+    assert expire_messages(office.context, now, limit=2, most_waiting=2) == 1
+    assert expire_messages(office.context, now, limit=2, most_waiting=2) == 0
+    waiting, dead = MessageState.WAITING, MessageState.DEAD
+    assert [one.state for one in office.messages(crowded)] == [dead, dead, dead, waiting, waiting]
+    assert {one.reason for one in office.messages(crowded)} == {TOO_MANY, None}
+    assert [one.state for one in office.messages(other)] == [waiting]
 
 
 def test_a_restored_copy_sends_nothing_that_waited_in_it_by_itself(
@@ -141,3 +209,20 @@ def test_no_secret_stands_in_the_database(office: Office, receiver: Receiver) ->
     assert made.secret.removeprefix("whsec_") not in kept
     assert "whsec" not in repr(made)
     assert "sealed=" not in repr(made.channel)
+
+
+def test_a_step_of_announcing_is_no_longer_than_it_may_be_and_nothing_is_left_out(
+    office: Office, receiver: Receiver
+) -> None:
+    channels = [office.webhook(receiver.url, "api_key.created") for _ in range(4)]
+    keys = [office.house.issue(name=f"s{number}-prod").view.key for number in range(5)]
+    made = []
+    # It ends with the entry that makes it full, and begins after that one.
+    for _ in range(3):
+        office.announcer = Announcer(office.context, most_at_once=6)
+        made.append(office.announcer.step())
+    assert made == [8, 8, 4]
+    assert office.announcer.step() == 0
+    for channel in channels:
+        subjects = [one.envelope.subject for one in office.messages(channel)]
+        assert subjects == [f"api_key/{key.id}" for key in keys]

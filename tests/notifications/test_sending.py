@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from standardwebhooks.webhooks import WebhookVerificationError
 
-from keyturn.domain.channel import ChannelState
+from keyturn.domain.channel import ChannelKind, ChannelState
 from keyturn.domain.error import ChannelInactive
 from keyturn.domain.instant import SECOND
 from keyturn.domain.key import RevocationReason
@@ -17,12 +17,15 @@ from keyturn.domain.message import MOST_HURRIES, RETRY_SECONDS, MessageState, Ou
 from keyturn.outbound.guard import AddressGuard
 from keyturn.services.correspond import replay_channel, replay_message, try_channel
 from keyturn.services.notify import GIVEN_UP, GONE
+from keyturn.services.places import MOST_OF_A_WORKSPACE
 from keyturn.services.revoke import revoke_key
 from keyturn.services.subscribe import (
     ChannelAmendment,
+    ChannelDraft,
     MadeChannel,
     amend_channel,
     delete_channel,
+    make_channel,
     rotate_secret,
     view_channel,
 )
@@ -423,3 +426,104 @@ def test_the_reason_of_giving_up_is_told(office: Office, receiver: Receiver) -> 
     viewed = view_channel(office.context, house.operator, house.workspace_id, made.channel.id)
     assert viewed.channel.reason == GIVEN_UP
     assert viewed.dead == 1
+
+
+def test_a_slow_receiver_that_accepts_keeps_no_other_waiting(
+    office: Office, receiver: Receiver, open_receiver: Callable[[], Receiver]
+) -> None:
+    house = office.house
+    slow = open_receiver()
+    answers = threading.Semaphore(0)
+    begun: list[str] = []
+
+    def dawdle(received: Received) -> int:
+        begun.append(received.id)
+        answers.acquire(timeout=10)
+        return 204
+
+    slow.answer = dawdle
+    # Theirs are the lower ids, and they have more to be sent than there are places.
+    for _ in range(4):
+        office.webhook(slow.url, "api_key.created")
+    for number in range(12):
+        house.issue(name=f"s{number}-prod")
+    office.announce()
+    try:
+        held = office.notifier.step()
+        assert held == MOST_OF_A_WORKSPACE
+        assert office.notifier.step() == 0
+        # In another workspace a place is free, whatever they do.
+        abroad = house.provision().workspace.id
+        draft = ChannelDraft(
+            kind=ChannelKind.WEBHOOK, name="hook", url=receiver.url, events=("api_key.created",)
+        )
+        make_channel(office.context, house.act(), abroad, draft)
+        house.issue(name="abroad-prod", workspace_id=abroad)
+        office.announce()
+        assert office.notifier.step() == 1
+        eventually(lambda: len(receiver.received) == 1)
+        # In the same one the next that is free is for whoever has none.
+        office.webhook(receiver.url, "api_key.created")
+        house.issue(name="home-prod")
+        office.announce()
+        assert office.notifier.step() == 0
+        eventually(lambda: len(begun) == held)
+        answers.release()
+        eventually(lambda: office.notifier.step() == 1)
+        eventually(lambda: len(receiver.received) == 2)
+    finally:
+        answers.release(1_000)
+
+
+def test_what_finds_no_thread_is_sent_as_soon_as_there_is_one(
+    office: Office, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.webhook(receiver.url, "api_key.created")
+    office.house.issue()
+    office.announce()
+    start = threading.Thread.start
+
+    def fail(self: threading.Thread) -> None:
+        if self.name == "sending":
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", fail)
+        assert office.notifier.step() == 0
+    assert office.notifier.drain(0.0)
+    assert office.send() == 1
+    assert len(receiver.received) == 1
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+def test_a_clock_that_is_set_back_holds_nothing_up(
+    office: Office, receiver: Receiver, is_running: bool
+) -> None:
+    made = office.webhook(receiver.url, "api_key.created")
+    receiver.answer = lambda _: 500
+    office.house.issue(name="a-prod")
+    office.work()
+    receiver.answer = lambda _: 204
+    if is_running:
+        office.house.clock.jump(int(-HOUR * SECOND))
+        office.pass_time(RETRY_SECONDS[0] * 0.9)
+        assert office.send() == 0
+        office.pass_time(RETRY_SECONDS[0] * 0.3)
+        assert office.send() == 1
+    else:
+        # What was not seen to be set back is noticed by a wait that is longer than any, and keeps
+        # nothing from being tried for the first time.
+        office.house.issue(name="b-prod")
+        office.announce()
+        office.house.clock.jump(int(-2 * DAY * SECOND))
+        office.begin_anew()
+        office.work()
+    assert {one.state for one in office.messages(made)} == {MessageState.SENT}
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

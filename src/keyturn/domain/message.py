@@ -140,3 +140,8 @@ def next_try(
     if retry_after is not None:
         wait = max(wait, min(retry_after * SECOND, LONGEST_RETRY_AFTER))
     return now + wait
+
+
+def longest_wait(schedule: tuple[int, ...]) -> int:
+    """What no message waits longer than until it is tried again."""
+    return max(round(max(schedule, default=0) * SECOND * (1 + JITTER)), LONGEST_RETRY_AFTER)

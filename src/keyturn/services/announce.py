@@ -28,18 +28,21 @@ from keyturn.storage.activity import Link
 from keyturn.storage.transaction import Reading
 
 PAGE = 200
+# Nobody who changes something waits for longer than these take to be kept.
+MOST_AT_ONCE = 500
 _FINDING = "finding"
 
 
 class Announcer:
     """One process's reader of the log; `step` is one piece of it."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, *, most_at_once: int = MOST_AT_ONCE) -> None:
         self._context = context
+        self._most_at_once = most_at_once
 
     def step(self) -> int:
-        """Announces what is new, a page of the log at most. Says how many messages were made.
-        Raises `StorageUnavailable`."""
+        """Announces what is new: a page of the log at most, and no further entry once there are
+        `most_at_once` messages. Says how many were made. Raises `StorageUnavailable`."""
         with self._context.store.read() as reading:
             reached = reading.announced.find()
             if reached is not None and not reading.activity.links(after=reached, limit=1):
@@ -47,11 +50,16 @@ class Announcer:
         with self._context.store.record() as transaction:
             start = self._start(transaction)
             page = transaction.activity.links(after=start, limit=PAGE)
-            made = _Page(self._context, transaction).announce(page)
-            end = page[-1].number if page else start
+            announcing = _Page(self._context, transaction)
+            end = start
+            for link in page:
+                announcing.announce(link)
+                end = link.number
+                if announcing.looked >= self._most_at_once:
+                    break
             if isinstance(end, int):
                 transaction.announced.keep(end)
-        return made
+        return announcing.made
 
     def _start(self, transaction: Reading) -> int:
         """The last entry that is not to be announced any more."""
@@ -68,23 +76,23 @@ class Announcer:
 
 
 class _Page:
-    """One page of the log while it is announced; what is looked up is looked up once."""
+    """One page of the log while it is announced; what is looked up is looked up once. `looked` are
+    the messages that there are of it, and `made` those of them that are new."""
 
     def __init__(self, context: Context, transaction: Reading) -> None:
         self._transaction = transaction
         self._now = context.clock.now()
         self._channels: dict[UUID, Sequence[Channel]] = {}
+        self.looked = self.made = 0
 
-    def announce(self, page: Sequence[Link]) -> int:
-        return sum(self._announce(link) for link in page)
-
-    def _announce(self, link: Link) -> int:
+    def announce(self, link: Link) -> None:
+        """Makes an entry's messages: for all that want it."""
         entry = link.entry
         if entry is None or entry.workspace_id is None or not is_event(entry):
-            return 0
+            return
         # One that was edited says what somebody wants it to say.
         if entry.created_at < self._now - NEWS or entry.content_hash() != link.content_hash:
-            return 0
+            return
         wanting = [
             one
             for one in self._of(entry.workspace_id)
@@ -93,16 +101,15 @@ class _Page:
             and wants(one.events, entry.action)
         ]
         if not wanting:
-            return 0
+            return
         body = compose_event(entry, find_finding(self._transaction, entry))
-        made = 0
         for channel in wanting:
             recipients = self._recipients(channel, entry)
             if channel.kind is ChannelKind.EMAIL and not recipients:
                 continue
             message = make_message(channel, entry, link.number, body, recipients, self._now)
-            made += self._transaction.messages.add(message)
-        return made
+            self.made += self._transaction.messages.add(message)
+            self.looked += 1
 
     def _of(self, workspace_id: UUID) -> Sequence[Channel]:
         if workspace_id not in self._channels:

@@ -2,42 +2,46 @@
 
 1. A message is sent after all earlier ones of its channel and subject have been sent or are dead;
    other subjects and other channels do not wait for it.
-2. Each attempt runs in a thread of its own, of a bounded number. A channel has few of them, one
-   that is failing has one, and all that are failing together never have more than half.
+2. Each attempt runs in a thread of its own, of a bounded number; who has one is said in `places`.
+   Where none can be had, the message waits on as if it had not been its turn.
 3. An attempt is kept after it was made. Killed in between, the message is sent once more, with the
    id that it had; it is never lost.
 4. A receiver that takes something again is given at once what waits for it.
 5. One that says that it is gone (410), or has taken nothing for as long as a message is tried, is
    given up on: its channel is disabled, and tells so.
+6. How long a message waits is not changed by a clock that is set back.
 """
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from keyturn.domain.channel import Channel, ChannelState
 from keyturn.domain.error import IntegrityFailed, KeyturnError
+from keyturn.domain.instant import SECOND
 from keyturn.domain.message import (
     RETRY_SECONDS,
     Attempt,
     Message,
     MessageState,
     Outcome,
+    longest_wait,
     next_try,
 )
 from keyturn.services.context import Context
 from keyturn.services.courier import Courier, Report
 from keyturn.services.journal import NOTIFIER
+from keyturn.services.places import Place, Round, Turns
 from keyturn.services.subscribe import give_up
 from keyturn.storage.messages import DAMAGED
 from keyturn.storage.transaction import Reading
 
-PLACES = 16
-MOST_OF_A_CHANNEL = 4
-MOST_FAILING = 8
 REST_SECONDS = 1.0
+# What a clock is set back by less than this, as time servers do, is no more than a delay.
+SET_BACK = 2 * SECOND
 
 GONE = "Its receiver answered that it is gone (410)."
 GIVEN_UP = "Its receiver has taken nothing for as long as a message is tried."
@@ -71,12 +75,16 @@ _TOLD = {
 _log = logging.getLogger("keyturn.notifications")
 
 
-@dataclass(frozen=True, slots=True)
-class _Sending:
-    """What is being sent at this moment."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    """What is seen in one look at the outbox: whose turn it is, and what is none to be sent."""
 
-    channel_id: UUID
-    subject: str
+    reading: Reading
+    now: int
+    busy: dict[UUID, Place]
+    round: Round
+    chosen: list[tuple[Channel, Message]] = field(default_factory=list)
+    unsendable: list[tuple[UUID, UUID | None, str]] = field(default_factory=list)
 
 
 class Notifier:
@@ -96,7 +104,9 @@ class Notifier:
         self._schedule = schedule
         self._rest_seconds = rest_seconds
         self._lock = threading.Condition()
-        self._sending: dict[UUID, _Sending] = {}
+        self._sending: dict[UUID, Place] = {}
+        self._turns = Turns()
+        self._looked_at: tuple[int, float] | None = None
         self._failing: set[UUID] = set()
         self._resting: dict[UUID, float] = {}
         self.hurry: Callable[[], None] = lambda: None
@@ -104,81 +114,109 @@ class Notifier:
     def step(self) -> int:
         """Begins to send what is due and may be sent. Says how much it was. Raises
         `StorageUnavailable`."""
+        self._heed_clock()
         with self._lock:
             # Before the look: what ends in between is seen as waiting, and must not begin again.
             busy = dict(self._sending)
-        chosen: list[tuple[Channel, Message]] = []
-        unsendable: list[tuple[UUID, UUID | None, str]] = []
+            failing = frozenset(self._failing)
         with self._context.store.read() as reading:
-            now = self._context.clock.now()
-            for channel_id in self._in_turn(reading.messages.waiting_channels()):
+            look = _Look(
+                reading=reading,
+                now=self._context.clock.now(),
+                busy=busy,
+                round=Round(self._turns, busy.values(), failing),
+            )
+            for channel_id in reading.messages.waiting_channels():
                 channel = _find(reading, channel_id)
                 if channel is None:
-                    unsendable.append((channel_id, None, "There is no such channel any more."))
-                    continue
-                if channel.state is not ChannelState.ACTIVE:
-                    continue
-                self._choose(reading, channel, busy, chosen, unsendable, now)
-        for channel_id, message_id, reason in unsendable:
+                    gone = "There is no such channel any more."
+                    look.unsendable.append((channel_id, None, gone))
+                elif channel.state is ChannelState.ACTIVE and not self._rests(channel_id):
+                    look.round.join(channel)
+            self._choose(look)
+        for channel_id, message_id, reason in look.unsendable:
             self._bury(channel_id, message_id, reason)
-        for channel, message in chosen:
-            self._begin(channel, message)
-        return len(chosen)
+        begun = 0
+        for channel, message in look.chosen:
+            if not self._begin(channel, message):
+                break
+            begun += 1
+        return begun
 
     def drain(self, seconds: float) -> bool:
         """Waits until nothing is being sent; says whether that came in time."""
         with self._lock:
             return self._lock.wait_for(lambda: not self._sending, seconds)
 
-    def _in_turn(self, channels: Sequence[UUID]) -> list[UUID]:
-        """Those that fail come last: they must not take the places of the others."""
-        return sorted(channels, key=lambda one: (one in self._failing, one))
+    def _heed_clock(self) -> None:
+        """Where the clock was set back since the last look, what waits for a time is due so much
+        earlier."""
+        clock = self._context.clock
+        now, elapsed = clock.now(), clock.elapsed()
+        if self._looked_at is not None:
+            then, at = self._looked_at
+            back = then + int((elapsed - at) * SECOND) - now
+            if back > SET_BACK:
+                with self._context.store.record() as transaction:
+                    transaction.messages.bring_forward(now, back)
+                _log.warning("the clock was set back by %d s", back // SECOND)
+        self._looked_at = now, elapsed
 
-    def _choose(
-        self,
-        reading: Reading,
-        channel: Channel,
-        busy: dict[UUID, _Sending],
-        chosen: list[tuple[Channel, Message]],
-        unsendable: list[tuple[UUID, UUID | None, str]],
-        now: int,
-    ) -> None:
-        room = self._room(channel.id, busy, chosen)
-        if room <= 0:
-            return
-        mine = {one.subject for one in busy.values() if one.channel_id == channel.id}
-        for found in reading.messages.due(channel.id, now, limit=room + len(mine)):
-            if isinstance(found, UUID):
-                unsendable.append((channel.id, found, DAMAGED))
-            elif room > 0 and found.envelope.subject not in mine:
-                chosen.append((channel, found))
-                room -= 1
-
-    def _room(
-        self,
-        channel_id: UUID,
-        busy: dict[UUID, _Sending],
-        chosen: list[tuple[Channel, Message]],
-    ) -> int:
-        """How many messages of a channel may be begun now."""
-        if self._context.clock.elapsed() < self._resting.get(channel_id, 0.0):
-            return 0
-        taken = [one.channel_id for one in busy.values()] + [one.id for one, _ in chosen]
-        mine = taken.count(channel_id)
-        free = PLACES - len(taken)
-        if channel_id not in self._failing:
-            return min(MOST_OF_A_CHANNEL - mine, free)
-        failing = sum(one in self._failing for one in taken)
-        return min(1 - mine, MOST_FAILING - failing, free)
-
-    def _begin(self, channel: Channel, message: Message) -> None:
-        envelope = message.envelope
+    def _rests(self, channel_id: UUID) -> bool:
         with self._lock:
-            self._sending[envelope.id] = _Sending(channel.id, envelope.subject)
+            return self._context.clock.elapsed() < self._resting.get(channel_id, 0.0)
+
+    def _choose(self, look: _Look) -> None:
+        """One message for each turn, until there is no place or nothing due."""
+        queues: dict[UUID, deque[Message]] = {}
+        while (channel := look.round.next()) is not None:
+            if channel.id not in queues:
+                queues[channel.id] = deque(self._due(look, channel))
+            if not queues[channel.id]:
+                continue
+            look.chosen.append((channel, queues[channel.id].popleft()))
+            look.round.take(channel)
+            look.round.join(channel)
+
+    def _due(self, look: _Look, channel: Channel) -> Sequence[Message]:
+        """What a channel may be sent now, as much as it has room for."""
+        mine = {one.subject for one in look.busy.values() if one.channel_id == channel.id}
+        found: list[Message] = []
+        for one in look.reading.messages.due(
+            channel.id,
+            look.now,
+            limit=look.round.room(channel) + len(mine),
+            longest=longest_wait(self._schedule),
+        ):
+            if isinstance(one, UUID):
+                look.unsendable.append((channel.id, one, DAMAGED))
+            elif one.envelope.subject not in mine:
+                found.append(one)
+        return found
+
+    def _begin(self, channel: Channel, message: Message) -> bool:
+        """Says whether there was a thread for it."""
+        envelope = message.envelope
+        place = Place(
+            workspace_id=channel.workspace_id, channel_id=channel.id, subject=envelope.subject
+        )
+        with self._lock:
+            self._sending[envelope.id] = place
         thread = threading.Thread(
             target=self._send, args=(channel, message), name="sending", daemon=True
         )
-        thread.start()
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError) as error:  # this machine has no more of them
+            _log.error("a message is not sent yet: %s", error)
+            self._give_back(envelope.id)
+            return False
+        return True
+
+    def _give_back(self, message_id: UUID) -> None:
+        with self._lock:
+            self._sending.pop(message_id, None)
+            self._lock.notify_all()
 
     def _send(self, channel: Channel, message: Message) -> None:
         try:
@@ -188,9 +226,7 @@ class Notifier:
         except Exception:  # noqa: BLE001  (a thread that dies tells nobody)
             _log.exception("sending a message failed")
         finally:
-            with self._lock:
-                self._sending.pop(message.envelope.id, None)
-                self._lock.notify_all()
+            self._give_back(message.envelope.id)
             self.hurry()
 
     def _settle(self, channel: Channel, message: Message, report: Report) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from keyturn.domain.instant import DAY, SECOND, format_instant
 from keyturn.domain.message import MessageState
 from keyturn.services.context import Context
+from keyturn.services.expire import expire_messages
 
 ONCE = 2_000
 IDEMPOTENCY_DAYS = 1
@@ -30,10 +31,12 @@ class Tidied:
     answers: int
     deliveries: int = 0
     messages: int = 0
+    expired: int = 0
 
     @property
     def is_done(self) -> bool:
-        return max(self.requests, self.entries, self.deliveries, self.messages) < ONCE
+        most = max(self.requests, self.entries, self.deliveries, self.messages, self.expired)
+        return most < ONCE
 
 
 class Tidier:
@@ -75,7 +78,8 @@ def _newest(context: Context) -> int | None:
 def tidy(context: Context, now: int) -> Tidied:
     """Removes at most a few thousand requests that have outlived their time at `now`, as many
     deliveries that have been done with for as long, and messages; and blanks as many activity
-    entries."""
+    entries. As many messages that wait in vain wait no longer."""
+    expired = expire_messages(context, now, limit=ONCE)
     with context.store.record() as transaction:
         requests = transaction.requests.purge(
             now - context.request_retention_days * DAY, limit=ONCE
@@ -95,4 +99,5 @@ def tidy(context: Context, now: int) -> Tidied:
         answers=answers,
         deliveries=deliveries,
         messages=messages,
+        expired=expired,
     )

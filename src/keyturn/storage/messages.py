@@ -13,7 +13,17 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, delete, func, insert, literal_column, select, update
+from sqlalchemy import (
+    ColumnElement,
+    and_,
+    delete,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from keyturn.domain.error import IntegrityFailed
 from keyturn.domain.message import (
@@ -112,9 +122,12 @@ class Messages:
         found = map(id_of, self._session.connection.execute(query).scalars())
         return [one for one in found if one is not None]
 
-    def due(self, channel_id: UUID, now: int, *, limit: int) -> Sequence[Message | UUID]:
+    def due(
+        self, channel_id: UUID, now: int, *, limit: int, longest: int
+    ) -> Sequence[Message | UUID]:
         """Of the earliest waiting of each subject those that are due, in their order. Of a damaged
-        one the id alone."""
+        one the id alone. None waits for a time of its own until it was tried, and none for more
+        than `longest`: where one seems to, the clock was set back."""
         first = messages.alias()
         heads = (
             select(func.min(first.c.number))
@@ -126,7 +139,11 @@ class Messages:
             .where(
                 messages.c.channel_id == str(channel_id),
                 _is_waiting,
-                messages.c.due_at <= now,
+                or_(
+                    messages.c.due_at <= now,
+                    messages.c.due_at > now + longest,
+                    messages.c.tries == 0,
+                ),
                 messages.c.number.in_(heads),
             )
             .order_by(messages.c.number)
@@ -158,6 +175,14 @@ class Messages:
             .values(due_at=now, tries=messages.c.tries - 1, hurries=messages.c.hurries + 1)
         ).rowcount
 
+    def bring_forward(self, now: int, by: int) -> None:
+        """Has what waits for its next attempt tried so much earlier: the clock was set back."""
+        self._session.connection.execute(
+            update(messages)
+            .where(_is_waiting, messages.c.due_at > now)
+            .values(due_at=messages.c.due_at - by)
+        )
+
     def bury(self, now: int, reason: str, *, channel_id: UUID | None = None) -> int:
         """What waits, for one channel or for any, waits no longer. Says how much it was."""
         query = update(messages).where(_is_waiting)
@@ -165,6 +190,26 @@ class Messages:
             query = query.where(messages.c.channel_id == str(channel_id))
         values = {"state": MessageState.DEAD.value, "ended_at": now, "reason": reason}
         return self._session.connection.execute(query.values(values)).rowcount
+
+    def bury_earliest(
+        self,
+        channel_id: UUID,
+        now: int,
+        reason: str,
+        *,
+        limit: int,
+        due_before: int | None = None,
+    ) -> int:
+        """At most `limit` of what waits for a channel, or was due before a time, waits no longer:
+        the earliest. Says how much it was."""
+        ids = select(messages.c.id).where(messages.c.channel_id == str(channel_id), _is_waiting)
+        if due_before is not None:
+            ids = ids.where(messages.c.due_at < due_before)
+        chosen = ids.order_by(messages.c.number).limit(limit)
+        values = {"state": MessageState.DEAD.value, "ended_at": now, "reason": reason}
+        return self._session.connection.execute(
+            update(messages).where(messages.c.id.in_(chosen.scalar_subquery())).values(values)
+        ).rowcount
 
     def bury_one(self, id: UUID, now: int, reason: str) -> None:  # noqa: A002
         values = {"state": MessageState.DEAD.value, "ended_at": now, "reason": reason}

@@ -18,6 +18,7 @@ from keyturn.testing.storage import making
 from keyturn.testing.storage.changing import StorageBase
 
 CHANNEL = making.id_of(1)
+LONGEST = 1_000
 
 
 class ChannelContract(StorageBase):
@@ -120,7 +121,7 @@ class MessageContract(StorageBase):
         making.add_messages(
             store,
             making.message(5, subject="a"),
-            making.message(3, subject="a", due_at=SOME_TIME + 9),
+            making.message(3, subject="a", due_at=SOME_TIME + 9, tries=1),
             making.message(4, subject="b"),
             making.message(6, subject="b"),
             making.message(7, subject="c", channel=2),
@@ -128,13 +129,16 @@ class MessageContract(StorageBase):
 
         def due(now: int, limit: int = 10) -> list[int]:
             with store.read() as reading:
-                found = reading.messages.due(CHANNEL, now, limit=limit)
+                found = reading.messages.due(CHANNEL, now, limit=limit, longest=LONGEST)
             return [one.envelope.number for one in found if isinstance(one, Message)]
 
         assert due(SOME_TIME) == [4]
         assert due(SOME_TIME + 9) == [3, 4]
         assert due(SOME_TIME + 9, limit=1) == [3]
-        assert due(SOME_TIME - 1) == []
+        # What was never tried waits for no time, and nothing for so long: the clock was set back.
+        assert due(SOME_TIME - 1) == [4]
+        assert due(SOME_TIME + 9 - LONGEST) == [4]
+        assert due(SOME_TIME + 8 - LONGEST) == [3, 4]
         with store.record() as transaction:
             sent = replace(making.message(3), state=MessageState.SENT, ended_at=SOME_TIME)
             transaction.messages.keep(sent)
@@ -237,7 +241,7 @@ class MessageContract(StorageBase):
             with store.read() as reading:
                 with pytest.raises(IntegrityFailed):
                     reading.messages.find(making.HOME, made.envelope.id)
-                first, second = reading.messages.due(CHANNEL, SOME_TIME, limit=10)
+                first, second = reading.messages.due(CHANNEL, SOME_TIME, limit=10, longest=LONGEST)
                 assert first == made.envelope.id
                 assert isinstance(second, Message)
             assert Damage("message", str(made.envelope.id)) in damage
