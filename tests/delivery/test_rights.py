@@ -235,7 +235,7 @@ def test_a_changed_destination_gets_nothing_until_it_is_proven_again(dock: Dock)
         house.act(),
         house.workspace_id,
         "shelf",
-        DestinationAmendment(config={"address": "new"}),
+        DestinationAmendment(config={"address": "new"}, credential={"password": PASSWORD}),
     )
     with pytest.raises(DestinationUnproven):
         dock.rotate(old.view.key.id)
@@ -245,6 +245,30 @@ def test_a_changed_destination_gets_nothing_until_it_is_proven_again(dock: Dock)
     assert started.issued is not None
     dock.settle()
     assert dock.shelf.value(SLOT, "new") == started.issued.token.reveal()
+
+
+def test_a_credential_is_sent_to_no_other_place_than_the_one_it_was_given_for(dock: Dock) -> None:
+    """An administrator who does not know it could read it out at an address of his own."""
+    dock.connect()
+    house = dock.house
+    opened: list[str] = []
+    dock.shelf.watch = lambda moment: opened.append(moment.call)
+
+    def change(amendment: DestinationAmendment) -> bool:
+        act, place = house.act(), house.workspace_id
+        change_destination(house.context, act, place, "shelf", amendment)
+        return prove_destination(house.context, act, place, "shelf").is_proven
+
+    with pytest.raises(RequestInvalid) as refused:
+        change(DestinationAmendment(config={"address": "mine"}))
+    assert [one.pointer for one in refused.value.faults] == ["/credential"]
+    present = view_destination(house.context, house.act().caller, house.workspace_id, "shelf")
+    assert (present.version, present.is_proven, opened) == (2, True, [])
+    assert change(DestinationAmendment(config={"address": "shelf"})), "the same place"
+    assert change(DestinationAmendment(config={}, credential={"password": PASSWORD}))
+    assert change(
+        DestinationAmendment(config={"address": "moved"}, credential={"password": PASSWORD})
+    )
 
 
 def test_an_open_delivery_waits_while_its_destination_is_not_proven(dock: Dock) -> None:

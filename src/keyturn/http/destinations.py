@@ -52,7 +52,8 @@ class GivenDestination(Given):
 
 
 class GivenDestinationAmendment(Given):
-    """What is to change; it is proven anew after that."""
+    """What is to change; it is proven anew after that. Another configuration needs the credential
+    too: it is not sent to another place than the one it was given for."""
 
     config: dict[str, object] | None = Field(default=None, description=_CONFIG)
     credential: dict[str, str] | None = Field(default=None, description=_CREDENTIAL)

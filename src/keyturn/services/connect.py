@@ -3,6 +3,9 @@
 A destination's address and credential decide who is given the tokens of every slot that names it,
 so nobody but an administrator of the workspace sees to them.
 
+A credential is sent to no other place than the one that it was given for: who changes the
+configuration gives it anew. Else each administrator could read out what another has entered.
+
 Proving talks to the other side, which takes time: it happens between two transactions, and what it
 found is written only over the destination that it was found of.
 """
@@ -185,16 +188,9 @@ def change_destination(
         require_admin(reaffirm(transaction, act.caller, now))
         present = find_destination(transaction, workspace_id, name)
         require_version(present.version, expected)
-        config: Mapping[str, object] = (
-            json.loads(present.config) if amendment.config is None else amendment.config
-        )
-        credential = (
-            credential_of(context, present)
-            if amendment.credential is None
-            else amendment.credential
-        )
+        config, credential = _amended(context, present, amendment)
         following = present.changed(
-            config=check_config(context, present.kind, config, credential),
+            config=config,
             credential=_seal(context, workspace_id, present.id, credential),
             nonce=context.entropy.take(NONCE_BYTES).hex(),
             now=now,
@@ -204,6 +200,26 @@ def change_destination(
         if remember is not None:
             remember(transaction, following)
     return following
+
+
+def _amended(
+    context: Context, present: Destination, amendment: DestinationAmendment
+) -> tuple[str, Mapping[str, str]]:
+    """The configuration in its one spelling, and the credential. Raises `RequestInvalid` where a
+    credential that was given for another configuration would go along."""
+    given = amendment.credential
+    credential = credential_of(context, present) if given is None else given
+    if amendment.config is None:
+        config = check_config(context, present.kind, json.loads(present.config), credential)
+        return config, credential
+    config = check_config(context, present.kind, amendment.config, credential)
+    if credential and given is None and config != present.config:
+        raise RequestInvalid.at(
+            "/credential",
+            "Give the credential too: it is not sent to another place than the one it was given "
+            "for.",
+        )
+    return config, credential
 
 
 def remove_destination(
