@@ -7,7 +7,8 @@ A credential is sent to no other place than the one that it was given for: who c
 configuration gives it anew. Else each administrator could read out what another has entered.
 
 Proving talks to the other side, which takes time: it happens between two transactions, and what it
-found is written only over the destination that it was found of.
+found is written only over the destination that it was found of. It begins no further call where
+that could end after `PROOF_SECONDS`.
 """
 
 import hmac
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from keyturn.destinations.contract import (
+    SECONDS,
     ConfigurationFault,
     DestinationFault,
     DestinationKind,
@@ -59,6 +61,7 @@ from keyturn.storage.log import Change
 from keyturn.storage.transaction import Reading, Writing
 
 NONCE_BYTES = 16
+PROOF_SECONDS = 15.0
 _MOST_SLOTS = 10_000
 _PAGE = 500
 _RESTORED = "A backup was restored: see that nothing newer is there, and prove it again."
@@ -318,10 +321,18 @@ def doubt_destinations(context: Context, transaction: Writing, now: int) -> int:
 
 def fault_of(context: Context, destination: Destination) -> str | None:
     """Tries the destination with its mark: why it cannot be used, None where it can."""
+    begun = context.clock.elapsed()
+
+    def require_time() -> None:
+        if context.clock.elapsed() - begun > PROOF_SECONDS - SECONDS:
+            raise DestinationFault(
+                FaultKind.TIMED_OUT, "It answers too slowly: its mark was not proven in time."
+            )
+
     try:
         opened = open_destination(context, destination)
         try:
-            return _mark(opened, destination)
+            return _mark(opened, destination, require_time)
         finally:
             with suppress(DestinationFault):
                 opened.close()
@@ -332,7 +343,8 @@ def fault_of(context: Context, destination: Destination) -> str | None:
         return "It failed in a way that is not provided for; the server's log names the fault."
 
 
-def _mark(opened: Opened, destination: Destination) -> str | None:
+def _mark(opened: Opened, destination: Destination, require_time: Callable[[], None]) -> str | None:
+    require_time()
     held = opened.read(MARK)
     if held is not None:
         owner = marked_by(held.value)
@@ -343,7 +355,9 @@ def _mark(opened: Opened, destination: Destination) -> str | None:
                 f"Another destination has marked this place as its own, at {opened.locate(MARK)}. "
                 "Take another place, or take that mark away if it is of no use any more."
             )
+    require_time()
     opened.write(MARK, destination.mark, None if held is None else held.version)
+    require_time()
     again = opened.read(MARK)
     if again is None or not hmac.compare_digest(again.value.encode(), destination.mark.encode()):
         return "What was written there was not what could be read back."

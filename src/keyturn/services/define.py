@@ -28,8 +28,10 @@ from keyturn.storage.records import slot_ref
 from keyturn.storage.transaction import Writing
 
 _MOST_KEYS = 10_000
-_UNDECIDED = "Only an administrator changes where a slot's tokens go; who replaces what a slot says \
+_UNDECIDED = (
+    "Only an administrator changes where a slot's tokens go; who replaces what a slot says \
 repeats its destinations as they are."
+)
 _UNKNOWN = "Only an administrator replaces a damaged slot: where its tokens went is not known any \
 more."
 
