@@ -82,7 +82,12 @@ def test_a_proof_that_hangs_leaves_no_evidence_behind(quiet_site: Site, silence:
 
     with proving(silence, other) as [proof]:
         seen = {known()}
-        assert until(lambda: seen.add(known()) or len(seen) > 3, PATIENCE_SECONDS)
+
+        def goes_on() -> bool:
+            seen.add(known())
+            return len(seen) > 3
+
+        assert until(goes_on, PATIENCE_SECONDS)
         assert not proof.done()
     assert proof.result()["state"] == "unproven"
     [recorded] = [one for one in other.settled_requests() if one["path"] == "/v1/destinations"]
