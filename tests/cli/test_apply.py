@@ -212,6 +212,27 @@ def test_a_slot_that_may_not_be_changed_holds_no_other_up(site: Site) -> None:
     assert site.slots().keys() == {"deployer-prod", "scheduler-prod"}
 
 
+def test_destinations_that_a_file_does_not_say_stay_so_that_who_may_not_change_them_can_apply(
+    site: Site,
+) -> None:
+    site.run("destinations", "create", "local", "--kind", "file").done()
+    site.run("slots", "set", "scheduler-prod", "--destination", "local").done()
+    rights = ["keys:read", "keys:write"]
+    body = {"name": "deployer-prod", "permissions": rights}
+    status, key = site.server.call("POST", "/v1/api-keys", site.place.token, body)
+    assert status == 201
+    own = {"KEYTURN_API_KEY": key["api_key"], "KEYTURN_API_KEY_FILE": ""}
+    site.write("slots: {scheduler-prod: {owner: a}}")
+    site.run("apply", "-f", "slots.yaml", **own).done()
+    found = site.slots()["scheduler-prod"]
+    assert (found["owner"], found["destinations"]) == ("a", ["local"])
+    assert plan(site, "--fail-on-drift")["changes"] == []
+    site.write("slots: {scheduler-prod: {owner: a, destinations: []}}")
+    site.run("apply", "-f", "slots.yaml", **own).refused("administrator", code=4)
+    site.run("apply", "-f", "slots.yaml").done()
+    assert site.slots()["scheduler-prod"]["destinations"] == []
+
+
 def test_a_server_that_dies_in_the_middle_leaves_what_was_told_and_the_rest_to_the_next(
     site: Site,
 ) -> None:

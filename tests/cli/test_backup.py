@@ -251,6 +251,24 @@ def outdated(either: Place, build_place: Build) -> tuple[Place, Place, dict[str,
 Outdated = tuple[Place, Place, dict[str, Any], str]
 
 
+def test_a_restore_tells_which_destinations_nothing_is_delivered_to_before_they_are_proven(
+    made: Place, build_place: Build
+) -> None:
+    server = made.serve()
+    for name in ("local", "other"):
+        body = {"name": name, "kind": "file", "config": {"path": name + "/{slot}"}}
+        assert server.call("POST", "/v1/destinations", made.token, body)[0] == 201
+    assert server.stop().code == 0
+    made.run("backup", FILE).done()
+    file = str(made.folder / FILE)
+    said = beside(made, build_place, made.engine).run("restore", file).done().output
+    assert "2 destinations to be proven again" in said
+    assert "keyturn destinations prove NAME" in said
+    third = beside(made, build_place, made.engine)
+    done = json.loads(third.run("restore", "--json", file).done().output)
+    assert done["destinations_to_prove"] == 2
+
+
 def test_a_backup_that_the_log_went_on_from_is_refused(outdated: Outdated) -> None:
     source, other, _, _ = outdated
     heads = (other.home / "activity.heads").read_bytes()

@@ -5,12 +5,14 @@ from uuid import UUID
 
 import pytest
 
+from keyturn.destinations.contract import SECONDS
 from keyturn.domain.delivery import TOLD_FROM, DeliveryState
 from keyturn.domain.evidence import UNDELIVERED
 from keyturn.domain.finding import Finding, FindingKind
 from keyturn.domain.instant import SECOND
 from keyturn.domain.progress import tell_next_step
 from keyturn.domain.rotation import RotationState
+from keyturn.services.connect import PROOF_SECONDS, prove_destination
 from keyturn.storage.activity import ActivityFilter
 from tests.delivery.dock import QUIET, SLOT, Dock
 from tests.delivery.manners import (
@@ -20,7 +22,7 @@ from tests.delivery.manners import (
     TellsOnceWhatWasWritten,
     behave,
 )
-from tests.delivery.shelf import Honest, Manner
+from tests.delivery.shelf import Honest, Manner, Moment
 
 
 def waits_for(dock: Dock, rotation_id: UUID) -> str:
@@ -177,3 +179,25 @@ def test_a_destination_that_fails_is_tried_more_and_more_rarely_and_never_given_
     delivery = dock.delivery_of(started.issued.token.id)
     assert 15 <= delivery.attempts <= 25
     assert dock.rotation(started.rotation.id).is_open
+
+
+@pytest.mark.parametrize("slow", ["open", "read", "write"])
+def test_a_proof_begins_nothing_that_would_take_too_long(dock: Dock, slow: str) -> None:
+    """Each call may take its time, but not all of them one after another."""
+    begun: list[int] = []
+
+    def watch(moment: Moment) -> None:
+        begun.append(dock.house.clock.now())
+        if moment.call == slow and not moment.is_after:
+            dock.house.clock.advance(6 * SECOND)
+
+    started = dock.house.clock.now()
+    dock.shelf.watch = watch
+    found = dock.connect()
+    assert not found.is_proven
+    assert found.fault is not None
+    assert "too slowly" in found.fault
+    assert max(begun) - started < (PROOF_SECONDS - SECONDS + 6) * SECOND
+    dock.shelf.watch = lambda _: None
+    house = dock.house
+    assert prove_destination(house.context, house.act(), house.workspace_id, "shelf").is_proven

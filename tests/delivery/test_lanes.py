@@ -4,9 +4,11 @@ import threading
 from collections.abc import Callable
 from uuid import UUID
 
+import pytest
+
 from keyturn.domain.slot import SlotName
 from keyturn.server.background import Lanes
-from keyturn.services.deliver import Deliverer
+from keyturn.services.deliver import Deliverer, Lane
 from tests.acceptance.servers import until
 from tests.delivery.dock import SLOT, Dock
 from tests.delivery.manners import behave
@@ -39,6 +41,68 @@ def test_lanes_are_worked_on_side_by_side_and_of_one_workspace_on_half_as_many()
     lanes.wait(PATIENCE_SECONDS)
     assert lanes.full() == (set(), set())
     assert sorted(begun) == [0, 1, 9]
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_workspaces_that_take_all_they_can_leave_a_lane_for_each_other(count: int) -> None:
+    lanes, gate = Lanes(8), threading.Event()
+
+    def work() -> None:
+        assert gate.wait(PATIENCE_SECONDS)
+
+    for place in range(count):
+        lanes.begin({lane(place, 10 * place + number): work for number in range(8)})
+        _, busy = lanes.full()
+        assert any(one.int // 10 == place for one in busy)
+    gate.set()
+    lanes.wait(PATIENCE_SECONDS)
+
+
+def test_a_lane_that_falls_free_is_for_who_has_none() -> None:
+    lanes, gates = Lanes(8), {}
+
+    def task(name: Lane) -> Callable[[], None]:
+        gates[name] = threading.Event()
+
+        def work() -> None:
+            assert gates[name].wait(PATIENCE_SECONDS)
+
+        return work
+
+    def begin(place: int) -> None:
+        names = [lane(place, 10 * place + number) for number in range(8)]
+        lanes.begin({name: task(name) for name in names if name[1] not in lanes.full()[1]})
+
+    for place in range(5):
+        begin(place)
+    assert not any(one.int // 10 == 4 for one in lanes.full()[1]), "there was none left"
+    gates[lane(0, 0)].set()
+    assert until(lambda: lane(0, 0)[1] not in lanes.full()[1], PATIENCE_SECONDS)
+    for place in range(5):
+        begin(place)
+    assert lane(4, 40)[1] in lanes.full()[1]
+    for gate in gates.values():
+        gate.set()
+    lanes.wait(PATIENCE_SECONDS)
+
+
+def test_a_lane_that_gets_no_thread_is_begun_later(caplog: pytest.LogCaptureFixture) -> None:
+    works: list[Callable[[], None]] = []
+    is_out = True
+
+    def start(work: Callable[[], None]) -> None:
+        if is_out:
+            raise RuntimeError("can't start new thread")
+        works.append(work)
+
+    lanes, done = Lanes(2, start), []
+    lanes.begin({lane(1, 1): lambda: done.append(1), lane(2, 2): lambda: done.append(2)})
+    assert lanes.full() == (set(), set())
+    assert [one.levelname for one in caplog.records] == ["ERROR"]
+    is_out = False
+    lanes.begin({lane(1, 1): lambda: done.append(1)})
+    works.pop()()
+    assert done == [1]
 
 
 def test_nobody_waits_for_a_lane_longer_than_he_says() -> None:

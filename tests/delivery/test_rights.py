@@ -15,7 +15,7 @@ from keyturn.domain.error import (
     RequestInvalid,
     RevealRefused,
 )
-from keyturn.domain.slot import SlotName, SlotNotes
+from keyturn.domain.slot import Slot, SlotName, SlotNotes
 from keyturn.domain.workspace import Reveal
 from keyturn.services.connect import (
     DestinationAmendment,
@@ -167,7 +167,7 @@ def test_who_holds_less_than_a_key_rotates_it_into_its_own_destinations_and_nowh
                 KeyDraft(deliver_to=deliver_to),
                 frozenset({"deliver_to"}),
             )
-    with pytest.raises(GrantExceeded):
+    with pytest.raises(PermissionMissing):
         house_define(dock, caller, "elsewhere")
     started = start_rotation(house.context, act, place, id_, RotationDraft())
     assert started.issued is not None
@@ -187,6 +187,52 @@ def house_define(dock: Dock, caller: Caller, destination: str) -> None:
         SLOT,
         SlotNotes(destinations=(destination,)),
     )
+
+
+def test_only_an_administrator_changes_where_a_slots_tokens_go(dock: Dock) -> None:
+    dock.connect("shelf", "shelf")
+    dock.connect("elsewhere", "elsewhere")
+    dock.define("shelf", "elsewhere")
+    caller, house = writer(dock), dock.house
+
+    def define(*destinations: str, slot: SlotName = SLOT) -> Slot:
+        notes = SlotNotes(owner="theirs@example.com", destinations=destinations or None)
+        act = house.act(caller)
+        return define_slot(house.context, act, house.workspace_id, slot, notes).slot
+
+    for others in (("shelf",), ("elsewhere",), ()):
+        with pytest.raises(PermissionMissing, match="administrator"):
+            define(*others)
+        if others:
+            with pytest.raises(PermissionMissing, match="administrator"):
+                house.issue(by=caller, slot=str(SLOT), notes=SlotNotes(destinations=others))
+    new = SlotName(service="new", environment="prod")
+    with pytest.raises(PermissionMissing, match="administrator"):
+        define("shelf", slot=new)
+    assert define(slot=new).notes.destinations is None
+    assert define("elsewhere", "shelf").notes.owner == "theirs@example.com", "another order"
+    issued = house.issue(by=caller, slot=str(SLOT), notes=SlotNotes(owner="mine@example.com"))
+    slot = issued.view.slot
+    assert slot is not None
+    assert (slot.notes.owner, set(slot.notes.destinations or ())) == (
+        "mine@example.com",
+        {"shelf", "elsewhere"},
+    )
+
+
+def test_only_an_administrator_puts_a_damaged_slot_right(dock: Dock) -> None:
+    """Where its tokens went is not known any more."""
+    dock.connect()
+    dock.define("shelf")
+    caller, house = writer(dock), dock.house
+    house.run("UPDATE slots SET owner = 'somebody'")
+    act, place = house.act(caller), house.workspace_id
+    for notes in (SlotNotes(owner="mine@example.com"), SlotNotes(destinations=("shelf",))):
+        with pytest.raises(PermissionMissing, match="administrator"):
+            define_slot(house.context, act, place, SLOT, notes)
+        with pytest.raises(PermissionMissing, match="administrator"):
+            house.issue(by=caller, slot=str(SLOT), deliver_to=(), notes=notes)
+    dock.define("shelf")
 
 
 def test_a_destination_in_use_is_not_removed(dock: Dock) -> None:
@@ -235,7 +281,7 @@ def test_a_changed_destination_gets_nothing_until_it_is_proven_again(dock: Dock)
         house.act(),
         house.workspace_id,
         "shelf",
-        DestinationAmendment(config={"address": "new"}),
+        DestinationAmendment(config={"address": "new"}, credential={"password": PASSWORD}),
     )
     with pytest.raises(DestinationUnproven):
         dock.rotate(old.view.key.id)
@@ -245,6 +291,30 @@ def test_a_changed_destination_gets_nothing_until_it_is_proven_again(dock: Dock)
     assert started.issued is not None
     dock.settle()
     assert dock.shelf.value(SLOT, "new") == started.issued.token.reveal()
+
+
+def test_a_credential_is_sent_to_no_other_place_than_the_one_it_was_given_for(dock: Dock) -> None:
+    """An administrator who does not know it could read it out at an address of his own."""
+    dock.connect()
+    house = dock.house
+    opened: list[str] = []
+    dock.shelf.watch = lambda moment: opened.append(moment.call)
+
+    def change(amendment: DestinationAmendment) -> bool:
+        act, place = house.act(), house.workspace_id
+        change_destination(house.context, act, place, "shelf", amendment)
+        return prove_destination(house.context, act, place, "shelf").is_proven
+
+    with pytest.raises(RequestInvalid) as refused:
+        change(DestinationAmendment(config={"address": "mine"}))
+    assert [one.pointer for one in refused.value.faults] == ["/credential"]
+    present = view_destination(house.context, house.act().caller, house.workspace_id, "shelf")
+    assert (present.version, present.is_proven, opened) == (2, True, [])
+    assert change(DestinationAmendment(config={"address": "shelf"})), "the same place"
+    assert change(DestinationAmendment(config={}, credential={"password": PASSWORD}))
+    assert change(
+        DestinationAmendment(config={"address": "moved"}, credential={"password": PASSWORD})
+    )
 
 
 def test_an_open_delivery_waits_while_its_destination_is_not_proven(dock: Dock) -> None:

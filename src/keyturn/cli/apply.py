@@ -61,7 +61,8 @@ def apply(
 ) -> None:
     """Make the slots on the server say what files say.
 
-    What a file leaves out of a slot is taken away. Slots that no file has are told and left alone.
+    What a file leaves out of a slot is taken away, but for its destinations: `destinations: []`
+    takes those away, and only an administrator may. Slots that no file has are told and left alone.
 
     \b
     A file:

@@ -183,6 +183,12 @@ def _tell_restored(done: PutBack, is_chosen: bool) -> None:
             "operators create`, look at each key (`keyturn keys list --status suspended`), and "
             "resume those that may work (`keyturn keys resume`)."
         )
+    if restored.destinations_to_prove:
+        lines.append(
+            f"{counted(restored.destinations_to_prove, 'destination')} to be proven again before "
+            "anything is delivered there: see that nothing newer is there (`keyturn destinations "
+            "list`), then `keyturn destinations prove NAME`."
+        )
     if done.heads_kept_as is not None:
         lines.append(f"The signed heads of the log that was given up are in {done.heads_kept_as}.")
     if done.heads_fault is None:
@@ -213,6 +219,7 @@ def _members(file: Path, manifest: Manifest, summary: Summary) -> dict[str, obje
         "lost_entries": None,
         "suspended_keys": None,
         "revoked_operators": None,
+        "destinations_to_prove": None,
         "heads_kept_as": None,
         "restored_before": None,
     }
@@ -237,6 +244,7 @@ def _members_restored(file: Path, done: PutBack) -> dict[str, object]:
     return _members_weighed(file, done.weighed) | {
         "suspended_keys": restored.suspended_keys,
         "revoked_operators": restored.revoked_operators,
+        "destinations_to_prove": restored.destinations_to_prove,
         "heads_kept_as": None if done.heads_kept_as is None else str(done.heads_kept_as),
         "restored_before": restored.was_done_before,
     }

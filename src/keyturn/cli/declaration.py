@@ -91,7 +91,7 @@ def read_declaration(sources: Sequence[Source]) -> Declaration:
 
 def normal(notes: SlotNotes) -> SlotNotes:
     """These notes in their one form: another order of the runtimes or of the destinations says the
-    same, and none of them is nothing said."""
+    same. No runtimes are nothing said; no destinations are, since unsaid ones stay."""
     runtimes = tuple(sorted(notes.runtimes or (), key=lambda one: one.name))
     return SlotNotes(
         owner=notes.owner,
@@ -99,7 +99,7 @@ def normal(notes: SlotNotes) -> SlotNotes:
         runbook_url=notes.runbook_url,
         rotation_period_days=notes.rotation_period_days,
         runtimes=runtimes or None,
-        destinations=tuple(sorted(notes.destinations or ())) or None,
+        destinations=None if notes.destinations is None else tuple(sorted(notes.destinations)),
     )
 
 

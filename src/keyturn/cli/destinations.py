@@ -148,11 +148,14 @@ def update(
     """Change a destination's configuration or its credential, and prove it anew.
 
     What --set does not name stays; --config-file says all of the configuration anew, and
-    --credential-file all of the credential. Ends with 1 where it is not proven after that.
+    --credential-file all of the credential. A credential is not sent to another place than the one
+    it was given for: who changes the configuration gives it again. Ends with 1 where it is not
+    proven after that.
 
     \b
     Examples:
-      keyturn destinations update vault-prod --set mount=kv
+      keyturn destinations update local --set path=tokens/{slot}
+      keyturn destinations update vault-prod --set mount=kv --credential-file vault.token
       keyturn destinations update vault-prod --credential-file new-vault.token
     """
     if settings or dropped:

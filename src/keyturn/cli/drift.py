@@ -2,13 +2,15 @@
 
 1. A plan is what would make the server say what the files say: slots to be made, and slots to be
    changed, each from the version that was seen.
-2. What a file does not say of its slot is taken away.
+2. What a file does not say of its slot is taken away, but for its destinations: those stay, unless
+   the file says `destinations: []`. Only an administrator changes them, and a file of a team that
+   may not is none that has to name them.
 3. A slot that no file has is told and left alone. It is no drift: keys make slots by themselves,
    and each team may have a file of its own.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keyturn.cli.declaration import MEMBERS, Declared, normal
 from keyturn.client import Slot
@@ -80,7 +82,7 @@ def notes_of(slot: Slot) -> SlotNotes:
                 )
                 for one in slot.runtimes
             ),
-            destinations=tuple(slot.destinations),
+            destinations=tuple(slot.destinations) or None,
         )
     )
 
@@ -92,8 +94,10 @@ def members_of(notes: SlotNotes) -> Mapping[str, Value]:
 
 
 def _change(name: str, wanted: SlotNotes, there: Slot | None) -> SlotChange | None:
-    old = {} if there is None else members_of(notes_of(there))
-    new = members_of(wanted)
+    present = SlotNotes() if there is None else notes_of(there)
+    kept = present.destinations if wanted.destinations is None else wanted.destinations
+    wanted = replace(wanted, destinations=kept or None)
+    old, new = members_of(present), members_of(wanted)
     if there is not None and old == new:
         return None
     return SlotChange(

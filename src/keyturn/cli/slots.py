@@ -87,6 +87,8 @@ def set_(
 ) -> None:
     """Make a slot, or say all of it anew: what is left out is taken away.
 
+    Only an administrator changes a slot's destinations; who is none repeats them as they are.
+
     \b
     Examples:
       keyturn slots set scheduler-prod --owner payments@example.com --rotation-days 90 \\

@@ -189,6 +189,13 @@ class DestinationInUse(KeyturnError):
     title = "The destination is in use"
 
 
+class DestinationBusy(KeyturnError):
+    """As many destinations are being proven as may be at once. Nothing has happened."""
+
+    code = "destination.busy"
+    title = "Destinations are being proven"
+
+
 class DeliveryUnknown(NotFound):
     code = "delivery.unknown"
     title = "There is no such delivery"

@@ -1,5 +1,7 @@
 """One admitted call: who calls, about which workspace, and what it carries."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Annotated, cast
 from uuid import UUID
@@ -33,13 +35,15 @@ from keyturn.services.locate import (
 
 @dataclass(slots=True, kw_only=True)
 class Call:
-    """A call that passed the door. `workspace` is the one that its header names, if any."""
+    """A call that passed the door. `workspace` is the one that its header names, if any. What waits
+    on the network does it `away`: meanwhile the call holds up no evidence."""
 
     desk: Desk
     caller: Caller
     request_id: str
     workspace: UUID | None
     body: object = None
+    away: Callable[[], AbstractContextManager[None]] = nullcontext
 
     @property
     def context(self) -> Context:

@@ -12,6 +12,7 @@ from uuid import UUID
 from keyturn.domain.error import RecordingSaturated, StorageUnavailable
 from keyturn.http.metrics import Metrics
 from keyturn.http.trickle import Trickle
+from keyturn.http.turns import Turns
 from keyturn.services.context import Context
 from keyturn.services.locate import sole_workspace
 from keyturn.services.meter import Meter
@@ -21,6 +22,9 @@ from keyturn.storage.contract import CredentialReading, Reference
 LOOKUP_THREADS = 8
 LOOKUP_SECONDS = 5.0
 KEEP_SECONDS = 1.0
+# Proofs wait on the network, in threads that every call shares.
+PROOFS = 8
+PROOFS_OF_ONE = 2
 
 _ROOM_TRIES = 100
 _ROOM_WAIT_SECONDS = 0.02
@@ -71,6 +75,7 @@ class Desk:
     proxies: int
     check: Callable[[], Readiness]
     running: Running = field(default_factory=Running)
+    proofs: Turns = field(default_factory=lambda: Turns(most=PROOFS, of_one=PROOFS_OF_ONE))
     strangers: Trickle = field(default_factory=lambda: Trickle(burst=100, per_second=10.0))
     refusals: Trickle = field(default_factory=lambda: Trickle(burst=20, per_second=0.5))
     _sole: tuple[UUID | None, float] | None = None

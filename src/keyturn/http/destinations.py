@@ -52,7 +52,8 @@ class GivenDestination(Given):
 
 
 class GivenDestinationAmendment(Given):
-    """What is to change; it is proven anew after that."""
+    """What is to change; it is proven anew after that. Another configuration needs the credential
+    too: it is not sent to another place than the one it was given for."""
 
     config: dict[str, object] | None = Field(default=None, description=_CONFIG)
     credential: dict[str, str] | None = Field(default=None, description=_CREDENTIAL)
@@ -114,21 +115,27 @@ def create_destination(
     call: Admitted, body: GivenDestination, idempotency_key: IdempotencyKey = None
 ) -> Response:
     home = call.home()
-    with replaying(call, idempotency_key, "POST /v1/destinations", home) as replay:
-        if replay.answer is not None:
-            return _as_it_is_now(call, home, body.name, replay.answer)
+    with call.desk.proofs.taken(home):
+        with replaying(call, idempotency_key, "POST /v1/destinations", home) as replay:
+            if replay.answer is not None:
+                return _as_it_is_now(call, home, body.name, replay.answer)
 
-        def remember(transaction: Writing, made: Destination) -> None:
-            replay.keep(
-                transaction,
-                status=201,
-                headers=_headers(made),
-                body=lambda: DestinationBody.of(made),
-            )
+            def remember(transaction: Writing, made: Destination) -> None:
+                replay.keep(
+                    transaction,
+                    status=201,
+                    headers=_headers(made),
+                    body=lambda: DestinationBody.of(made),
+                )
 
-        connect_destination(call.context, call.act, home, body.draft(), remember)
-    proven = prove_destination(call.context, call.act, home, body.name)
+            connect_destination(call.context, call.act, home, body.draft(), remember)
+        proven = _prove(call, home, body.name)
     return answer(DestinationBody.of(proven), status=201, headers=_headers(proven))
+
+
+def _prove(call: Call, home: UUID, name: str) -> Destination:
+    with call.away():
+        return prove_destination(call.context, call.act, home, name)
 
 
 def _as_it_is_now(call: Call, home: UUID, name: str, first: Response) -> Response:
@@ -189,10 +196,10 @@ def patch_destination(
 ) -> Response:
     home = call.home()
     amendment = DestinationAmendment(config=body.config, credential=body.credential)
-    change_destination(
-        call.context, call.act, home, name, amendment, expected=expected_versions(if_match)
-    )
-    proven = prove_destination(call.context, call.act, home, name)
+    expected = expected_versions(if_match)
+    with call.desk.proofs.taken(home):
+        change_destination(call.context, call.act, home, name, amendment, expected=expected)
+        proven = _prove(call, home, name)
     return answer(DestinationBody.of(proven), headers={"ETag": etag(proven.version)})
 
 
@@ -207,7 +214,9 @@ def post_prove(
     name: NamePath,
     body: NothingGiven | None = None,  # noqa: ARG001
 ) -> Response:
-    proven = prove_destination(call.context, call.act, call.home(), name)
+    home = call.home()
+    with call.desk.proofs.taken(home):
+        proven = _prove(call, home, name)
     return answer(DestinationBody.of(proven), headers={"ETag": etag(proven.version)})
 
 

@@ -4,7 +4,8 @@ In this order: the credential, the permission, the workspace's header, the query
 comes first is answered first, so nobody learns of a body's faults without the right to send it.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -139,12 +140,26 @@ class Visit:
         if len({value for name, value in self._headers if name == b"idempotency-key"}) > 1:
             raise RequestInvalid.at("/Idempotency-Key", "Two different keys were sent; send one.")
         call = Call(
-            desk=self._desk, caller=caller, request_id=self._request_id, workspace=workspace
+            desk=self._desk,
+            caller=caller,
+            request_id=self._request_id,
+            workspace=workspace,
+            away=self._away,
         )
         call.body = self.request.parsed = await self._read_body()
         # Only now, since a body may take its time, and no time is settled while a call is about.
         self._arrived = self._desk.meter.arrive()
         self.request.state.call = call
+
+    @contextmanager
+    def _away(self) -> Iterator[None]:
+        """The call is about no more, as far as what is known is concerned, and arrives anew after
+        that: it is recorded as of then, which nothing that was told as complete goes past."""
+        self.depart()
+        try:
+            yield
+        finally:
+            self._arrived = self._desk.meter.arrive()
 
     async def _identify(self) -> Identification:
         desk = self._desk
@@ -231,6 +246,7 @@ class Visit:
         """Ends the visit: what there was to note is noted."""
         if self._arrived is not None:
             self._desk.meter.depart(self._arrived)
+            self._arrived = None
 
     def _is_worth_noting(self, identification: Identification) -> bool:
         """A wrong secret for an id that exists is recorded, but who knows only an id, which is no

@@ -14,6 +14,7 @@ from keyturn.domain.error import (
     CredentialMissing,
     DeliveryClosed,
     DeliveryLast,
+    DestinationBusy,
     DestinationExists,
     DestinationInUse,
     DestinationUnproven,
@@ -86,6 +87,7 @@ STATUS: dict[type[KeyturnError], int] = {
     RequestInvalid: 422,
     RotationWider: 422,
     IdempotencyMismatch: 422,
+    DestinationBusy: 429,
     StorageUnavailable: 503,
     RecordingSaturated: 503,
 }
@@ -94,6 +96,7 @@ _log = logging.getLogger("keyturn.http")
 
 _CHALLENGE = 'Bearer realm="keyturn"'
 _RETRY_AFTER_SECONDS = "1"
+_PROOF_SECONDS = "5"
 
 
 def status_of(error: KeyturnError) -> int:
@@ -119,6 +122,8 @@ def headers_of(error: KeyturnError) -> dict[str, str]:
             return {"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'}
         case StorageUnavailable() | RecordingSaturated() | IdempotencyRunning():
             return {"Retry-After": _RETRY_AFTER_SECONDS}
+        case DestinationBusy():
+            return {"Retry-After": _PROOF_SECONDS}
         case MethodNotAllowed(allow=allow):
             return {"Allow": allow} if allow else {}
         case BodyTimeout() | BodyTooLarge():

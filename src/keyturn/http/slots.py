@@ -177,7 +177,8 @@ def get_slot(call: Admitted, slot: SlotPath) -> Response:
 @router.put(
     "/v1/slots/{slot}",
     summary="Make a slot, or change it",
-    description="The slot has exactly what the body says; what it leaves out is taken away.",
+    description="The slot has exactly what the body says; what it leaves out is taken away. Only "
+    "an administrator changes its `destinations`: who is none repeats them as they are.",
     response_model=SlotBody,
     responses={201: {"model": SlotBody, "description": "The slot was made"}},
     **guard(Permission.KEYS_WRITE, action="slot.updated"),

@@ -3,8 +3,8 @@ signing heads."""
 
 import logging
 import threading
-from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from uuid import UUID
 
 from keyturn.domain.error import StorageUnavailable
@@ -97,36 +97,53 @@ class Ticker:
                 wait = 5.0
 
 
-class Lanes:
-    """Works on lanes side by side, on so many at once, and of one workspace on half as many. Nobody
-    waits for them: whatever is killed in the middle is gone on with later."""
+def _in_thread(work: Callable[[], None]) -> None:
+    """Raises `RuntimeError` where the machine gives no further thread."""
+    threading.Thread(target=work, name="delivery", daemon=True).start()
 
-    def __init__(self, most: int) -> None:
+
+class Lanes:
+    """Works on lanes side by side, on so many at once. A workspace takes one only while more are
+    free than it has: the first gets half of them, each after it half of the rest, and one that has
+    none goes before those that have. Nobody waits for them: whatever is killed in the middle is
+    gone on with later."""
+
+    def __init__(self, most: int, start: Callable[[Callable[[], None]], None] = _in_thread) -> None:
         self._most = most
+        self._start = start
         self._busy: set[Lane] = set()
         self._changed = threading.Condition()
 
     def full(self) -> tuple[set[UUID], set[UUID]]:
         with self._changed:
-            count = Counter(workspace_id for workspace_id, _ in self._busy)
-            workspaces = {one for one in count if count[one] >= self._most // 2}
+            workspaces = {one for one, _ in self._busy if not self._has_room(one)}
             return workspaces, {destination_id for _, destination_id in self._busy}
 
     def begin(self, lanes: Mapping[Lane, Callable[[], None]]) -> None:
         for lane, work in lanes.items():
             if self._take(lane):
-                threading.Thread(
-                    target=self._run, args=(lane, work), name="delivery", daemon=True
-                ).start()
+                try:
+                    self._start(partial(self._run, lane, work))
+                except RuntimeError as error:
+                    self._leave(lane)
+                    _log.error("no delivery can be begun now: %s", error)
+                    return
+
+    def _has_room(self, workspace_id: UUID) -> bool:
+        taken = sum(one == workspace_id for one, _ in self._busy)
+        return taken < self._most - len(self._busy)
 
     def _take(self, lane: Lane) -> bool:
         with self._changed:
-            of_workspace = sum(one[0] == lane[0] for one in self._busy)
-            is_full = len(self._busy) >= self._most or of_workspace >= self._most // 2
-            if is_full or lane in self._busy:
+            if lane in self._busy or not self._has_room(lane[0]):
                 return False
             self._busy.add(lane)
             return True
+
+    def _leave(self, lane: Lane) -> None:
+        with self._changed:
+            self._busy.discard(lane)
+            self._changed.notify_all()
 
     def _run(self, lane: Lane, work: Callable[[], None]) -> None:
         try:
@@ -134,9 +151,7 @@ class Lanes:
         except Exception:  # noqa: BLE001  (what a lane does is recorded by itself)
             _log.exception("delivering failed")
         finally:
-            with self._changed:
-                self._busy.discard(lane)
-                self._changed.notify_all()
+            self._leave(lane)
 
     def wait(self, seconds: float) -> None:
         """Waits so long for those that are at work."""

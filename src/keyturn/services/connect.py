@@ -3,8 +3,12 @@
 A destination's address and credential decide who is given the tokens of every slot that names it,
 so nobody but an administrator of the workspace sees to them.
 
+A credential is sent to no other place than the one that it was given for: who changes the
+configuration gives it anew. Else each administrator could read out what another has entered.
+
 Proving talks to the other side, which takes time: it happens between two transactions, and what it
-found is written only over the destination that it was found of.
+found is written only over the destination that it was found of. It begins no further call where
+that could end after `PROOF_SECONDS`.
 """
 
 import hmac
@@ -16,6 +20,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from keyturn.destinations.contract import (
+    SECONDS,
     ConfigurationFault,
     DestinationFault,
     DestinationKind,
@@ -57,6 +62,7 @@ from keyturn.storage.log import Change
 from keyturn.storage.transaction import Reading, Writing
 
 NONCE_BYTES = 16
+PROOF_SECONDS = 15.0
 _MOST_SLOTS = 10_000
 _PAGE = 500
 _RESTORED = "A backup was restored: see that nothing newer is there, and prove it again."
@@ -186,16 +192,9 @@ def change_destination(
         require_admin(reaffirm(transaction, act.caller, now))
         present = find_destination(transaction, workspace_id, name)
         require_version(present.version, expected)
-        config: Mapping[str, object] = (
-            json.loads(present.config) if amendment.config is None else amendment.config
-        )
-        credential = (
-            credential_of(context, present)
-            if amendment.credential is None
-            else amendment.credential
-        )
+        config, credential = _amended(context, present, amendment)
         following = present.changed(
-            config=check_config(context, present.kind, config, credential),
+            config=config,
             credential=_seal(context, workspace_id, present.id, credential),
             nonce=context.entropy.take(NONCE_BYTES).hex(),
             now=now,
@@ -206,6 +205,26 @@ def change_destination(
         if remember is not None:
             remember(transaction, following)
     return following
+
+
+def _amended(
+    context: Context, present: Destination, amendment: DestinationAmendment
+) -> tuple[str, Mapping[str, str]]:
+    """The configuration in its one spelling, and the credential. Raises `RequestInvalid` where a
+    credential that was given for another configuration would go along."""
+    given = amendment.credential
+    credential = credential_of(context, present) if given is None else given
+    if amendment.config is None:
+        config = check_config(context, present.kind, json.loads(present.config), credential)
+        return config, credential
+    config = check_config(context, present.kind, amendment.config, credential)
+    if credential and given is None and config != present.config:
+        raise RequestInvalid.at(
+            "/credential",
+            "Give the credential too: it is not sent to another place than the one it was given "
+            "for.",
+        )
+    return config, credential
 
 
 def remove_destination(
@@ -306,10 +325,18 @@ def doubt_destinations(context: Context, transaction: Writing, now: int) -> int:
 
 def fault_of(context: Context, destination: Destination) -> str | None:
     """Tries the destination with its mark: why it cannot be used, None where it can."""
+    begun = context.clock.elapsed()
+
+    def require_time() -> None:
+        if context.clock.elapsed() - begun > PROOF_SECONDS - SECONDS:
+            raise DestinationFault(
+                FaultKind.TIMED_OUT, "It answers too slowly: its mark was not proven in time."
+            )
+
     try:
         opened = open_destination(context, destination)
         try:
-            return _mark(opened, destination)
+            return _mark(opened, destination, require_time)
         finally:
             with suppress(DestinationFault):
                 opened.close()
@@ -320,7 +347,8 @@ def fault_of(context: Context, destination: Destination) -> str | None:
         return "It failed in a way that is not provided for; the server's log names the fault."
 
 
-def _mark(opened: Opened, destination: Destination) -> str | None:
+def _mark(opened: Opened, destination: Destination, require_time: Callable[[], None]) -> str | None:
+    require_time()
     held = opened.read(MARK)
     if held is not None:
         owner = marked_by(held.value)
@@ -331,7 +359,9 @@ def _mark(opened: Opened, destination: Destination) -> str | None:
                 f"Another destination has marked this place as its own, at {opened.locate(MARK)}. "
                 "Take another place, or take that mark away if it is of no use any more."
             )
+    require_time()
     opened.write(MARK, destination.mark, None if held is None else held.version)
+    require_time()
     again = opened.read(MARK)
     if again is None or not hmac.compare_digest(again.value.encode(), destination.mark.encode()):
         return "What was written there was not what could be read back."

@@ -1,11 +1,21 @@
-"""Defining slots: by their own call, or along with a key."""
+"""Defining slots: by their own call, or along with a key.
+
+Where a slot's tokens go, only an administrator decides: whoever names a destination has it read
+each new token of the slot, and whoever takes it away keeps the next one from the services.
+"""
 
 from dataclasses import dataclass
 from uuid import UUID
 
 from keyturn.domain.activity import Category
 from keyturn.domain.authority import Rights
-from keyturn.domain.error import IntegrityFailed, RequestInvalid, VersionMoved, WorkspaceUnknown
+from keyturn.domain.error import (
+    IntegrityFailed,
+    PermissionMissing,
+    RequestInvalid,
+    VersionMoved,
+    WorkspaceUnknown,
+)
 from keyturn.domain.key import KeyState
 from keyturn.domain.permission import Permission
 from keyturn.domain.slot import RESERVED, Slot, SlotName, SlotNotes
@@ -18,6 +28,12 @@ from keyturn.storage.records import slot_ref
 from keyturn.storage.transaction import Writing
 
 _MOST_KEYS = 10_000
+_UNDECIDED = (
+    "Only an administrator changes where a slot's tokens go; who replaces what a slot says \
+repeats its destinations as they are."
+)
+_UNKNOWN = "Only an administrator replaces a damaged slot: where its tokens went is not known any \
+more."
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +77,19 @@ def define_slot(
             slot = transaction.slots.find(workspace_id, name)
         except IntegrityFailed:
             _require_unmoved(may_change and expected is None)
+            _require_decider(rights, _UNKNOWN)
             repaired = _repair(context, transaction, act, workspace_id, name, notes, now)
             return DefinedSlot(repaired, is_new=False)
         if slot is None:
             _require_unmoved(may_make and expected is None)
+            _require_direction(rights, None, notes)
             return DefinedSlot(
                 _create(context, transaction, act, workspace_id, name, notes, now), is_new=True
             )
         _require_unmoved(may_change)
         require_version(slot.version, expected)
         following = slot.replaced(notes, now)
+        _require_direction(rights, slot, notes)
         _require_reach(transaction, rights, slot, following, now)
         _store(context, transaction, act, slot, following, now)
         return DefinedSlot(following, is_new=False)
@@ -97,10 +116,13 @@ def note_slot(
     except IntegrityFailed:
         if notes.is_empty:
             return None
+        _require_decider(rights, _UNKNOWN)
         return _repair(context, transaction, act, workspace_id, name, notes, now)
     if slot is None:
+        _require_direction(rights, None, notes)
         return _create(context, transaction, act, workspace_id, name, notes, now)
     following = slot.noted(notes, now)
+    _require_direction(rights, slot, following.notes)
     _require_reach(transaction, rights, slot, following, now)
     _store(context, transaction, act, slot, following, now)
     return following
@@ -120,6 +142,19 @@ def _require_destinations(
                 f"There is no destination {destination}: make it first, "
                 f"`keyturn destinations create {destination}`.",
             )
+
+
+def _require_direction(rights: Rights, slot: Slot | None, notes: SlotNotes) -> None:
+    """Raises `PermissionMissing` where the slot's tokens would go elsewhere than they do, unless an
+    administrator says so."""
+    present = None if slot is None else slot.notes.destinations
+    if set(notes.destinations or ()) != set(present or ()):
+        _require_decider(rights, _UNDECIDED)
+
+
+def _require_decider(rights: Rights, detail: str) -> None:
+    if not rights.is_admin:
+        raise PermissionMissing(detail)
 
 
 def _require_reach(

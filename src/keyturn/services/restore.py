@@ -75,6 +75,7 @@ class Restored:
     attestation: Attestation | None
     suspended_keys: int
     revoked_operators: int
+    destinations_to_prove: int
     was_done_before: bool
 
 
@@ -185,6 +186,7 @@ def find_done(context: Context, weighed: Weighed, choice: Choice) -> tuple[Resto
         attestation=None,
         suspended_keys=0,
         revoked_operators=0,
+        destinations_to_prove=0,
         was_done_before=True,
     )
     kept_as = entry.metadata.get("heads_kept_as")
@@ -240,6 +242,7 @@ def restore(
         attestation=found,
         suspended_keys=suspended,
         revoked_operators=revoked,
+        destinations_to_prove=doubted,
         was_done_before=False,
     )
 
