@@ -10,7 +10,7 @@ from tests.acceptance.test_tampering import behind_its_back
 
 MEMBERS = {
     "name", "workspace_id", "service", "environment", "owner", "purpose", "runbook_url",
-    "rotation_period_days", "runtimes", "created_at", "updated_at", "version",
+    "rotation_period_days", "runtimes", "destinations", "created_at", "updated_at", "version",
 }  # fmt: skip
 NOTES: dict[str, Any] = {
     "owner": "ops",
