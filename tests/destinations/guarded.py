@@ -12,7 +12,7 @@ from keyturn.outbound.guard import AddressGuard, parse_allowed
 from tests.servers.authority import Authority
 from tests.servers.raw import RawServer, http, respond
 
-SILENT_SECONDS = 1.0
+SILENT_SECONDS = 2.0
 
 
 def guarded_outbound(allowed: str = "127.0.0.0/8") -> GuardedOutbound:
