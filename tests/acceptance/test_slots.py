@@ -10,7 +10,7 @@ from tests.acceptance.test_tampering import behind_its_back
 
 MEMBERS = {
     "name", "workspace_id", "service", "environment", "owner", "purpose", "runbook_url",
-    "rotation_period_days", "runtimes", "created_at", "updated_at", "version",
+    "rotation_period_days", "runtimes", "destinations", "created_at", "updated_at", "version",
 }  # fmt: skip
 NOTES: dict[str, Any] = {
     "owner": "ops",
@@ -33,7 +33,7 @@ def test_put_makes_a_slot_and_then_changes_it(home: Workspace) -> None:
         "scheduler",
         "prod",
     )
-    assert body["workspace_id"] == home.id
+    assert (body["workspace_id"], body["destinations"]) == (home.id, [])
     changed = home.admin.put("/v1/slots/scheduler-prod", {**NOTES, "owner": "dev"})
     assert expect(changed, 200)["owner"] == "dev"
     assert changed.headers["etag"] == '"2"'
