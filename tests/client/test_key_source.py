@@ -352,7 +352,7 @@ def test_whatever_a_place_raises_harms_no_call_and_is_told_without_its_text(
         passing.seconds += 6
         before = failing.reads
         assert ask() in (token, None)
-        until(partial(has_read, failing, before))
+        assert until(partial(has_read, failing, before))
     assert [one.levelname for one in caplog.records] == ["WARNING"]
     assert not holds_shape(caplog.text)
 
