@@ -56,7 +56,8 @@ def soon(seconds: float) -> str:
 def test_a_name_is_enough(home: Workspace) -> None:
     response = home.admin.post("/v1/api-keys", {"name": "scheduler-prod", "scopes": ["read"]})
     body = expect(response, 201)
-    assert set(body) == MEMBERS | {"api_key"}
+    assert set(body) == MEMBERS | {"api_key", "deliveries"}
+    assert body["deliveries"] == []
     assert response.headers["location"] == f"/v1/api-keys/{body['id']}"
     assert response.headers["etag"] == '"1"'
     assert re.fullmatch(r"kt_prod_[0-9A-Za-z]{71}", body["api_key"])

@@ -12,6 +12,10 @@ POLICY: dict[str, Any] = {
     "rotation_period_days": 30,
     "most_at_once": 5,
     "maintenance_windows": [WINDOW],
+    "overlap_seconds": 86_400,
+    "quiet_seconds": 1_800,
+    "brownout_seconds": 600,
+    "lookback_seconds": 604_800,
 }
 
 
@@ -47,6 +51,10 @@ def test_a_policy_is_taken_whole_and_taken_away(site: Site, home: Workspace) -> 
         "rotation_period_days": None,
         "most_at_once": 2,
         "maintenance_windows": [],
+        "overlap_seconds": None,
+        "quiet_seconds": None,
+        "brownout_seconds": None,
+        "lookback_seconds": None,
     }
     gone = expect(site.operator.patch(path, {"rotation_policy": {}}), 200)
     assert (gone["rotation_policy"], gone["version"]) == (None, 5)

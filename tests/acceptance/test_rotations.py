@@ -23,7 +23,7 @@ MEMBERS = {
     "started_at", "started_by", "deadline", "overdue", "completed_at", "ended_by", "reason",
     "forced", "auto_complete", "overlap_seconds", "quiet_seconds", "brownout_seconds",
     "lookback_seconds", "brownout_until", "lifts", "decisions", "evidence_until", "evidence",
-    "blocked_by", "next_step", "version",
+    "blocked_by", "next_step", "deliveries", "version",
 }  # fmt: skip
 
 

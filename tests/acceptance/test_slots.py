@@ -33,7 +33,7 @@ def test_put_makes_a_slot_and_then_changes_it(home: Workspace) -> None:
         "scheduler",
         "prod",
     )
-    assert body["workspace_id"] == home.id
+    assert (body["workspace_id"], body["destinations"]) == (home.id, [])
     changed = home.admin.put("/v1/slots/scheduler-prod", {**NOTES, "owner": "dev"})
     assert expect(changed, 200)["owner"] == "dev"
     assert changed.headers["etag"] == '"2"'

@@ -9,7 +9,7 @@ from tests.acceptance.rotating import rotate
 
 MEMBERS = {
     "key_id", "name", "slot", "status", "because", "rotation_id", "new_key_id", "api_key",
-    "refused",
+    "deliveries", "refused",
 }  # fmt: skip
 
 
@@ -40,6 +40,7 @@ def test_what_a_person_owns_is_listed_whatever_the_letters_case(home: Workspace)
                 "rotation_id": None,
                 "new_key_id": None,
                 "api_key": None,
+                "deliveries": [],
                 "refused": None,
             }
         }

@@ -1,7 +1,6 @@
 """Section 11: a stop loses nothing that was answered; neither does a crash, of changes."""
 
 import json
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,6 +12,8 @@ from tests.acceptance.servers import STOP_SECONDS, Installation, Server, serving
 
 THREADS = 8
 STORM_SECONDS = 1.0
+ENOUGH = 50  # verifications, however slow the machine
+PATIENCE_SECONDS = 30.0
 
 
 class Storm:
@@ -24,7 +25,7 @@ class Storm:
         self.verified: list[str] = []
         self.created: list[str] = []
         self.revoked: list[str] = []
-        self._begun = threading.Event()
+        self.ended_at = 0.0
 
     def run(self, end: Any) -> None:
         """Storms, calls `end` in the middle of it, and waits until every caller has lost it."""
@@ -33,6 +34,8 @@ class Storm:
             futures = [pool.submit(self._verify, token, number) for number in range(THREADS - 2)]
             futures += [pool.submit(self._change, number) for number in range(2)]
             time.sleep(STORM_SECONDS)
+            until(lambda: len(self.verified) > ENOUGH and bool(self.created), PATIENCE_SECONDS)
+            self.ended_at = time.monotonic()
             end()
             for future in futures:
                 future.result()
@@ -70,12 +73,11 @@ def storm_and(installation: Installation, end: str) -> tuple[Storm, str]:
     try:
         workspace = site.workspace()
         storm = Storm(site, workspace)
-        started = time.monotonic()
         storm.run(getattr(server, end))
         if end == "terminate":
             assert server.wait(STOP_SECONDS) == 0
-            assert time.monotonic() - started < STORM_SECONDS + STOP_SECONDS
-        assert len(storm.verified) > 50
+            assert time.monotonic() - storm.ended_at < STOP_SECONDS
+        assert len(storm.verified) > ENOUGH
         assert storm.created
         return storm, workspace.admin.token or ""
     finally:

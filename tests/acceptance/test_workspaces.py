@@ -20,7 +20,8 @@ from tests.acceptance.api import (
 from tests.acceptance.servers import Installation, serving, until
 
 MEMBERS = {
-    "id", "name", "status", "networks", "rotation_policy", "created_at", "updated_at", "version",
+    "id", "name", "status", "networks", "rotation_policy", "reveal", "created_at", "updated_at",
+    "version",
 }  # fmt: skip
 
 
@@ -30,6 +31,7 @@ def test_a_workspace_comes_with_its_first_administrator(site: Site) -> None:
     body = expect(response, 201)
     assert set(body) == MEMBERS | {"api_key"}
     assert (body["name"], body["status"], body["networks"]) == (name, "active", [])
+    assert body["reveal"] == "always"
     assert response.headers["location"] == f"/v1/workspaces/{body['id']}"
     assert response.headers["etag"] == '"1"'
     told = expect(site.operator.with_token(body["api_key"]).get("/v1/self"), 200)
@@ -255,7 +257,7 @@ def test_a_gateway_verifies_for_every_workspace(
 
 def test_a_gateway_may_do_nothing_but_verify(site: Site, home: Workspace) -> None:
     key = home.admin.create(name="a-prod")
-    named = {"id": key.id, "slot": "a-prod"}
+    named = {"id": key.id, "slot": "a-prod", "name": "a"}
     gateway = site.gateway().with_headers(Keyturn_Workspace=home.id)
     checked = 0
     for method, path, operation in site.operator.conformance.operations():

@@ -138,7 +138,8 @@ def test_a_command_that_does_not_end_in_time_is_killed_and_started_anew(runs: Ru
 def test_a_signal_is_sent_once_the_new_token_is_in_its_file_and_nothing_is_restarted(
     runs: Runs,
 ) -> None:
-    run = runs.start("--from", "file:scheduler.token", "--signal", "usr1", "--", *runs.worker)
+    arguments = ("--from", "file:scheduler.token", "--signal", "usr1", "--settle", "0")
+    run = runs.start(*arguments, "--", *runs.worker)
     pid = run.worker()
     [folder] = runs.folder.glob("keyturn-run-*")
     for number in (1, 2):
@@ -151,6 +152,34 @@ def test_a_signal_is_sent_once_the_new_token_is_in_its_file_and_nothing_is_resta
     run.send(signal.SIGTERM)
     assert run.code() == 0
     assert not folder.exists()
+
+
+SLOW = """
+import os, signal, sys, time
+def tell(number, frame):
+    with open(os.environ["KEYTURN_API_KEY_FILE"]) as file:
+        print("told", file.read()[:30], flush=True)
+print("begins", flush=True)
+time.sleep(1)
+signal.signal(signal.SIGHUP, tell)
+print("is ready", flush=True)
+while True:
+    time.sleep(0.02)
+"""
+
+
+def test_a_command_that_is_starting_is_told_once_of_the_newest_token_and_not_killed(
+    runs: Runs,
+) -> None:
+    arguments = ("--from", "file:scheduler.token", "--signal", "HUP", "--settle", "3")
+    run = runs.start(*arguments, "--", sys.executable, "-c", SLOW)
+    run.sees("begins")
+    replace(runs.file, SECOND)
+    time.sleep(0.7)
+    replace(runs.file, THIRD)
+    run.sees("told")
+    time.sleep(0.7)
+    assert run.lines == ["begins", "is ready", f"told {THIRD[:30]}"]
 
 
 def test_on_change_exit_ends_the_command_and_gives_its_code(runs: Runs) -> None:
@@ -241,7 +270,8 @@ def test_kill_9_leaves_no_command_behind(runs: Runs) -> None:
 
 
 def test_what_kill_9_left_in_a_private_folder_is_removed_by_the_next_one(runs: Runs) -> None:
-    arguments = ("--from", "file:scheduler.token", "--signal", "HUP", "--", *runs.worker)
+    options = ("--from", "file:scheduler.token", "--signal", "HUP", "--settle", "0")
+    arguments = (*options, "--", *runs.worker)
     killed, lives = runs.start(*arguments), runs.start(*arguments)
     for one in (killed, lives):
         one.worker()

@@ -4,14 +4,20 @@ written, harms no call."""
 import logging
 import multiprocessing
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import anyio
+import anyio.to_thread
 import pytest
 
 from keyturn import KeySource
 from keyturn.client import ConfigurationFault, SourceFault
 from keyturn.domain.redaction import holds_shape
+from keyturn.domain.token import Token
 from keyturn.testing import FakeClock
 from tests.acceptance.servers import until
 from tests.client.driving import OTHER, TOKEN
@@ -248,6 +254,121 @@ def test_of_many_threads_that_wait_for_the_first_token_one_meets_the_fault_for_a
     first.join(60)
     assert met == ["It is down."] * 9
     assert place.reads < 9
+
+
+@dataclass
+class Passing:
+    """A clock that tests set."""
+
+    seconds: float = 0.0
+
+    def now(self) -> int:
+        return int(self.seconds * SECOND)
+
+    def elapsed(self) -> float:
+        return self.seconds
+
+
+class Failing(Place):
+    """One that takes more than a second to fail, as a vendor's library does without a network."""
+
+    def __init__(self, clock: Passing) -> None:
+        super().__init__(TOKEN.reveal())
+        self._clock = clock
+        self.raised: Exception = OSError(OTHER.reveal())
+
+    def read(self) -> str:
+        self.reads += 1
+        assert self.may_go_on.wait(60)
+        if self.is_down:
+            time.sleep(0.2)  # the others come to wait meanwhile
+            self._clock.seconds += 1.2
+            raise self.raised
+        return self.text
+
+
+@pytest.fixture
+def passing() -> Passing:
+    return Passing()
+
+
+@pytest.fixture
+def failing(passing: Passing) -> Failing:
+    return Failing(passing)
+
+
+def test_of_many_that_are_refused_one_reads_a_place_that_takes_long_to_fail(
+    failing: Failing, passing: Passing
+) -> None:
+    source = KeySource(failing, clock=passing)
+    token = source.token()
+    passing.seconds += 2
+    failing.is_down = True
+    found: list[Token | None] = []
+    run_together(lambda: found.append(source.other_than(token)), 6)
+    assert found == [None] * 6
+    assert failing.reads == 2
+
+
+async def test_those_that_await_a_place_leave_the_threads_to_the_program(
+    failing: Failing, passing: Passing
+) -> None:
+    source = KeySource(failing, clock=passing)
+    token = await source.atoken()
+    passing.seconds += 2
+    failing.is_down = True
+    failing.may_go_on.clear()
+    timer = threading.Timer(10, failing.may_go_on.set)
+    timer.start()
+    async with anyio.create_task_group() as tasks:
+        for _ in range(60):
+            tasks.start_soon(source.aother_than, token)
+        await anyio.sleep(0.2)
+        await anyio.to_thread.run_sync(int)
+        has_found_a_thread = not failing.may_go_on.is_set()
+        failing.may_go_on.set()
+    timer.cancel()
+    assert has_found_a_thread
+    assert failing.reads == 2
+
+
+@pytest.mark.parametrize("raised", [OSError, ValueError, RuntimeError, LookupError])
+def test_whatever_a_place_raises_harms_no_call_and_is_told_without_its_text(
+    failing: Failing,
+    passing: Passing,
+    raised: type[Exception],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    failing.raised = raised(OTHER.reveal())
+    source = KeySource(failing, clock=passing)
+    failing.is_down = True
+    with pytest.raises(SourceFault, match=rf"reading it failed \({raised.__name__}\)") as met:
+        source.token()
+    assert met.value.__context__ is None
+    failing.is_down = False
+    token = source.token()
+    failing.is_down = True
+    for ask in (source.token, source.refresh, partial(source.other_than, token)):
+        passing.seconds += 6
+        before = failing.reads
+        assert ask() in (token, None)
+        assert until(partial(has_read, failing, before))
+    assert [one.levelname for one in caplog.records] == ["WARNING"]
+    assert not holds_shape(caplog.text)
+
+
+def has_read(place: Place, before: int) -> bool:
+    return place.reads > before
+
+
+def test_a_mark_that_cannot_be_looked_at_harms_no_call(place: Place, clock: FakeClock) -> None:
+    class Unmarkable(Place):
+        def stamp(self) -> None:
+            raise PermissionError(OTHER.reveal())
+
+    source = KeySource(Unmarkable(TOKEN.reveal()), clock=clock)
+    for _ in range(2):
+        assert source.token().hint == TOKEN.hint
 
 
 async def test_it_can_be_awaited(place: Place, clock: FakeClock, source: KeySource) -> None:

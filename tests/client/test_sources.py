@@ -414,6 +414,29 @@ def test_a_secret_of_aws_without_a_token_is_a_fault(answer_: dict[str, object], 
     assert why in fault(source)
 
 
+def test_what_the_system_refuses_aws_is_a_fault() -> None:
+    def refuse(**_: str) -> dict[str, object]:
+        raise TimeoutError(TOKEN.reveal())
+
+    client = SimpleNamespace(get_secret_value=refuse)
+    source = AwsSource("aws:a", secret="a", field=None, connect=lambda _: client)
+    assert "did not answer in time" in fault(source)
+
+
+def test_google_without_a_network_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its own library, and what that raises."""
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud.secretmanager import SecretManagerServiceClient
+
+    client: Any = SecretManagerServiceClient(
+        transport="rest",
+        credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
+        client_options={"api_endpoint": "127.0.0.1:9"},
+    )
+    source = GcpSource("gcp:p/a", project="p", secret="a", field=None, connect=lambda: client)
+    assert "no connection" in fault(source)
+
+
 def test_a_machine_without_credentials_for_aws_is_told_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -445,7 +468,11 @@ def test_the_latest_version_is_read_of_google() -> None:
     source = GcpSource("gcp:p/a", project="p", secret="a", field=None, connect=lambda: client)
     assert take(source).hint == TOKEN.hint
     assert asked == ["projects/p/secrets/a/versions/latest"]
+    import requests.exceptions
+
     for error, why in (
+        (requests.exceptions.ConnectionError(TOKEN.reveal()), "no connection"),
+        (requests.exceptions.ReadTimeout(TOKEN.reveal()), "did not answer in time"),
         (NotFound(TOKEN.reveal()), "no such secret"),  # type: ignore[no-untyped-call]
         (PermissionDenied(TOKEN.reveal()), "does not let"),  # type: ignore[no-untyped-call]
         (GoogleAPIError(TOKEN.reveal()), "the call of Google failed"),
@@ -487,6 +514,8 @@ def test_a_secret_is_read_of_azure() -> None:
         (denied, "does not let"),
         (ClientAuthenticationError("a"), "no identity"),
         (ServiceRequestError("a"), "no connection"),
+        (ConnectionResetError(TOKEN.reveal()), "no connection"),
+        (ValueError(TOKEN.reveal()), "reading it failed (ValueError)"),
     ):
         raised = error
         assert why in fault(source)

@@ -93,6 +93,15 @@ class SignalName(click.ParamType[signal.Signals]):
     help="How long the command may take to end, before it is killed.",
 )
 @click.option(
+    "--settle",
+    type=click.FloatRange(0, 3_600),
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the command has run before a signal tells it of a new token: one that has not "
+    "set its handler yet would be ended by it.",
+)
+@click.option(
     "--wait",
     type=click.FloatRange(0, 86_400),
     default=30.0,
@@ -114,6 +123,7 @@ def run(
     number: signal.Signals | None,
     every: float,
     grace: float,
+    settle: float,
     wait: float,
     once: bool,
     command: tuple[str, ...],
@@ -156,6 +166,7 @@ def run(
             number=number or signal.SIGHUP,
             every_seconds=every,
             grace_seconds=grace,
+            settle_seconds=settle,
         )
         code = supervisor.run()
     except OSError as error:

@@ -6,7 +6,9 @@
    asks us to end meanwhile is obeyed: nothing is started after that.
 3. Signals are passed on. For a while after one that ends most programs no restart is begun, which
    would be taken for the answer to it.
-4. Nothing that befalls the place of the token harms a command that runs.
+4. No signal tells of a new token before the command has run for a while: one that has not set its
+   handler yet would be ended by it. The newest token is told of then, once.
+5. Nothing that befalls the place of the token harms a command that runs.
 """
 
 import contextlib
@@ -50,6 +52,7 @@ class Supervisor:
         number: signal.Signals,
         every_seconds: float,
         grace_seconds: float,
+        settle_seconds: float,
     ) -> None:
         self._command = command
         self._injection = injection
@@ -59,6 +62,7 @@ class Supervisor:
         self._on_change = on_change
         self._number = number
         self._grace_seconds = grace_seconds
+        self._settle_seconds = settle_seconds if on_change is OnChange.SIGNAL else 0.0
         self._clock = SystemClock()
         self._bell = Bell()
         self._watch = Watch(source, token, every_seconds=every_seconds, wake=self._bell.ring)
@@ -96,9 +100,11 @@ class Supervisor:
 
     def _started(self, token: Token) -> Child:
         self._injection.put(token)
-        self._token, self._waiting, self._not_before = token, None, float("-inf")
+        self._token, self._waiting = token, None
         self._kill_at, self._is_restarting, self._is_killed = None, False, False
-        return Child(self._command, self._injection.environment(self._environ))
+        child = Child(self._command, self._injection.environment(self._environ))
+        self._not_before = self._clock.elapsed() + self._settle_seconds
+        return child
 
     def _pause(self) -> float | None:
         """Seconds until something must be done without news; None where nothing must."""
@@ -117,7 +123,7 @@ class Supervisor:
             child.send(number)
         if number in _ENDING:
             self._kill_at, self._is_restarting = None, False
-            self._not_before = self._clock.elapsed() + self._grace_seconds
+            self._not_before = max(self._not_before, self._clock.elapsed() + self._grace_seconds)
 
     def _hear(self, news: News) -> None:
         match news:

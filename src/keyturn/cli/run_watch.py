@@ -92,8 +92,6 @@ class Watch:
             token = take(self._source)
         except KeyturnClientError as fault:
             self._tell_of_fault(str(fault))
-        except Exception as error:  # noqa: BLE001  (a vendor's library; the watch must go on)
-            self._tell_of_fault(f"{self._source.name} failed ({type(error).__name__}).")
         else:
             self._stamp = stamp
             self._tell_of_token(token)

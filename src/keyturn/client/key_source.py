@@ -3,7 +3,8 @@
 1. A file is looked at on each use, which costs next to nothing; any other place is read again
    every few seconds of use, beside the calls and never in their way.
 2. Once there is a good token, nothing that befalls its place fails a call: what cannot be read, or
-   is no whole token, leaves the last good one in force, with one warning in the log.
+   is no whole token, leaves the last good one in force, with one warning in the log. Of many that
+   wait for a place one reads for all, and none of them in a thread that the program needs.
 3. A token that was refused is asked for anew at once, but one that stands there still is not read
    again with each refusal: a caller whose key is revoked does not become a load on its Vault.
 4. The log has one line for each new token, with its hint: `keyturn.client`.
@@ -11,14 +12,15 @@
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from keyturn.ambient import SystemClock
 from keyturn.client.errors import ConfigurationFault, KeyturnClientError, SourceFault
 from keyturn.client.notices import LOGGER
-from keyturn.client.sources.contract import Source, Stamp, take
+from keyturn.client.sources.contract import Source, Stamp, stamp_of, take
 from keyturn.client.sources.naming import source_of
 from keyturn.domain.ambience import Clock
 from keyturn.domain.token import Token
@@ -26,7 +28,11 @@ from keyturn.domain.token import Token
 if TYPE_CHECKING:
     import logging
 
+    import anyio
     import httpx2
+    from anyio.lowlevel import RunVar
+
+Found = TypeVar("Found")
 
 _EVERY_SECONDS = 5.0
 _REFUSED_SECONDS = 1.0
@@ -62,10 +68,12 @@ class KeySource:
         self._every_seconds = every_seconds
         self._clock = clock or SystemClock()
         self._held: _Held | None = None
-        self._read_at = float("-inf")
+        self._began_at = float("-inf")  # the last read, and
+        self._read_at = float("-inf")  # its end
         self._is_down = False
         self._fault: KeyturnClientError | None = None  # of the first read
         self._locks: dict[int, threading.Lock] = {}
+        self._lane: RunVar[anyio.CapacityLimiter] | None = None
 
     @property
     def name(self) -> str:
@@ -82,7 +90,7 @@ class KeySource:
         if held is None:
             return self.refresh()
         if held.stamp is not None:
-            if held.stamp != self._source.stamp() or self._is_old():
+            if held.stamp != stamp_of(self._source) or self._is_old():
                 self._read_unless_another_does()
         elif self._is_old():
             self._read_beside()
@@ -91,9 +99,11 @@ class KeySource:
     def refresh(self) -> Token:
         """The token that stands there now, read anew. Where that cannot be had: the last good one;
         raises `SourceFault` where there is none."""
-        asked_at = self._clock.elapsed()
+        return self._refresh(self._clock.elapsed())
+
+    def _refresh(self, asked_at: float) -> Token:
         with self._lock():
-            if self._read_at <= asked_at:
+            if self._began_at <= asked_at:
                 return self._read()
             # Of many that wait, the first has read for all; what it met, all meet.
             if self._held is not None:
@@ -102,12 +112,14 @@ class KeySource:
 
     def other_than(self, refused: Token) -> Token | None:
         """The token of the place where that is another than this one, which was refused."""
+        return self._other_than(refused, self._clock.elapsed())
+
+    def _other_than(self, refused: Token, asked_at: float) -> Token | None:
         with self._lock():
             held = self._held
             if held is not None and not _is_same(held.token, refused):
                 return held.token
-            is_known = self._clock.elapsed() - self._read_at < _REFUSED_SECONDS
-            if held is not None and held.stamp is None and is_known:
+            if held is not None and self._is_known(held, asked_at):
                 return None
             found = self._read()
         return None if _is_same(found, refused) else found
@@ -126,21 +138,36 @@ class KeySource:
 
     async def arefresh(self) -> Token:
         """`refresh`, awaited."""
-        import anyio.to_thread
-
-        return await anyio.to_thread.run_sync(self.refresh)
+        return await self._beside(partial(self._refresh, self._clock.elapsed()))
 
     async def aother_than(self, refused: Token) -> Token | None:
         """`other_than`, awaited."""
-        import anyio.to_thread
+        return await self._beside(partial(self._other_than, refused, self._clock.elapsed()))
 
-        return await anyio.to_thread.run_sync(self.other_than, refused)
+    async def _beside(self, ask: Callable[[], Found]) -> Found:
+        """In one thread, whoever else waits: those of the program's pool are not used up."""
+        from anyio import CapacityLimiter, to_thread
+        from anyio.lowlevel import RunVar
+
+        if self._lane is None:
+            self._lane = RunVar("keyturn-key-source")
+        try:
+            lane = self._lane.get()
+        except LookupError:
+            lane = CapacityLimiter(1)
+            self._lane.set(lane)
+        return await to_thread.run_sync(ask, limiter=lane)
 
     # --- reading -------------------------------------------------------------------------------
 
     def _lock(self) -> threading.Lock:
         """That of this process: at a fork it may have been held by a thread that is not here."""
         return self._locks.setdefault(os.getpid(), threading.Lock())
+
+    def _is_known(self, held: _Held, asked_at: float) -> bool:
+        """Whether what a read has found lately, or for another that waited, answers as well."""
+        is_fresh = self._clock.elapsed() - self._read_at < _REFUSED_SECONDS
+        return self._began_at > asked_at or (held.stamp is None and is_fresh)
 
     def _is_old(self) -> bool:
         return self._clock.elapsed() - self._read_at >= self._every_seconds
@@ -172,10 +199,10 @@ class KeySource:
     def _read(self) -> Token:
         """Reads the place, with the lock held. Raises where there is no token at all."""
         held = self._held
-        self._read_at = self._clock.elapsed()
+        self._began_at = self._clock.elapsed()
         try:
             # Before the value: what is written in between is seen by the next look.
-            stamp = self._source.stamp()
+            stamp = stamp_of(self._source)
             token = take(self._source)
         except KeyturnClientError as fault:
             if held is None:
@@ -183,6 +210,9 @@ class KeySource:
                 raise
             self._tell_of_fault(fault)
             return held.token
+        finally:
+            # From its end on: a place that takes long to fail is not asked again at once.
+            self._read_at = self._clock.elapsed()
         self._held = _Held(token=token, stamp=stamp)
         self._tell(token, held)
         return token

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from keyturn.client.sources.contract import CONNECT_SECONDS, READ_SECONDS, Stamp, unreadable
-from keyturn.client.sources.library import load, quieten
+from keyturn.client.sources.library import load, network_fault, quieten
 from keyturn.client.sources.member import member
 
 _WHY = {
@@ -54,6 +54,8 @@ class AwsSource:
             why = _WHY.get(code, "AWS refused")
         except self._faults.BotoCoreError as error:
             why = _KINDS.get(type(error).__name__, "the call of AWS failed")
+        except OSError as error:
+            why = network_fault(error)
         else:
             return self._text(answer)
         raise unreadable(self.name, why)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from keyturn.client.sources.contract import CONNECT_SECONDS, READ_SECONDS, Stamp, unreadable
-from keyturn.client.sources.library import load, quieten
+from keyturn.client.sources.library import load, network_fault, quieten
 from keyturn.client.sources.member import member
 
 _WHY = {
@@ -52,6 +52,8 @@ class AzureSource:
             is_denied = getattr(error, "status_code", None) == 403
             named = _WHY.get(type(error).__name__, "the call of Azure failed")
             why = "Azure does not let this caller read it" if is_denied else named
+        except OSError as error:
+            why = network_fault(error)
         else:
             return member(found or "", self._field, self.name)
         raise unreadable(self.name, why)

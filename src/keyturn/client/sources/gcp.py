@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from keyturn.client.sources.contract import READ_SECONDS, Stamp, unreadable
-from keyturn.client.sources.library import load, quieten
+from keyturn.client.sources.library import load, network_fault, quieten
 from keyturn.client.sources.member import member
 
 _WHY = {
@@ -61,6 +61,8 @@ class GcpSource:
             why = _WHY.get(type(error).__name__, "the call of Google failed")
         except self._refusals.GoogleAuthError:
             why = "this machine has no Google credentials, or they are not accepted"
+        except OSError as error:  # `requests`, which no part of Google's library wraps
+            why = network_fault(error)
         else:
             text = bytes(accessed.payload.data).decode("utf-8", errors="replace")
             return member(text, self._field, self.name)

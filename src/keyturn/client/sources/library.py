@@ -22,6 +22,12 @@ def load(module: str, extra: str) -> ModuleType:
         ) from None
 
 
+def network_fault(error: OSError) -> str:
+    """Part of a sentence about what the system, or `requests`, whose faults are such too, says."""
+    is_late = isinstance(error, TimeoutError) or "Timeout" in type(error).__name__
+    return "it did not answer in time" if is_late else "no connection"
+
+
 def quieten(*names: str) -> None:
     """These loggers of a library say nothing below INFO, whatever the level of those above."""
     for name in names:
