@@ -127,6 +127,8 @@ def test_what_is_wrong_with_a_channel_is_named(home: Workspace, site: Site) -> N
     refused("/addresses", addresses=["ops@example.com"])
     refused("/events", events=[])
     refused("/events/1", events=["rotation.*", "rotation.*.x"])
+    refused("/events/0", events=["rotation.complete"])
+    refused("/events/0", events=["rotations.*"])
     refused("/kind", kind="email", url=None, addresses=["ops@example.com"])
     made = webhook(home.admin, "https://hooks.invalid/")
     path = f"/v1/channels/{made['id']}"

@@ -1,6 +1,7 @@
 """`keyturn run`: a command gets its token when it is started, and the new one when that changes."""
 
 import os
+import re
 import signal
 from pathlib import Path
 from types import FrameType
@@ -22,6 +23,8 @@ from keyturn.domain.token import Token
 _FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 5.0
 _ASKS_TO_END = (signal.SIGTERM, signal.SIGHUP)
+# What the loader and the shell read themselves, and tell of where they cannot use it.
+_LOADING = re.compile(r"(?:LD_|DYLD_|GLIBC_|PYTHON)|(?:PATH|IFS|ENV|BASH_ENV)$")
 _UNFIT = ("SIGKILL", "SIGSTOP", "SIGCHLD")
 
 
@@ -197,6 +200,11 @@ def _is_in_file(variable: str | None, file: Path | None, reaction: OnChange) -> 
         raise click.UsageError(
             "A program that runs has its variables for life: with --on-change signal the token is "
             "in a file. Leave --env out."
+        )
+    if variable is not None and _LOADING.match(variable) is not None:
+        raise click.BadParameter(
+            "This variable says what is loaded or run, and would show the token; name another.",
+            param_hint="--env",
         )
     if variable is not None and (not variable or "=" in variable or "\0" in variable):
         raise click.BadParameter("This is no name of a variable.", param_hint="--env")

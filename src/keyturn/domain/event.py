@@ -6,7 +6,6 @@
 3. An event has a subject, what it happened to. Of one subject events are told in their order.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 
 from keyturn.domain.activity import ActivityStatus, Entry
@@ -70,7 +69,8 @@ EVENT_TYPES = {
 }
 
 MOST_PATTERNS = 50
-_PATTERN = re.compile(r"\*|[a-z][a-z_]{0,39}\.(?:\*|[a-z][a-z_]{0,39})", re.ASCII)
+# What a channel may ask for.
+PATTERNS = ("*", *sorted({f"{one.partition('.')[0]}.*" for one in EVENT_TYPES}), *EVENT_TYPES)
 
 
 def check_patterns(patterns: Sequence[str], pointer: str = "/events") -> tuple[str, ...]:
@@ -79,11 +79,14 @@ def check_patterns(patterns: Sequence[str], pointer: str = "/events") -> tuple[s
         raise RequestInvalid.at(pointer, "Name at least one event, or `*` for all.")
     if len(patterns) > MOST_PATTERNS:
         raise RequestInvalid.at(pointer, f"There may be at most {MOST_PATTERNS}.")
-    detail = "This is an event like `rotation.completed`, all of a noun like `rotation.*`, or `*`."
+    detail = (
+        "This is an event like `rotation.completed`, all of a noun like `rotation.*`, or `*`; the "
+        "guide to notifications has them all."
+    )
     faults = tuple(
         Fault(pointer=f"{pointer}/{index}", detail=detail)
         for index, one in enumerate(patterns)
-        if _PATTERN.fullmatch(one) is None
+        if one not in PATTERNS
     )
     if faults:
         raise RequestInvalid(detail, faults)
@@ -107,5 +110,7 @@ def is_event(entry: Entry) -> bool:
 
 
 def subject_of(entry: Entry) -> str:
-    """What an event happened to, in one word."""
+    """What an event happened to, in one word. Each trial is one of its own: it waits for none."""
+    if entry.action == TRIAL:
+        return f"{entry.resource_type}/{entry.resource_id}/{entry.id}"
     return f"{entry.resource_type}/{entry.resource_id}"

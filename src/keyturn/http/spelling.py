@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import Field, WithJsonSchema
 
+from keyturn.domain.event import PATTERNS
 from keyturn.domain.permission import Permission
 from keyturn.domain.rotation import LONGEST_BROWNOUT_SECONDS, LONGEST_SECONDS
 from keyturn.domain.scope import LONGEST as LONGEST_SCOPE
@@ -67,10 +68,7 @@ PermissionWord = Annotated[
 ]
 Id = Annotated[str, _told(ID)]
 MailAddress = Annotated[str, _told({"pattern": _MAIL, "maxLength": 254})]
-EventPattern = Annotated[
-    str,
-    _told({"pattern": r"^(?:\*|[a-z][a-z_]{0,39}\.(?:\*|[a-z][a-z_]{0,39}))$"}),
-]
+EventPattern = Annotated[str, _told({"enum": list(PATTERNS)})]
 NetworkBlock = Annotated[str, _told(NETWORK)]
 AddressOrBlock = Annotated[str, _told(NETWORK)]
 Cursor = Annotated[str, _told({"pattern": "^[A-Za-z0-9_-]+$", "maxLength": 512})]
