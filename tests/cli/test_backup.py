@@ -26,8 +26,10 @@ import pytest
 
 from keyturn.cli.backup import _told
 from keyturn.domain.channel import ChannelState
+from keyturn.domain.delivery import Delivery, DeliveryState
 from keyturn.domain.error import InstallationFault
 from keyturn.domain.message import MessageState
+from keyturn.domain.rotation import Rotation
 from keyturn.server.backup import check
 from keyturn.server.build import opened
 from keyturn.server.settings import load_settings
@@ -105,7 +107,8 @@ def work(place: Place) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def rotate(place: Place, old: dict[str, Any], new: dict[str, Any]) -> None:
-    """Keeps a rotation, a finding, a channel and a message, as the store keeps them."""
+    """Keeps a rotation, a finding, a channel, a message, a destination and what went to it, as the
+    store keeps them."""
     environ = place.environment({"KEYTURN_HOME": str(place.home)})
     settings, _ = load_settings(environ, place.folder, default_environment="production")
     home = UUID(old["workspace_id"])
@@ -125,6 +128,19 @@ def rotate(place: Place, old: dict[str, Any], new: dict[str, Any]) -> None:
             making.message(1, workspace_id=home), state=MessageState.SENT, ended_at=SOME_TIME
         )
         making.add_messages(house.context.store, sent)
+        making.add_destinations(house.context.store, making.destination(1, workspace_id=home))
+        making.add_deliveries(house.context.store, delivered(rotation))
+
+
+def delivered(rotation: Rotation) -> Delivery:
+    return replace(
+        making.delivery(
+            1, workspace_id=rotation.workspace_id, state=DeliveryState.DELIVERED, token=None
+        ),
+        key_id=rotation.new_key_id,
+        rotation_id=rotation.id,
+        delivered_at=SOME_TIME,
+    )
 
 
 def beside(place: Place, build: Build, engine: str, *, heads: bool = True) -> Place:
