@@ -298,7 +298,7 @@ def load_settings(
             values[setting.name] = setting.read(text)
         except ValueError as error:
             faults.append((f"{place} is not {error}.", setting.remedy))
-    faults += _missing_mail(given)
+    faults += _missing_mail(given, is_right="mail_server" in values)
     if faults:
         raise SettingsFault(faults)
     known = {one.variable for one in SETTINGS} | CLIENT_SETTINGS
@@ -310,10 +310,11 @@ def load_settings(
     return _settings(values, default_environment), warnings
 
 
-def _missing_mail(given: set[str]) -> list[tuple[str, str]]:
-    """What of the mail settings is there without what it needs."""
+def _missing_mail(given: set[str], *, is_right: bool) -> list[tuple[str, str]]:
+    """What of the mail settings is there without what it needs. A server that is not right is told
+    of already."""
     has_server, has_sender = "mail_server" in given, "mail_from" in given
-    if has_server and not has_sender:
+    if is_right and not has_sender:
         return [("KEYTURN_MAIL_SERVER is set without KEYTURN_MAIL_FROM.", "Name a sender.")]
     for name in ("mail_from", "mail_password_file"):
         if name in given and not has_server:
