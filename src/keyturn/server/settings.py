@@ -286,7 +286,7 @@ def load_settings(
     faults: list[tuple[str, str]] = []
     texts = _from_file(folder / FILE, faults)
     values: dict[str, Any] = {}
-    given: set[str] = set()  # what is not right is not missing as well
+    given: set[str] = set()
     for setting in SETTINGS:
         place, text = setting.variable, environ.get(setting.variable)
         if text is None:
@@ -298,7 +298,7 @@ def load_settings(
             values[setting.name] = setting.read(text)
         except ValueError as error:
             faults.append((f"{place} is not {error}.", setting.remedy))
-    faults += _missing_mail(given, is_right="mail_server" in values)
+    faults += _missing_mail(values, given)
     if faults:
         raise SettingsFault(faults)
     known = {one.variable for one in SETTINGS} | CLIENT_SETTINGS
@@ -310,14 +310,13 @@ def load_settings(
     return _settings(values, default_environment), warnings
 
 
-def _missing_mail(given: set[str], *, is_right: bool) -> list[tuple[str, str]]:
-    """What of the mail settings is there without what it needs. A server that is not right is told
-    of already."""
-    has_server, has_sender = "mail_server" in given, "mail_from" in given
-    if is_right and not has_sender:
+def _missing_mail(values: Mapping[str, Any], given: set[str]) -> list[tuple[str, str]]:
+    """What of the mail settings is there without what it needs. What is not right is told of
+    already, and is not missing as well."""
+    if "mail_server" in values and "mail_from" not in given:
         return [("KEYTURN_MAIL_SERVER is set without KEYTURN_MAIL_FROM.", "Name a sender.")]
     for name in ("mail_from", "mail_password_file"):
-        if name in given and not has_server:
+        if name in values and "mail_server" not in given:
             variable = f"{PREFIX}{name.upper()}"
             return [(f"{variable} is set without KEYTURN_MAIL_SERVER.", "Name the server.")]
     return []
