@@ -1,5 +1,7 @@
 """Destinations and deliveries on the wire: into real files, and no token in any answer."""
 
+import pytest
+
 from tests.acceptance.api import (
     PATIENCE_SECONDS,
     Json,
@@ -197,3 +199,9 @@ def test_a_workspace_that_reveals_nothing_shows_no_token(site: Site) -> None:
     assert len([one for one in home.records() if one["service"] == "a"]) == 1
     made = expect(site.operator.post("/v1/workspaces", {"name": "closed", "reveal": "never"}), 201)
     assert made["api_key"], "its first key is shown, or nobody could begin"
+
+
+@pytest.mark.parametrize("name", ["", "A", "a b", "-a", "a" * 64])
+def test_a_list_by_what_names_no_destination_is_refused(home: Workspace, name: str) -> None:
+    expect_invalid(home.admin.get("/v1/deliveries", destination=name), "/destination")
+    assert expect(home.admin.get("/v1/deliveries", destination="absent"), 200) == []

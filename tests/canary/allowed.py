@@ -17,7 +17,6 @@ from tests.canary.sweep import Place
 
 OUTPUT = "output"  # the folder of what programs wrote into pipes, by their process ids
 OPERATOR_TOKEN = "operator.token"
-DELIVERED = "delivered"  # where destinations of kind `file` are, in the data folder
 ROOT_MEMBERS = {"about", "format", "root", "peppers"}
 LARGEST_ROOT_FILE_BYTES = 64 << 10
 _MEMBER = plain_form(b'"api_key": "')
@@ -83,6 +82,15 @@ def _torn_draft(place: Place, teller: Canary) -> bool:
     )
 
 
+def _torn_delivery(place: Place, teller: Canary) -> bool:
+    """Where the file has the old token still; the next delivery removes the draft."""
+    if teller.asked[:1] != ("--output",) or not _is_whole(place):
+        return False
+    file = Path(teller.asked[1])
+    is_draft = _is_same(place.sink, file.with_name(f".{file.name}.draft"))
+    return is_draft and _content(place.sink) == place.canary.token
+
+
 def _told_output(place: Place, teller: Canary) -> bool:
     is_told = _option(teller) == "-" or teller.asked[:2] == ("operators", "create")
     is_own = place.sink == teller.output or (
@@ -106,15 +114,6 @@ def _shown_by_readme(place: Place) -> bool:
         and place.sink.parent.name == OUTPUT
         and place.sink.name.endswith("-sh")
         and _before(place).endswith(_MEMBER)
-    )
-
-
-def _delivered(place: Place) -> bool:
-    """A destination of kind `file`, in its default folder; or the draft that a kill left there."""
-    return (
-        _is_whole(place)
-        and place.sink.parent.parent.name == DELIVERED
-        and _content(place.sink) == place.canary.token
     )
 
 
@@ -181,7 +180,7 @@ REASONS: dict[str, Callable[[Place], bool]] = {
     "standard output of the command that was told to print it": _of_any_teller(_told_output),
     ANSWER: _answer,
     "the README's reader is shown the answer to his call": _shown_by_readme,
-    "the file that it was delivered into": _delivered,
+    "a draft of the file that it was to be delivered into": _of_any_teller(_torn_delivery),
     "the root secret's own file": _own_root,
     "the one answer that hands a signing secret out": _signing_answer,
     "the file, or the output, that a signing secret's command was told of": _of_any_teller(

@@ -307,7 +307,7 @@ def test_a_signing_secret_is_for_its_answer_and_its_file(tmp_path: Path) -> None
 
 
 def test_each_reason_is_one_of_these() -> None:
-    assert len(REASONS) == 8
+    assert len(REASONS) == 9
 
 
 # --- sinks ---------------------------------------------------------------------------------------
@@ -523,6 +523,11 @@ def test_a_token_that_is_delivered_to_a_file_may_stand_there_alone(
     own = folder / "workspace" / "sub" / "a-prod.token"
     assert with_leaks([one], own) == 0
     assert with_leaks([one], place(tmp_path, "delivered/workspace/b.token", told(one))) == 1
+    draft = place(tmp_path, "delivered/workspace/sub/.a-prod.token.draft", told(one))
+    draft.chmod(0o644)
+    assert with_leaks([one], own, draft) == 1
+    draft.chmod(0o600)
+    assert with_leaks([one], own, draft) == 0
 
 
 def test_the_hook_gives_way_to_the_sitecustomize_behind_it(hooked: Path) -> None:

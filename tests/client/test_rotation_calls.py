@@ -123,5 +123,9 @@ def test_waivers_and_a_policy_go_whole() -> None:
             "rotation_period_days": None,
             "most_at_once": 1,
             "maintenance_windows": [],
+            "overlap_seconds": None,
+            "quiet_seconds": None,
+            "brownout_seconds": None,
+            "lookback_seconds": None,
         }
     }

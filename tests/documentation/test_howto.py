@@ -42,6 +42,7 @@ FOLLOWED = {
     "plan-rotations.md",
     "give-a-token-to-a-process.md",
     "send-notifications.md",
+    "deliver-new-tokens.md",
 }
 
 

@@ -83,11 +83,12 @@ def test_its_program_verifies(walked: Walked) -> None:
 def test_what_it_says_of_the_data_folder_is_so(walked: Walked) -> None:
     home = walked.checkout / ".keyturn"
     assert home.stat().st_mode & 0o777 == 0o700
-    cells = re.findall(r"^\| (`[a-z.]+`(?:, `[a-z.]+`)*) \|", README, re.MULTILINE)
+    cells = re.findall(r"^\| (`[a-z.]+/?`(?:, `[a-z.]+`)*) \|", README, re.MULTILINE)
     told = {name.strip("`") for cell in cells for name in cell.split(", ")}
-    kept = {file.name for file in home.iterdir() if not file.name.endswith(("-wal", "-shm"))}
-    assert kept == told
-    assert all(file.stat().st_mode & 0o777 == 0o600 for file in home.iterdir())
+    found = [file for file in home.iterdir() if not file.name.endswith(("-wal", "-shm"))]
+    assert {f"{file.name}/" if file.is_dir() else file.name for file in found} == told
+    for file in home.iterdir():
+        assert file.stat().st_mode & 0o777 == (0o700 if file.is_dir() else 0o600)
 
 
 def test_what_it_says_is_missing_is_missing(walked: Walked) -> None:

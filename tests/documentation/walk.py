@@ -53,6 +53,7 @@ _VOLATILE = (
     (re.compile(r"\d{4}-\d{2}-\d{2}"), "<date>"),
     (re.compile(r"\b\d+ (s|min) ago\b"), "<ago>"),
     (re.compile(r"\b\d+ signed heads"), "<heads>"),
+    (re.compile(r"\b(waiting|delivered|cancelled) +\d+\b"), r"\1 <tries>"),
     (re.compile(r"\S*/(?=[\w.-]+\.token\b)"), ""),
     (re.compile(r"[ \t]+"), " "),
 )

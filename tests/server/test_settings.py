@@ -111,6 +111,15 @@ def test_any_values_are_read_or_refused_by_name(values: dict[str, str]) -> None:
     assert all(remedy.endswith(".") for _, remedy in told)
 
 
+def test_mail_that_is_set_by_half_names_what_is_missing_and_nothing_that_is_there() -> None:
+    ((problem, _),) = faults(KEYTURN_MAIL_SERVER="smtp://mail.example.com")
+    assert problem == "KEYTURN_MAIL_SERVER is set without KEYTURN_MAIL_FROM."
+    ((problem, _),) = faults(KEYTURN_MAIL_FROM="keyturn@example.com")
+    assert problem == "KEYTURN_MAIL_FROM is set without KEYTURN_MAIL_SERVER."
+    ((problem, _),) = faults(KEYTURN_MAIL_SERVER="?", KEYTURN_MAIL_FROM="keyturn@example.com")
+    assert problem.startswith("KEYTURN_MAIL_SERVER is not ")
+
+
 def test_every_fault_of_file_and_environment_is_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "keyturn.toml").write_text('port = "x"\ncolour = 1\ntrusted_proxies = 17\n')
     told = faults(tmp_path, KEYTURN_HOST="", KEYTURN_BRAND="K")

@@ -11,7 +11,7 @@ from keyturn.domain.permission import Permission
 from keyturn.http.answer import answer, answer_list
 from keyturn.http.call import Admitted, Call, DeliveryId
 from keyturn.http.delivery_bodies import DeliveriesAsked, DeliveryBody, GivenCancellation
-from keyturn.http.given import given_id, given_slot
+from keyturn.http.given import given_destination, given_id, given_slot
 from keyturn.http.guard import GuardedRoute, guard
 from keyturn.http.key_bodies import NothingGiven
 from keyturn.http.paging import decode_cursor, encode_cursor, split_page
@@ -39,7 +39,7 @@ def get_deliveries(
         slot=given_slot(asked.slot),
         key_id=given_id(asked.key_id, "/key_id"),
         rotation_id=given_id(asked.rotation_id, "/rotation_id"),
-        destination=asked.destination,
+        destination=given_destination(asked.destination),
     )
     found, total = list_deliveries(
         call.context,

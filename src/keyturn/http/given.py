@@ -1,7 +1,8 @@
-"""Ids and slots as a query or a body spells them, with the member that is wrong where one is."""
+"""Ids and names as a query or a body spells them, with the member that is wrong where one is."""
 
 from uuid import UUID
 
+from keyturn.domain.destination import check_destination_name
 from keyturn.domain.error import RequestInvalid
 from keyturn.domain.identity import parse_id
 from keyturn.domain.slot import SlotName
@@ -27,3 +28,8 @@ def given_slot(text: str | None) -> SlotName | None:
             "/slot", "A slot is a service and an environment, like `scheduler-prod`."
         )
     return name
+
+
+def given_destination(text: str | None) -> str | None:
+    """The name of a destination, None for none. Raises `RequestInvalid` for another text."""
+    return None if text is None else check_destination_name(text, "/destination")

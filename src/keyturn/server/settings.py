@@ -286,17 +286,19 @@ def load_settings(
     faults: list[tuple[str, str]] = []
     texts = _from_file(folder / FILE, faults)
     values: dict[str, Any] = {}
+    given: set[str] = set()
     for setting in SETTINGS:
         place, text = setting.variable, environ.get(setting.variable)
         if text is None:
             place, text = f"`{setting.name}` in {folder / FILE}", texts.get(setting.name)
         if text is None:
             continue
+        given.add(setting.name)
         try:
             values[setting.name] = setting.read(text)
         except ValueError as error:
             faults.append((f"{place} is not {error}.", setting.remedy))
-    faults += _missing_mail(values)
+    faults += _missing_mail(values, given)
     if faults:
         raise SettingsFault(faults)
     known = {one.variable for one in SETTINGS} | CLIENT_SETTINGS
@@ -308,13 +310,15 @@ def load_settings(
     return _settings(values, default_environment), warnings
 
 
-def _missing_mail(values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What of the mail settings is there without what it needs."""
-    has_server, has_sender = "mail_server" in values, "mail_from" in values
-    if has_server and not has_sender:
+def _missing_mail(values: Mapping[str, Any], given: set[str]) -> list[tuple[str, str]]:
+    """What of the mail settings is there without what it needs. What is not right is told of
+    already, and is not missing as well."""
+    if "mail_server" in values and "mail_from" not in given:
         return [("KEYTURN_MAIL_SERVER is set without KEYTURN_MAIL_FROM.", "Name a sender.")]
-    if not has_server and (has_sender or "mail_password_file" in values):
-        return [("KEYTURN_MAIL_SERVER is not set, other mail settings are.", "Name the server.")]
+    for name in ("mail_from", "mail_password_file"):
+        if name in values and "mail_server" not in given:
+            variable = f"{PREFIX}{name.upper()}"
+            return [(f"{variable} is set without KEYTURN_MAIL_SERVER.", "Name the server.")]
     return []
 
 
