@@ -160,7 +160,9 @@ def test_who_only_reads_is_told_no_more_of_an_address_than_its_host(home: Worksp
 
 
 def test_lists_of_channels_and_messages_come_in_pages(home: Workspace) -> None:
-    made = [webhook(home.admin, "https://hooks.invalid/", "workspace.suspended")["id"] for _ in range(3)]
+    made = [
+        webhook(home.admin, "https://hooks.invalid/", "workspace.suspended")["id"] for _ in range(3)
+    ]
     first = home.admin.get("/v1/channels", limit=2, count=True)
     assert [one["id"] for one in expect(first, 200)] == made[:0:-1]
     assert first.headers["x-total-count"] == "3"
