@@ -140,8 +140,13 @@ EXCUSES = (
         reason="a channel of one kind has nothing of the other; https alone",
     ),
     Excuse(
+        operation="(PUT|POST) /v1/.*",
+        pointer="/(destinations|deliver_to)(/[0-9]+)?",
+        reason="a destination is there before it is named, and is named once",
+    ),
+    Excuse(
         operation="(POST|PATCH) /v1/destinations.*",
-        pointer="/(config|credential)/.*",
+        pointer="/config/.+|/credential(/.*)?",
         reason="each kind of destination has its own members, and takes no others",
     ),
     Excuse(
