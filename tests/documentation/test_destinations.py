@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from keyturn.domain.destination import KINDS as SPELT
 from keyturn.server.build import make_kinds
 from keyturn.server.settings import load_settings
 from tests.documentation.walk import PROJECT
@@ -36,6 +37,10 @@ LEAST: dict[str, tuple[dict[str, object], dict[str, str]]] = {
         {"tenant_id": UUID, "client_id": UUID, "client_secret": "s" * 20},
     ),
 }
+
+
+def test_every_kind_that_is_installed_can_be_spelt_and_no_other() -> None:
+    assert set(SPELT) == set(KINDS)
 
 
 def test_every_kind_has_its_section() -> None:

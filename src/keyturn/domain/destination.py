@@ -15,6 +15,8 @@ from uuid import UUID
 
 from keyturn.domain.error import RequestInvalid
 
+# What a destination may be, as its draft spells it; a test holds it against what is installed.
+KINDS = ("aws", "azure", "command", "file", "gcp", "kubernetes", "vault")
 MOST_OF_A_SLOT = 8
 MOST_OF_A_WORKSPACE = 100
 MOST_CONFIG_BYTES = 16_384

@@ -19,7 +19,7 @@ from keyturn.http.paging import decode_cursor, encode_cursor, split_page
 from keyturn.http.precondition import IfMatch, expected_versions
 from keyturn.http.replay import REPLAYED, IdempotencyKey, replaying
 from keyturn.http.schema import Given, Paged, Shown, ShownInstant
-from keyturn.http.spelling import DestinationName, Sought
+from keyturn.http.spelling import DestinationKindName, DestinationName, Sought
 from keyturn.services.connect import (
     DestinationAmendment,
     DestinationDraft,
@@ -41,7 +41,7 @@ _CREDENTIAL = "What it acts with there. Kept sealed and never shown again."
 
 class GivenDestination(Given):
     name: DestinationName
-    kind: str = Field(examples=["file", "vault", "aws", "kubernetes"])
+    kind: DestinationKindName
     config: dict[str, object] = Field(default_factory=dict, description=_CONFIG)
     credential: dict[str, str] = Field(default_factory=dict, description=_CREDENTIAL)
 
