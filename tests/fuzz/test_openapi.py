@@ -44,7 +44,7 @@ def succeeded(tally: Tally) -> set[str]:
 def test_all_phases_as_an_operator_find_no_fault_and_reach_every_operation(
     open_shared_site: OpenSite,
 ) -> None:
-    tally = tried(open_shared_site("sqlite"), "operator", examples=10)
+    tally = tried(open_shared_site("sqlite"), "operator", examples=30)
     assert set(tally.phases) == set(PHASES)
     assert succeeded(tally) | GUESSED == set(tally.statuses)
 
