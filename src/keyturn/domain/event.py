@@ -15,8 +15,7 @@ EVERYTHING = "*"
 # A trial of one channel, which it is sent whatever it wants, and no other channel is.
 TRIAL = "channel.test"
 
-# What there is, for people: the documentation lists it and nothing is refused that is not here,
-# since a newer version has more.
+# Every type there is. The documentation lists them, and a channel asks for these and no others.
 EVENT_TYPES = {
     "rotation.started": "A second key works beside the first.",
     "rotation.completed": "The old key is retired.",
