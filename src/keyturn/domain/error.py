@@ -239,6 +239,46 @@ class ChannelInactive(KeyturnError):
     title = "The channel is not active"
 
 
+class IncidentUnknown(NotFound):
+    code = "incident.unknown"
+    title = "There is no such incident"
+
+
+class IncidentNoKey(KeyturnError):
+    """What was given to contain names no key. Nothing was contained."""
+
+    code = "incident.no_key"
+    title = "Nothing given is a key"
+
+
+class IncidentCountMoved(KeyturnError):
+    """A selection holds another number of keys than its caller expected. Nothing was contained.
+    `keys` are the (id, name) of those that it holds now."""
+
+    code = "incident.count_moved"
+    title = "The selection holds another number of keys"
+
+    def __init__(self, detail: str, *, keys: tuple[tuple[str, str], ...]) -> None:
+        super().__init__(detail)
+        self.keys = keys
+
+
+class IncidentKeysOpen(KeyturnError):
+    """Some keys are neither recovered nor waived: `keys`, as (id, name)."""
+
+    code = "incident.keys_open"
+    title = "The incident has keys that are not recovered"
+
+    def __init__(self, detail: str, *, keys: tuple[tuple[str, str], ...]) -> None:
+        super().__init__(detail)
+        self.keys = keys
+
+
+class IncidentClosed(KeyturnError):
+    code = "incident.closed"
+    title = "The incident is closed"
+
+
 class RotationClosed(KeyturnError):
     """The rotation has ended in a way that this step does not lead to."""
 
