@@ -24,6 +24,7 @@ from tests.documentation.walk import (
     walk,
 )
 from tests.notifications.mailbox import Mailbox
+from tests.servers.openbao import require_program
 from tests.servers.postgres import Postgres
 
 HOWTO = PROJECT / "docs" / "howto"
@@ -90,6 +91,7 @@ def test_the_guide_to_processes_tells_every_place_and_every_reaction() -> None:
 
 
 def test_deliveries(tmp_path: Path) -> None:
+    require_program()
     page = HOWTO / "deliver-new-tokens.md"
     checkout = copy_project(tmp_path / "keyturn", "Makefile", "src")
     with socket.create_server(("127.0.0.1", 0)) as free:
