@@ -51,6 +51,13 @@ def test_every_guide_is_followed() -> None:
     assert {page.name for page in HOWTO.glob("*.md")} <= ELSEWHERE | FOLLOWED
 
 
+def test_no_row_that_a_guide_shows_stands_twice() -> None:
+    for page in HOWTO.glob("*.md"):
+        for step in steps(page):
+            ids = re.findall(r"^([0-9A-Za-z]{22})  ", step.shows or "", re.MULTILINE)
+            assert len(set(ids)) == len(ids), f"{page.name}: {step.script}"
+
+
 def test_names_and_owners(tmp_path: Path) -> None:
     page = HOWTO / "name-and-own-keys.md"
     checkout = copy_project(tmp_path / "keyturn", "Makefile", "src")
