@@ -141,9 +141,9 @@ EXCUSES = (
         reason="a channel of one kind has nothing of the other; https alone",
     ),
     Excuse(
-        operation="(PUT|POST) /v1/.*",
+        operation="(PUT|POST|PATCH) /v1/.*",
         pointer="/(destinations|deliver_to)/[0-9]+",
-        detail=r"There is no destination [a-z0-9-]+\.",
+        detail=r"There is no destination [a-z0-9-]+(: make it first, .*)?\.",
         reason="a destination is there before it is named",
     ),
     Excuse(
