@@ -109,6 +109,10 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def id(self) -> int:
+        return self._process.pid
+
     def terminate(self) -> None:
         """Asks it to end, and does not wait."""
         self._process.terminate()
