@@ -414,7 +414,7 @@ def _scope(
         for one in new.sound
     }
     since = {id_: exposed for id_, (_, _, exposed) in keys.items()}
-    since |= {id_: exposure.exposed_since or 0 for id_ in new.damaged}
+    since |= dict.fromkeys(new.damaged, exposure.exposed_since or 0)
     unreached: dict[UUID, None] = {}
     makers = set(since)
     while makers:
