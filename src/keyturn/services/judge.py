@@ -224,7 +224,7 @@ def keep_incident(
     step: Step,
     now: int,
     *,
-    verb: str | None = None,
+    verb: str,
     told: Mapping[str, object] | None = None,
 ) -> Incident:
     """Writes a step and its entry; one that changes nothing is not written."""
@@ -233,7 +233,6 @@ def keep_incident(
     after = replace(step.incident, version=before.version + 1, updated_at=now)
     transaction.incidents.replace_keys(step.changed)
     transaction.incidents.replace(after, before.version)
-    verb = verb or step.verb
     note(
         context,
         transaction,

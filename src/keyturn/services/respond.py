@@ -188,6 +188,7 @@ def open_incident(
             patterns,
             min(arrived, now),
             now,
+            action="incident.key_contained",
         )
         if remember is not None:
             remember(transaction, opened)
@@ -341,7 +342,7 @@ def contain(
     arrived: int,
     now: int,
     *,
-    action: str = "incident.key_contained",
+    action: str,
 ) -> OpenedIncident:
     """Contains keys that were found, in a transaction that has begun. Who calls has judged the
     rights; what those keys made is contained where `patterns` reach it. The entries of the keys
