@@ -15,6 +15,7 @@ from keyturn.domain.channel import Channel
 from keyturn.domain.destination import Destination
 from keyturn.domain.error import CredentialInvalid, IntegrityFailed, KeyturnError, KeyUnknown
 from keyturn.domain.finding import Finding
+from keyturn.domain.incident import Incident
 from keyturn.domain.key import KeyState, RevocationReason
 from keyturn.domain.operator import OperatorKind
 from keyturn.domain.request import Request
@@ -36,6 +37,7 @@ from keyturn.services.scrub import Scrub
 from keyturn.services.watch import DamageWatch
 from keyturn.storage.contract import KeyCredential, Reference
 from keyturn.storage.findings import FindingFilter
+from keyturn.storage.incidents import IncidentFilter
 from keyturn.storage.keys import KeyFilter
 from keyturn.storage.records import SEALED as SEALED_TABLES
 from keyturn.storage.requests import RequestFilter
@@ -49,7 +51,7 @@ from tests.houses import BRAND, SEALER, House, Raw
 
 SEALED = (
     *("keys", "workspaces", "operators", "slots", "rotations", "destinations", "findings"),
-    "channels",
+    *("incidents", "incident_keys", "channels"),
 )
 
 
@@ -67,6 +69,8 @@ class Street:
     second: Token  # the operators
     rotation: Rotation  # of `mine` by `neighbour`, as far as the records say
     finding: Finding
+    incident: Incident
+    beside: Incident
     destination: Destination
     channel: Channel
 
@@ -81,6 +85,10 @@ class Street:
     def places(self) -> dict[UUID, str]:
         return {self.home: "home", self.abroad: "abroad"}
 
+    @property
+    def incidents(self) -> dict[UUID, str]:
+        return {self.incident.id: "mine", self.beside.id: "beside"}
+
     def row(self, table: str) -> Row:
         """The row that is edited."""
         return {
@@ -93,6 +101,11 @@ class Street:
             ),
             "rotations": Row("rotations", {"id": str(self.rotation.id)}),
             "findings": Row("findings", {"id": str(self.finding.id)}),
+            "incidents": Row("incidents", {"id": str(self.incident.id)}),
+            "incident_keys": Row(
+                "incident_keys",
+                {"incident_id": str(self.incident.id), "key_id": str(self.mine.id)},
+            ),
             "destinations": Row("destinations", {"id": str(self.destination.id)}),
             "channels": Row("channels", {"id": str(self.channel.id)}),
             "change_head": Row("change_head", {"id": 1}),
@@ -107,6 +120,8 @@ DENIED = {
     "rotations": set[str](),
     "destinations": set[str](),
     "findings": set[str](),
+    "incidents": set[str](),
+    "incident_keys": set[str](),
     "channels": set[str](),
     "change_head": set[str](),
 }
@@ -130,6 +145,8 @@ def street(house: House) -> Street:
         second=operator.token,
         rotation=add_rotation(house, mine, neighbour),
         finding=add_finding(house),
+        incident=add_incident(house, 1, mine),
+        beside=add_incident(house, 2, neighbour),
         destination=add_destination(house),
         channel=add_channel(house),
     )
@@ -146,6 +163,15 @@ def add_finding(house: House) -> Finding:
     made = making.finding(1, workspace_id=house.workspace_id, slot="mine-prod")
     beside = making.finding(2, workspace_id=house.workspace_id, slot="mine-prod", mark="beside")
     making.add_findings(house.store, made, beside)
+    return made
+
+
+def add_incident(house: House, number: int, token: Token) -> Incident:
+    place = house.workspace_id
+    key = making.contained(0, incident=number, workspace_id=place)
+    key = replace(key, key_id=token.id)
+    made = making.incident(number, key, workspace_id=place)
+    making.add_incident(house.store, made, key)
     return made
 
 
@@ -221,6 +247,8 @@ def find_each(reading: Reading, street: Street, table: str) -> None:
         "operators": lambda: reading.operators.find(street.second.id),
         "rotations": lambda: reading.rotations.find(street.home, street.rotation.id),
         "findings": lambda: reading.findings.find(street.home, street.finding.id),
+        "incidents": lambda: reading.incidents.find(street.home, street.incident.id),
+        "incident_keys": lambda: reading.incidents.keys_of(street.home, street.incident.id),
         "destinations": lambda: reading.destinations.find(street.home, street.destination.id),
         "channels": lambda: reading.channels.find(street.home, street.channel.id),
     }
@@ -260,6 +288,18 @@ def list_findings(reading: Reading, street: Street, shown: Shown) -> None:
         marks = {finding.mark for finding in findings}
         mine |= marks
         assert {one.mark for one in reading.findings.unresolved(place)} <= marks
+
+
+def list_incidents(reading: Reading, street: Street, shown: Shown) -> None:
+    mine = shown.setdefault("incidents", set())
+    for place in street.places:
+        incidents = reading.incidents.list(place, IncidentFilter(), limit=100, before=None)
+        mine |= {street.incidents[one.id] for one in incidents}
+
+
+def list_incident_keys(reading: Reading, street: Street, shown: Shown) -> None:
+    keys = reading.incidents.keys_of_each((street.incident, street.beside))
+    shown["incident_keys"] = {street.incidents[id_] for id_, found in keys.items() if found}
 
 
 def list_destinations(reading: Reading, street: Street, shown: Shown) -> None:
@@ -310,6 +350,14 @@ LOOKS: tuple[Look, ...] = (
     lambda reading, street, _: attempt(
         reading.destinations.named, street.home, street.destination.name
     ),
+    lambda reading, street, _: attempt(reading.incidents.open_of_key, street.home, street.mine.id),
+    lambda reading, street, _: reading.incidents.of_key(street.home, street.mine.id),
+    lambda reading, street, _: reading.incidents.workspace_of(street.incident.id),
+    lambda reading, *_: reading.incidents.open(after=None, limit=100),
+    lambda reading, *_: reading.incidents.uses_after_closing(limit=100),
+    lambda reading, *_: reading.incidents.run_out(0, limit=100),
+    lambda reading, street, _: reading.incidents.successors(street.home, [street.mine.id]),
+    lambda reading, street, _: reading.rotations.successors(street.home, [street.mine.id]),
     lambda reading, street, _: reading.destinations.workspace_of(street.destination.id),
     lambda reading, street, _: reading.channels.workspace_of(street.channel.id),
     lambda reading, *_: reading.channels.earliest(),
@@ -322,6 +370,8 @@ LOOKS: tuple[Look, ...] = (
     list_slots,
     list_rotations,
     list_findings,
+    list_incidents,
+    list_incident_keys,
     list_destinations,
     list_channels,
     list_operators,
@@ -352,6 +402,8 @@ SHOWN = {
     "rotations": {"home"},
     "destinations": {"mine", "beside"},
     "findings": {"", "beside"},
+    "incidents": {"mine", "beside"},
+    "incident_keys": {"mine", "beside"},
     "channels": {"mine", "beside"},
 }
 SHOWN_LESS = {
@@ -362,6 +414,8 @@ SHOWN_LESS = {
     "rotations": "home",
     "destinations": "mine",
     "findings": "",
+    "incidents": "mine",
+    "incident_keys": "mine",
     "channels": "mine",
 }
 
@@ -376,7 +430,7 @@ UNJOINED = {
 # What no credential asks for.
 UNASKED = {
     table: {(table, column.name) for column in metadata.tables[table].columns}
-    if table in ("findings", "destinations", "channels")
+    if table in ("findings", "incidents", "incident_keys", "destinations", "channels")
     else set[tuple[str, str]]()
     for table in SEALED
 }

@@ -8,7 +8,7 @@ drawn can have ended it by then.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tests.acceptance.api import Json, Workspace, label
+from tests.acceptance.api import Json, Workspace, expect, label
 from tests.acceptance.delivering import connect, waiting_delivery
 from tests.acceptance.rotating import YEAR, rotate, used_key
 
@@ -43,6 +43,16 @@ def seeds(home: Workspace) -> Mapping[str, Seed]:
         "POST /v1/deliveries/{id}/cancel": Seed(
             names=waiting_delivery(home), body={"reason": "For a trial."}
         ),
+        "POST /v1/incidents": Seed(body={"key_ids": [home.admin.create(name=_name()).id]}),
+        "GET /v1/incidents/{id}": Seed(names=_incident(home)),
+        "GET /v1/incidents/{id}/report": Seed(names=_incident(home)),
+        "POST /v1/incidents/{id}/runtimes": Seed(
+            names=_incident(home), body={"runtime": "worker", "standing": "ours"}
+        ),
+        "POST /v1/incidents/{id}/replacements": Seed(names=_incident(home), body={}),
+        "POST /v1/incidents/{id}/close": Seed(
+            names=_incident(home), body={"outcome": "false_alarm"}
+        ),
         "POST /v1/api-keys/{id}/rotations": Seed(names=used_key(home, name=_name()).id, body={}),
         "GET /v1/rotations/{id}": Seed(names=_rotation(home)),
         **{
@@ -64,3 +74,8 @@ def _destination(home: Workspace) -> str:
 def _rotation(home: Workspace) -> str:
     """One that waits for a runtime for as long as any run takes."""
     return rotate(home, used_key(home, name=_name())).id
+
+
+def _incident(home: Workspace) -> str:
+    key = home.admin.create(name=_name())
+    return str(expect(home.admin.post("/v1/incidents", {"key_ids": [key.id]}), 201)["id"])

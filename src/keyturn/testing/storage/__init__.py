@@ -19,6 +19,7 @@ from keyturn.testing.storage.channelling import ChannelContract, MessageContract
 from keyturn.testing.storage.delivering import DeliveryContract, DestinationContract
 from keyturn.testing.storage.listing import ListContract, TenantContract
 from keyturn.testing.storage.recording import KeepContract, RecordContract
+from keyturn.testing.storage.responding import IncidentContract
 from keyturn.testing.storage.rotating import FindingContract, RotationContract
 from keyturn.testing.storage.using import UseContract
 
@@ -28,6 +29,7 @@ __all__ = [
     "DeliveryContract",
     "DestinationContract",
     "FindingContract",
+    "IncidentContract",
     "KeepContract",
     "ListContract",
     "MessageContract",
@@ -52,6 +54,7 @@ class StorageContract(
     UseContract,
     RotationContract,
     FindingContract,
+    IncidentContract,
     DestinationContract,
     DeliveryContract,
     ChannelContract,
