@@ -52,8 +52,8 @@ def get_report(
     complete_since = call.desk.witness.observe().complete_since
     report = report_incident(call.context, call.caller, home, id_, complete_since)
     headers = {"Cache-Control": "no-store", "Vary": "Accept"}
-    wanted: Format = asked.format or preferred(request.headers.getlist("accept"), MEDIA_TYPES)
-    match wanted:
+    accepted: Format = preferred(request.headers.getlist("accept"), MEDIA_TYPES)
+    match asked.format or accepted:
         case "json":
             return answer(ReportBody.of(report), headers=headers)
         case "markdown":
