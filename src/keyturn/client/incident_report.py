@@ -1,0 +1,52 @@
+"""The blast radius of an incident, as the API answers it.
+
+The same holds here as in `resources.py`.
+"""
+
+import msgspec
+
+from keyturn.client.record import Instant, Record
+
+
+class ReportWindow(Record, frozen=True, kw_only=True):
+    """The time that the report looks at, to the containment of the last key."""
+
+    since: Instant
+    until: Instant | None = None
+
+
+class ReportTotals(Record, frozen=True, kw_only=True):
+    """How many requests there were, in the window and since. A use after containment is in `denied`
+    and in `after_containment`."""
+
+    allowed: int
+    denied: int
+    after_containment: int
+
+
+class ReportRuntime(Record, frozen=True, kw_only=True):
+    """A caller, by name and place. `standing` is ours, claimed, suspect or intruder."""
+
+    runtime: str
+    declared: bool
+    network: str | None = None
+    standing: str
+    first_seen_at: Instant | None = None
+    last_seen_at: Instant | None = None
+    allowed: int
+    denied: int
+    after_containment: int = 0
+
+
+class IncidentReport(Record, frozen=True, kw_only=True):
+    """Who used the keys of an incident, for what, and what of that is unlike their usual life. It
+    is not `complete` where the records do not reach back to the start of the window."""
+
+    window: ReportWindow
+    complete: bool
+    totals: ReportTotals
+    runtimes: list[ReportRuntime]
+    networks: list[dict[str, object]] = msgspec.field(default_factory=list)
+    paths: list[dict[str, object]] = msgspec.field(default_factory=list)
+    findings: list[dict[str, object]] = msgspec.field(default_factory=list)
+    timeline: list[dict[str, object]] = msgspec.field(default_factory=list)
