@@ -46,6 +46,12 @@ _STYLES = {
     "delivered": "green",
     "completed": "green",
     "safe": "green",
+    "recovered": "green",
+    "replaced": "yellow",
+    "contained": "yellow",
+    "claimed": "yellow",
+    "suspect": "magenta",
+    "intruder": "red",
     "waits": "yellow",
     "overlapping": "yellow",
     "waiting": "yellow",
@@ -102,7 +108,7 @@ class Output:
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[object]]) -> None:
         """A table, with titles even where it is empty."""
-        lines = table_lines(columns, rows, _width())
+        lines = table_lines(columns, rows, terminal_width())
         if lines is None:
             self._stacked(columns, [[spelled(cell) for cell in row] for row in rows])
             if not rows:
@@ -244,7 +250,7 @@ def _line(
     return _GAP.join(parts).rstrip()
 
 
-def _width() -> int | None:
+def terminal_width() -> int | None:
     """The width of the terminal, None where there is none: then nothing is cut."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
