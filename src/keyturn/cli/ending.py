@@ -99,6 +99,9 @@ _BY_CODE = {
     "begins another.",
     "rotation.not_checked_in": "Let it ask GET /v1/self with the new key (`keyturn self`), or "
     "--standing waived.",
+    "incident.unknown": "`keyturn incidents list --state all` shows those that there are.",
+    "incident.no_key": "`keyturn keys list --status all` shows those that there are.",
+    "incident.closed": "`keyturn incidents report` tells of it; `keyturn contain -` opens another.",
     "destination.unknown": "`keyturn destinations list` shows those that there are.",
     "destination.exists": "`keyturn destinations update` changes it.",
     "destination.unproven": "`keyturn destinations prove` tells what is wrong; --no-delivery or "

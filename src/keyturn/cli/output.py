@@ -97,10 +97,7 @@ class Output:
 
     def json(self, value: object, *, is_line: bool = False) -> None:
         """The value as JSON, on one line if need be; records are spelled as the API spells them."""
-        encoded = msgspec.json.encode(_wire(value))
-        text = (encoded if is_line else msgspec.json.format(encoded, indent=2)).decode()
-        is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
-        click.echo((_OBEYED if is_unicode else _BEYOND_ASCII).sub(_escaped, text))
+        click.echo(as_wire(value, is_line=is_line))
 
     def say(self, sentence: str) -> None:
         """One line of what was asked for."""
@@ -160,6 +157,14 @@ def output_options(command: Callable[..., None]) -> Callable[..., None]:
         command(*args, **kwargs)
 
     return call
+
+
+def as_wire(value: object, *, is_line: bool = False) -> str:
+    """The value as JSON that standard output can spell and no terminal obeys."""
+    encoded = msgspec.json.encode(_wire(value))
+    text = (encoded if is_line else msgspec.json.format(encoded, indent=2)).decode()
+    is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    return (_OBEYED if is_unicode else _BEYOND_ASCII).sub(_escaped, text)
 
 
 def counted(number: int, one: str, many: str = "") -> str:

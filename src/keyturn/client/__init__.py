@@ -64,6 +64,7 @@ from keyturn.client.incident_records import (
     Replacements,
     SelectedKey,
     Selection,
+    UnreachedKey,
     Waived,
 )
 from keyturn.client.incident_report import (
@@ -226,6 +227,7 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "Unreachable",
+    "UnreachedKey",
     "Usage",
     "UsageBucket",
     "UsageRuntime",

@@ -9,7 +9,7 @@ import msgspec
 
 from keyturn.client.delivery_records import Delivery
 from keyturn.client.given_token import given_token
-from keyturn.client.record import Instant, NamedKey, Record
+from keyturn.client.record import Instant, Record
 from keyturn.domain.token import Token
 
 
@@ -24,7 +24,7 @@ class Waived(Record, frozen=True, kw_only=True):
 
 class IncidentRuntime(Record, frozen=True, kw_only=True):
     """Who used a contained key. `standing` is ours, claimed, suspect or intruder; `recovered` says
-    that it was let in with the replacement, and not denied since."""
+    that it was let in with the replacement, and not denied since (`denied_since`)."""
 
     runtime: str
     declared: bool
@@ -33,7 +33,7 @@ class IncidentRuntime(Record, frozen=True, kw_only=True):
     last_seen_at: Instant | None = None
     recovered: bool
     new_last_seen_at: Instant | None = None
-    denied_since: int = 0
+    denied_since: Instant | None = None
 
 
 class IncidentKey(Record, frozen=True, kw_only=True):
@@ -73,6 +73,13 @@ class Placement(Record, frozen=True, kw_only=True):
     standing: str
     by: str
     at: Instant
+
+
+class UnreachedKey(Record, frozen=True, kw_only=True):
+    """A key that was left alone; its name where the caller may know it."""
+
+    key_id: str
+    name: str | None = None
 
 
 class ElsewhereKey(Record, frozen=True, kw_only=True):
@@ -116,6 +123,7 @@ class ListedIncident(Record, frozen=True, kw_only=True):
     seconds: IncidentSeconds
     keys_total: int
     keys_open: int
+    report_url: str
     version: int
 
     @property
@@ -125,12 +133,11 @@ class ListedIncident(Record, frozen=True, kw_only=True):
 
 class Incident(ListedIncident, frozen=True, kw_only=True):
     """An incident with its keys, and who used them. `unreached` are keys that a contained one made
-    before it was exposed, which are left alone."""
+    before it was exposed, or out of the caller's reach: left alone."""
 
     keys: list[IncidentKey]
     placements: list[Placement] = msgspec.field(default_factory=list)
-    unreached: list[NamedKey] = msgspec.field(default_factory=list)
-    report_url: str | None = None
+    unreached: list[UnreachedKey] = msgspec.field(default_factory=list)
 
 
 class OpenedIncident(Incident, frozen=True, kw_only=True):
