@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from keyturn.cli.connection import calling
-from keyturn.cli.containing import contain_exposed, refuse_unmatched
+from keyturn.cli.containing import contain_exposed, exposed_by, refuse_unmatched
 from keyturn.cli.delivering import Course
 from keyturn.cli.ending import FAULT, CommandFailed
 from keyturn.cli.exposed import Exposed, find_exposed
