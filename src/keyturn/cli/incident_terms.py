@@ -15,7 +15,7 @@ from keyturn.cli.output import counted, terminal_width
 from keyturn.cli.page import Command, Table, page_lines
 from keyturn.cli.when import BACK, now
 from keyturn.client.errors import KeyturnClientError
-from keyturn.client.incident_records import Incident, OpenedIncident
+from keyturn.client.incident_records import ElsewhereKey, Incident, OpenedIncident
 
 if TYPE_CHECKING:
     from keyturn.client import Keyturn
@@ -102,6 +102,8 @@ def tell_contained(opened: OpenedIncident) -> None:
     if more:
         look = f"keyturn incidents show {short(opened.id)}"
         parts.append((f"… and {more:,} more; `{look}` lists them all.",))
+    if opened.elsewhere:
+        parts.append([_elsewhere(one) for one in opened.elsewhere[:_MOST_SHOWN]])
     for line in page_lines(parts, terminal_width()):
         click.echo(line)
 
@@ -142,6 +144,11 @@ def _happened(opened: OpenedIncident) -> str:
             "accepts it", "accepts it" if len(opened.keys) == 1 else "accepts them"
         )
     )
+
+
+def _elsewhere(one: ElsewhereKey) -> str:
+    key, other = short(one.key_id), short(one.incident_id)
+    return f"{key} was contained before; `keyturn incidents show {other}` has it."
 
 
 def _shown(board: Board) -> int:
