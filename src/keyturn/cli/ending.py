@@ -88,6 +88,8 @@ _BY_CODE = {
     "grant.exceeded": "Grant less, or present an administrator's token.",
     "permission.missing": "Present a token that has it; `keyturn self` shows what yours may do.",
     "key.unknown": "`keyturn keys list --status all` shows those that there are.",
+    "key.contained": "`keyturn incidents list --key` shows by which; only a false alarm gives it "
+    "back, and `keyturn incidents replace` a new one.",
     "slot.unknown": "`keyturn slots list` shows those that there are.",
     "workspace.unknown": "`keyturn workspaces list` shows those that there are.",
     "key.terminal": "Make a new one with `keyturn keys create`.",
@@ -99,6 +101,9 @@ _BY_CODE = {
     "begins another.",
     "rotation.not_checked_in": "Let it ask GET /v1/self with the new key (`keyturn self`), or "
     "--standing waived.",
+    "incident.unknown": "`keyturn incidents list --state all` shows those that there are.",
+    "incident.no_key": "`keyturn keys list --status all` shows those that there are.",
+    "incident.closed": "`keyturn incidents report` tells of it; `keyturn contain -` opens another.",
     "destination.unknown": "`keyturn destinations list` shows those that there are.",
     "destination.exists": "`keyturn destinations update` changes it.",
     "destination.unproven": "`keyturn destinations prove` tells what is wrong; --no-delivery or "

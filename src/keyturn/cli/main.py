@@ -39,6 +39,12 @@ COMMANDS = lazy_group(
     rotations=Lazy(
         "keyturn.cli.rotations:rotations", "Replace keys, on the evidence of their traffic.", _CALLS
     ),
+    contain=Lazy("keyturn.cli.contain:contain", "A key has leaked: end it, now.", _CALLS),
+    incidents=Lazy(
+        "keyturn.cli.incidents:incidents",
+        "Exposed keys: contained, known, replaced, recovered.",
+        _CALLS,
+    ),
     destinations=Lazy(
         "keyturn.cli.destinations:destinations", "Where new tokens are delivered.", _CALLS
     ),

@@ -47,6 +47,17 @@ from keyturn.client.health import (
     look_at_server,
     measure_server,
 )
+from keyturn.client.incidents import (
+    close_incident,
+    export_incident,
+    list_incidents,
+    open_incident,
+    place_caller,
+    read_incident,
+    replace_keys,
+    report_incident,
+    select_keys,
+)
 from keyturn.client.key_source import KeySource
 from keyturn.client.keys import (
     change_key,
@@ -130,6 +141,18 @@ class AsyncDeliveries(AsyncGroup):
     read = AsyncSent(read_delivery)
     retry = AsyncSent(retry_delivery)
     cancel = AsyncSent(cancel_delivery)
+
+
+class AsyncIncidents(AsyncGroup):
+    open = AsyncSent(open_incident)
+    select = AsyncSent(select_keys)
+    list = AsyncListed(list_incidents)
+    read = AsyncSent(read_incident)
+    place = AsyncSent(place_caller)
+    replace = AsyncSent(replace_keys)
+    close = AsyncSent(close_incident)
+    report = AsyncSent(report_incident)
+    export = AsyncSent(export_incident)
 
 
 class AsyncFindings(AsyncGroup):
@@ -218,6 +241,7 @@ class AsyncKeyturn(AsyncGroup):
         self.rotations = AsyncRotations(self)
         self.destinations = AsyncDestinations(self)
         self.deliveries = AsyncDeliveries(self)
+        self.incidents = AsyncIncidents(self)
         self.findings = AsyncFindings(self)
         self.staff_changes = AsyncStaffChanges(self)
         self.channels = AsyncChannels(self)

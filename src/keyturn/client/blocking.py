@@ -46,6 +46,17 @@ from keyturn.client.health import (
     look_at_server,
     measure_server,
 )
+from keyturn.client.incidents import (
+    close_incident,
+    export_incident,
+    list_incidents,
+    open_incident,
+    place_caller,
+    read_incident,
+    replace_keys,
+    report_incident,
+    select_keys,
+)
 from keyturn.client.key_source import KeySource
 from keyturn.client.keys import (
     change_key,
@@ -129,6 +140,18 @@ class Deliveries(Group):
     read = Sent(read_delivery)
     retry = Sent(retry_delivery)
     cancel = Sent(cancel_delivery)
+
+
+class Incidents(Group):
+    open = Sent(open_incident)
+    select = Sent(select_keys)
+    list = Listed(list_incidents)
+    read = Sent(read_incident)
+    place = Sent(place_caller)
+    replace = Sent(replace_keys)
+    close = Sent(close_incident)
+    report = Sent(report_incident)
+    export = Sent(export_incident)
 
 
 class Findings(Group):
@@ -226,6 +249,7 @@ class Keyturn(Group):
         self.rotations = Rotations(self)
         self.destinations = Destinations(self)
         self.deliveries = Deliveries(self)
+        self.incidents = Incidents(self)
         self.findings = Findings(self)
         self.staff_changes = StaffChanges(self)
         self.channels = Channels(self)
