@@ -1,7 +1,7 @@
 """The credential of a call: one token, in one of two headers, never in the URL."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from urllib.parse import unquote_plus
 
 from keyturn.domain.error import CredentialAmbiguous, CredentialMissing
@@ -39,6 +39,11 @@ def presented_token(headers: Headers) -> str:
     if len(found) > 1:
         raise CredentialAmbiguous("Two different tokens were sent; send one.")
     return found.pop().decode("latin-1")
+
+
+def header_pairs(headers: Headers) -> Iterator[tuple[str, str]]:
+    """The headers as texts."""
+    return ((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
 
 
 def is_in_url(raw_path: bytes, query: bytes) -> bool:

@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 
 from keyturn.domain.activity import ActorType
+from keyturn.domain.browser import browser_sign, header_in
 from keyturn.domain.error import (
     KeyturnError,
     MethodNotAllowed,
@@ -69,6 +70,7 @@ class VerifyBody(msgspec.Struct, frozen=True, gc=False):
     environment: str | None = None
     method: str | None = None
     path: str | None = None
+    headers: dict[str, str] | None = None
 
 
 class VerifiedKey(msgspec.Struct, frozen=True, gc=False):
@@ -170,7 +172,7 @@ class VerifyEndpoint:
             raise RequestInvalid.at("", "This call takes no query parameters.")
         if body is None:
             raise fault
-        question = _question(body, subject, scope)
+        question = _question(body, subject, scope, self._desk.context.country)
         credential = None if subject is None else reading.found.get(subject.id)
         ring = self._desk.context.ring
         return caller, verify(ring, caller, question, credential, now=now, home=home)
@@ -301,13 +303,21 @@ def _invalid(raw: bytes, error: msgspec.ValidationError) -> KeyturnError:
     return RequestInvalid.at(pointer, f"{detail}.")
 
 
-def _question(body: VerifyBody, token: Token | None, scope: Scope) -> Question:
+def _question(
+    body: VerifyBody,
+    token: Token | None,
+    scope: Scope,
+    country_of: Callable[[Address | None], str | None],
+) -> Question:
     """The question that a body asks. Raises `RequestInvalid` for members that cannot be meant."""
     address = None
     if body.ip is not None:
         address = parse_address(body.ip)
         if address is None:
             raise RequestInvalid.at("/ip", "This is an IPv4 or IPv6 address, without a port.")
+    agent = body.user_agent
+    if agent is None and body.headers is not None:
+        agent = header_in(body.headers, "user-agent")
     request_id = body.request_id
     if request_id is None or REQUEST_ID.fullmatch(request_id) is None or holds_shape(request_id):
         request_id = scope["keyturn.request_id"]
@@ -319,11 +329,13 @@ def _question(body: VerifyBody, token: Token | None, scope: Scope) -> Question:
         request_id=request_id,
         scopes=() if not body.scopes else check_scopes(body.scopes),
         address=address,
-        user_agent=body.user_agent,
+        user_agent=agent,
         runtime=None if body.runtime is None else check_runtime(body.runtime, "/runtime"),
         environment=body.environment,
         method=body.method,
         path=body.path,
+        country=country_of(address),
+        browser=browser_sign(() if body.headers is None else body.headers.items(), agent),
     )
 
 
