@@ -87,6 +87,18 @@ class TrafficRow:
         return caller_of(self.value) if self.facet is Facet.CALLER else None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SummedTraffic:
+    """Requests of a key over many hours."""
+
+    key_id: UUID
+    facet: Facet
+    value: str
+    allowed: int
+    denied: int
+    last_at: int
+
+
 def hour_of(at: int) -> int:
     return at - at % HOUR
 

@@ -8,12 +8,21 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, delete, func, select, tuple_
+from sqlalchemy import Row, and_, case, delete, func, literal, or_, select, tuple_
 
 from keyturn.domain.instant import is_instant
+from keyturn.domain.key import KeyState
 from keyturn.domain.request import Request
-from keyturn.domain.traffic import MOST_VALUES, REST, Facet, TrafficRow, facets_of, hour_of
-from keyturn.storage.schema import traffic
+from keyturn.domain.traffic import (
+    MOST_VALUES,
+    REST,
+    Facet,
+    SummedTraffic,
+    TrafficRow,
+    facets_of,
+    hour_of,
+)
+from keyturn.storage.schema import keys, traffic
 from keyturn.storage.sealed import Damage
 from keyturn.storage.session import Session
 from keyturn.storage.traffic_values import Spot
@@ -122,6 +131,58 @@ class Traffic:
         )
         rows = self._session.connection.execute(query)
         return [one for row in rows if (one := self._opened(row)) is not None]
+
+    def summed(self, workspace_id: UUID, since: int) -> Sequence[SummedTraffic]:
+        """What the keys of a workspace were used for since then, in one question: the scopes that
+        were asked for, the signs of browsers, the calls to Keyturn itself, and with an empty value
+        all requests that came with a user agent. Revoked keys are left out."""
+        is_agent = traffic.c.facet == Facet.AGENT.value
+        value = case((is_agent, literal("")), else_=traffic.c.value)
+        names = (traffic.c.key_id, traffic.c.facet, value)
+        query = (
+            select(
+                *names,
+                func.sum(traffic.c.allowed),
+                func.sum(traffic.c.denied),
+                func.max(traffic.c.last_at),
+            )
+            .select_from(keys.join(traffic, traffic.c.key_id == keys.c.id))
+            .where(
+                keys.c.workspace_id == str(workspace_id),
+                keys.c.status != KeyState.REVOKED.value,
+                traffic.c.hour >= since,
+                or_(
+                    traffic.c.facet.in_((Facet.SCOPE.value, Facet.BROWSER.value)),
+                    is_agent,
+                    and_(
+                        traffic.c.facet == Facet.PATH.value,
+                        or_(
+                            traffic.c.value.like("% /v1/%"),
+                            traffic.c.value == REST,
+                        ),
+                    ),
+                ),
+            )
+            .group_by(*names)
+        )
+        found = []
+        for key_id, facet, text, allowed, denied, last_at in self._session.connection.execute(
+            query
+        ):
+            try:
+                found.append(
+                    SummedTraffic(
+                        key_id=UUID(key_id),
+                        facet=Facet(facet),
+                        value=_text(text),
+                        allowed=int(allowed),
+                        denied=int(denied),
+                        last_at=int(last_at),
+                    )
+                )
+            except (ValueError, TypeError, AttributeError):
+                self._session.damage.append(Damage("traffic", str(key_id)))
+        return found
 
     def begins_at(self, key_id: UUID) -> int | None:
         """The first hour of a key that there is anything of."""

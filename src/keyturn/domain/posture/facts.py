@@ -51,13 +51,13 @@ class KeyFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogCheck:
-    """The last time that the whole activity log was checked, and whether it was sound then. `fits`
-    says whether the log still has the entry that it ended with."""
+    """The last time that the whole activity log was checked, and whether it was sound then; it had
+    so many `entries`, the last of which has this `hash`."""
 
     at: int
     is_sound: bool
     entries: int
-    fits: bool
+    hash: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,8 @@ class OpenIncident:
 class Snapshot:
     """One workspace at `now`. `is_whole` is False where the caller sees some slots alone: what is
     of the whole workspace is not known then. `rotations` are the open ones and those that ended
-    within a year. None for `log`, `clock` or `channels` is: not known."""
+    within a year. None is: not known. `has_checked_entry` says whether the log still has
+    the entry that it was checked up to."""
 
     workspace_id: UUID
     now: int
@@ -95,6 +96,7 @@ class Snapshot:
     channels: tuple[Channel, ...] | None = None
     incidents: tuple[OpenIncident, ...] | None = None
     log: LogCheck | None = None
+    has_checked_entry: bool = True
     clock: ClockFacts | None = None
 
     @property

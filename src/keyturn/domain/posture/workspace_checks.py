@@ -215,7 +215,7 @@ def _log(snapshot: Snapshot) -> Iterator[Said]:
     if not found.is_sound:
         why = "It was not sound when it was last checked."
         return _of_workspace(snapshot, Result.FAIL, why, found.at, _VERIFY)
-    if not found.fits:
+    if not snapshot.has_checked_entry:
         why = "What was checked is not in the log any more."
         return _of_workspace(snapshot, Result.FAIL, why, found.at, _VERIFY)
     if snapshot.now - found.at > LOG_DAYS * DAY:
