@@ -48,6 +48,17 @@ from keyturn.client.errors import (
     VersionMoved,
 )
 from keyturn.client.key_source import KeySource
+from keyturn.client.posture_records import (
+    Check,
+    CheckEvidence,
+    Concerned,
+    EvidenceRotation,
+    KeyEvidence,
+    Posture,
+    PostureTotals,
+    PostureWaiver,
+    WaivedBy,
+)
 from keyturn.client.record import Blocker
 from keyturn.client.resources import (
     About,
@@ -121,7 +132,10 @@ __all__ = [
     "Blocker",
     "Channel",
     "ChannelSecret",
+    "Check",
+    "CheckEvidence",
     "ClientClosed",
+    "Concerned",
     "ConfigurationFault",
     "Conflict",
     "Delivery",
@@ -131,6 +145,7 @@ __all__ = [
     "Destination",
     "Effect",
     "EvidenceMissing",
+    "EvidenceRotation",
     "ExpectedRuntime",
     "Finding",
     "FindingSubject",
@@ -143,6 +158,7 @@ __all__ = [
     "IssuedKey",
     "IssuedWorkspace",
     "Key",
+    "KeyEvidence",
     "KeySource",
     "Keyturn",
     "KeyturnClientError",
@@ -156,6 +172,9 @@ __all__ = [
     "Operator",
     "Page",
     "Pages",
+    "Posture",
+    "PostureTotals",
+    "PostureWaiver",
     "Propagation",
     "Readiness",
     "RecordedRequest",
@@ -187,6 +206,7 @@ __all__ = [
     "Verdict",
     "VerifiedKey",
     "VersionMoved",
+    "WaivedBy",
     "Waiver",
     "WebhookSecret",
     "Workspace",
