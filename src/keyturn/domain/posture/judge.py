@@ -63,9 +63,11 @@ def judge_posture(
 def judge_check(check: Check, snapshot: Snapshot, waivers: Sequence[PostureWaiver]) -> JudgedCheck:
     counts = dict.fromkeys(Result, 0)
     concerned: list[Concerned] = []
+    passing: int | None = None
     for said in _said(check, snapshot):
         if said.result is Result.PASS:
             counts[Result.PASS] += 1
+            passing = said.since
             continue
         waiver = _waiver_of(check, said, waivers)
         counts[said.result if waiver is None else Result.WAIVED] += 1
@@ -73,7 +75,8 @@ def judge_check(check: Check, snapshot: Snapshot, waivers: Sequence[PostureWaive
     result = next((one for one in _WORST_FIRST if counts[one]), Result.PASS)
     concerned.sort(key=lambda one: (one.waiver is not None, _ORDER[one.said.result]))
     first = concerned[0].said if concerned else None
-    since = min((one.said.since for one in concerned if one.said.since is not None), default=None)
+    told = [one.said.since for one in concerned] or [passing]
+    since = min((one for one in told if one is not None), default=None)
     return JudgedCheck(
         check=check,
         result=result,

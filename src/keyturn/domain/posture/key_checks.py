@@ -29,6 +29,7 @@ _Judge = Callable[[KeyFacts, Snapshot], _Judged]
 
 _PASS: _Judged = (Result.PASS, "", None)
 _DAMAGED: _Judged = (Result.UNKNOWN, "The record of its slot is damaged.", None)
+_MEND = "`keyturn slots set {slot} --owner WHO` puts a good record in its place."
 _UNSEEN: _Judged = (Result.UNKNOWN, f"No use of it was seen in {LOOKBACK_DAYS} days.", None)
 
 
@@ -39,19 +40,25 @@ def key_subject(facts: KeyFacts) -> Subject:
     )
 
 
-def of_keys(judge: _Judge, remedy: str) -> Callable[[Snapshot], Iterator[Said]]:
-    """What `judge` says of each live key, with the remedy spelled for it."""
+def of_keys(
+    judge: _Judge, remedy: str, unknown_remedy: str
+) -> Callable[[Snapshot], Iterator[Said]]:
+    """What `judge` says of each live key, with the remedy spelled for it. What helps against not
+    knowing is another: whoever is told to revoke a key must be told so on evidence."""
 
     def said(snapshot: Snapshot) -> Iterator[Said]:
         for facts in snapshot.keys:
             result, why, since = judge(facts, snapshot)
             key = facts.key
+            spelled = remedy if result is Result.FAIL else unknown_remedy
+            if facts.notes is None and result is Result.UNKNOWN:
+                spelled = _MEND
             yield Said(
                 subject=key_subject(facts),
                 result=result,
                 why=why,
                 since=since,
-                remedy="" if result is Result.PASS else remedy.format(key=key.id, slot=key.slot),
+                remedy="" if result is Result.PASS else spelled.format(key=key.id, slot=key.slot),
             )
 
     return said
@@ -244,13 +251,14 @@ def _check(
     remedy: str,
     terms: dict[str, int] | None = None,
     *,
+    unknown: str = "See what it is used for: `keyturn usage {key}`.",
     counts_days: bool = False,
 ) -> Check:
     return Check(
         id=id_,
         line=line,
         known=known,
-        judge=of_keys(judge, remedy),
+        judge=of_keys(judge, remedy, unknown),
         remedy=remedy.format(key="KEY", slot="SLOT"),
         terms=terms or {},
         counts_days=counts_days,
@@ -258,6 +266,10 @@ def _check(
 
 
 _LOOKBACK = {"lookback_days": LOOKBACK_DAYS}
+_SAY = (
+    "Have each use of it say `{member}` to `/v1/verify`; `keyturn requests --key {{key}}` shows "
+    "what was said."
+)
 
 KEY_CHECKS = (
     _check(
@@ -268,6 +280,7 @@ KEY_CHECKS = (
         "Give each service its own key, `keyturn keys create NAME`; or say who belongs to this "
         "one: `keyturn slots set {slot} --runtime NAME`.",
         _LOOKBACK,
+        unknown=_SAY.format(member="runtime"),
     ),
     _check(
         CheckId.NAMED,
@@ -305,6 +318,7 @@ KEY_CHECKS = (
         _rotated,
         "`keyturn rotations start {slot}`",
         counts_days=True,
+        unknown="`keyturn slots set {slot} --rotation-days 90`",
     ),
     _check(
         CheckId.LASTING,
@@ -342,6 +356,7 @@ KEY_CHECKS = (
         "Grant what it uses alone: `keyturn keys update {key} --scope WORD`.",
         _LOOKBACK | {"settled_days": SETTLED_DAYS},
         counts_days=True,
+        unknown=_SAY.format(member="scopes"),
     ),
     _check(
         CheckId.PERMISSIONS,
@@ -366,6 +381,7 @@ KEY_CHECKS = (
         _backend_only,
         "It is public by now: `keyturn keys revoke {key} --reason compromised`.",
         _LOOKBACK,
+        unknown=_SAY.format(member="headers"),
     ),
     _check(
         CheckId.ONE_ENVIRONMENT,
@@ -374,5 +390,6 @@ KEY_CHECKS = (
         _one_environment,
         "Give each environment its own key, and rotate this one: `keyturn rotations start {slot}`.",
         _LOOKBACK,
+        unknown=_SAY.format(member="environment"),
     ),
 )
