@@ -9,33 +9,27 @@ A caller that wants to hide it can: none of these proves that there is no browse
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 SEC_FETCH = "sec-fetch"
 ORIGIN = "origin"
 USER_AGENT = "user-agent"
 BROWSER_SIGNS = (SEC_FETCH, ORIGIN, USER_AGENT)
 
-_FETCH_HEADERS = frozenset({"sec-fetch-site", "sec-fetch-dest"})
+_FETCH_HEADERS = ("sec-fetch-site", "sec-fetch-dest")
 _LOOKED_AT = 500
 # Crawlers say `Mozilla/5.0 (compatible; …)` too.
 _BROWSER = re.compile(r"Mozilla/\d.*(?:Gecko|Trident|AppleWebKit|Presto)/", re.ASCII)
 _CRAWLER = "compatible;"
 
 
-def header_in(headers: Mapping[str, str], name: str) -> str | None:
-    """A header by its name in lower case, None where it is not there."""
-    return next((value for key, value in headers.items() if key.lower() == name), None)
-
-
-def browser_sign(headers: Iterable[tuple[str, str]], user_agent: str | None) -> str | None:
-    """The strongest sign of a browser in a request's headers, None where there is none. Names may
-    be in any case; the user agent given goes before the header."""
-    given = {name.lower(): value for name, value in headers if value}
-    if not _FETCH_HEADERS.isdisjoint(given):
+def browser_sign(headers: Mapping[str, str], user_agent: str | None) -> str | None:
+    """The strongest sign of a browser in a request's headers (by names in lower case), None where
+    there is none."""
+    if any(headers.get(name) for name in _FETCH_HEADERS):
         return SEC_FETCH
-    if "origin" in given:
+    if headers.get("origin"):
         return ORIGIN
-    agent = (user_agent or given.get("user-agent", ""))[:_LOOKED_AT]
+    agent = (user_agent or "")[:_LOOKED_AT]
     is_one = _BROWSER.match(agent) is not None and _CRAWLER not in agent
     return USER_AGENT if is_one else None

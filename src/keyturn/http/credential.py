@@ -1,7 +1,7 @@
 """The credential of a call: one token, in one of two headers, never in the URL."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from urllib.parse import unquote_plus
 
 from keyturn.domain.error import CredentialAmbiguous, CredentialMissing
@@ -41,9 +41,12 @@ def presented_token(headers: Headers) -> str:
     return found.pop().decode("latin-1")
 
 
-def header_pairs(headers: Headers) -> Iterator[tuple[str, str]]:
-    """The headers as texts."""
-    return ((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
+def header_texts(headers: Headers) -> dict[str, str]:
+    """The headers as texts, by their names in lower case; the first of each."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        found.setdefault(name.decode("latin-1"), value.decode("latin-1"))
+    return found
 
 
 def is_in_url(raw_path: bytes, query: bytes) -> bool:

@@ -10,7 +10,7 @@ from keyturn.domain.redaction import find_token
 from keyturn.domain.request import Request
 from keyturn.domain.runtime import identify_runtime
 from keyturn.domain.token import Token
-from keyturn.http.credential import decoded, header_pairs, is_in_url, readable
+from keyturn.http.credential import decoded, header_texts, is_in_url, readable
 from keyturn.http.desk import Desk
 from keyturn.http.origin import caller_address
 from keyturn.services.identify import identify, reference
@@ -66,7 +66,7 @@ async def _record(desk: Desk, scope: MutableMapping[str, Any], token: Token) -> 
             environment=None,
             named_network=name_of(address, networks),
             country=desk.context.country(address),
-            browser=browser_sign(header_pairs(headers), user_agent),
+            browser=browser_sign(header_texts(headers), user_agent),
         )
     )
 

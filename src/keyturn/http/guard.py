@@ -34,7 +34,7 @@ from keyturn.domain.token import parse_token
 from keyturn.domain.verdict import VerdictCode
 from keyturn.http.body import check_media_type, parse_json
 from keyturn.http.call import Call
-from keyturn.http.credential import header_pairs, presented_token, readable
+from keyturn.http.credential import header_texts, presented_token, readable
 from keyturn.http.desk import Desk
 from keyturn.http.exposure import raw_path_of
 from keyturn.http.origin import caller_address
@@ -313,5 +313,5 @@ class Visit:
             environment=None,
             named_network=name_of(self._address, networks),
             country=self._desk.context.country(self._address),
-            browser=browser_sign(header_pairs(self._headers), user_agent),
+            browser=browser_sign(header_texts(self._headers), user_agent),
         )

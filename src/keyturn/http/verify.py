@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 
 from keyturn.domain.activity import ActorType
-from keyturn.domain.browser import browser_sign, header_in
+from keyturn.domain.browser import browser_sign
 from keyturn.domain.error import (
     KeyturnError,
     MethodNotAllowed,
@@ -34,7 +34,8 @@ from keyturn.http.body import Receive, check_media_type, parse_json
 from keyturn.http.credential import presented_token
 from keyturn.http.desk import Desk
 from keyturn.http.origin import caller_address
-from keyturn.http.spelling import ADDRESS, RUNTIME, SCOPE
+from keyturn.http.told_headers import headers_in
+from keyturn.http.spelling import ADDRESS, HEADERS, RUNTIME, SCOPE
 from keyturn.http.tenancy import named_workspace
 from keyturn.services.identify import MALFORMED, Caller, identify, reference
 from keyturn.services.locate import locate_workspace
@@ -70,7 +71,7 @@ class VerifyBody(msgspec.Struct, frozen=True, gc=False):
     environment: str | None = None
     method: str | None = None
     path: str | None = None
-    headers: dict[str, str] | None = None
+    headers: Annotated[Any, msgspec.Meta(extra_json_schema=HEADERS)] = None
 
 
 class VerifiedKey(msgspec.Struct, frozen=True, gc=False):
@@ -315,9 +316,8 @@ def _question(
         address = parse_address(body.ip)
         if address is None:
             raise RequestInvalid.at("/ip", "This is an IPv4 or IPv6 address, without a port.")
-    agent = body.user_agent
-    if agent is None and body.headers is not None:
-        agent = header_in(body.headers, "user-agent")
+    headers = {} if body.headers is None else headers_in(body.headers)
+    agent = body.user_agent or headers.get("user-agent")
     request_id = body.request_id
     if request_id is None or REQUEST_ID.fullmatch(request_id) is None or holds_shape(request_id):
         request_id = scope["keyturn.request_id"]
@@ -335,7 +335,7 @@ def _question(
         method=body.method,
         path=body.path,
         country=country_of(address),
-        browser=browser_sign(() if body.headers is None else body.headers.items(), agent),
+        browser=browser_sign(headers, agent),
     )
 
 
