@@ -27,6 +27,8 @@ class FindingKind(StrEnum):
     TOO_MANY_RUNTIMES = "key.too_many_runtimes"
     TOO_MANY_KEYS = "slot.too_many_keys"
     UNOWNED = "slot.unowned"
+    CONTAINED_KEY_USED = "incident.contained_key_used"
+    WAIVER_EXPIRED = "incident.waiver_expired"
 
 
 class Severity(StrEnum):
@@ -45,6 +47,7 @@ class SubjectType(StrEnum):
     KEY = "api_key"
     SLOT = "slot"
     ROTATION = "rotation"
+    INCIDENT = "incident"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What runs beside the requests: recording, rotating, delivering, tidying, telling of damage,
+"""What runs beside the requests: recording, rotating, following incidents, delivering, tidying, telling of damage,
 signing heads."""
 
 import logging
@@ -19,6 +19,7 @@ from keyturn.services.launch import Launcher
 from keyturn.services.meter import Meter
 from keyturn.services.notify import Notifier
 from keyturn.services.oversee import Overseer
+from keyturn.services.recover import Responder
 from keyturn.services.scrub import Scrub
 from keyturn.services.tidy import Tidier
 from keyturn.services.watch import DamageWatch
@@ -30,6 +31,8 @@ FOLLOW_SECONDS = 0.5
 # A rotation ends within 5 s of the moment it may, and its brown-out is lifted at once.
 ADVANCE_SECONDS = 0.5
 LOOK_SECONDS = 1.0
+# A recovery is known soon after the request that tells of it.
+RESPOND_SECONDS = 0.5
 # A new token is on its way within this, and what failed is tried again when it is due.
 DELIVER_SECONDS = 0.2
 LAUNCH_SECONDS = 1.0
@@ -205,6 +208,7 @@ class Background:
         self._tidier = Tidier(context)
         self._witness = witness
         self._advancer = Advancer(context, witness)
+        self._responder = Responder(context, witness)
         self._overseer = Overseer(context, witness)
         self._lanes = Lanes(DELIVERY_LANES)
         self._deliverer = Deliverer(context, self._lanes)
@@ -219,6 +223,7 @@ class Background:
         self._tickers = (
             recording,
             Ticker("rotating", self._advance),
+            Ticker("responding", self._respond),
             Ticker("overseeing", self._oversee),
             Ticker("delivering", self._deliver),
             Ticker("launching", self._launch),
@@ -280,6 +285,11 @@ class Background:
         open_count = self._advancer.step() if self._lease.is_held() else 0
         self._metrics.open_rotations.set(open_count)
         return ADVANCE_SECONDS if open_count else LOOK_SECONDS
+
+    def _respond(self) -> float:
+        open_count = self._responder.step() if self._lease.is_held() else 0
+        self._metrics.open_incidents.set(open_count)
+        return RESPOND_SECONDS
 
     def _oversee(self) -> float:
         if self._lease.is_held():
