@@ -21,7 +21,6 @@ from keyturn.domain.posture.facts import (
     KeyFacts,
     KeyTraffic,
     LogCheck,
-    OpenIncident,
     Snapshot,
 )
 from keyturn.domain.posture.judge import CHECKS, MOST_CONCERNED, JudgedCheck, judge_posture
@@ -155,30 +154,28 @@ def channel(state: ChannelState = ChannelState.ACTIVE, *events: str) -> Channel:
     )
 
 
-def incident() -> OpenIncident:
-    return OpenIncident(
-        incident=Incident(
-            id=sample_id(90),
-            workspace_id=WORKSPACE,
-            state=IncidentState.REPLACING,
-            reason=IncidentReason.LEAKED,
-            detail=None,
-            found_url=None,
-            exposed_since=None,
-            containment=Containment.REVOKE,
-            opened_at=TODAY - DAY,
-            opened_by="ops",
-            contained_at=TODAY - DAY,
-            counted_at=None,
-            placements=(),
-            unreached=(),
-            closed_at=None,
-            closed_by=None,
-            outcome=None,
-            updated_at=TODAY,
-            version=1,
-        ),
-        slot=SLOT,
+def incident() -> Incident:
+    return Incident(
+        id=sample_id(90),
+        workspace_id=WORKSPACE,
+        state=IncidentState.REPLACING,
+        reason=IncidentReason.LEAKED,
+        detail=None,
+        found_url=None,
+        exposed_since=None,
+        containment=Containment.REVOKE,
+        opened_at=TODAY - DAY,
+        opened_by="ops",
+        contained_at=TODAY - DAY,
+        counted_at=None,
+        placements=(),
+        unreached=(),
+        keys_hash="",
+        closed_at=None,
+        closed_by=None,
+        outcome=None,
+        updated_at=TODAY,
+        version=1,
     )
 
 
@@ -293,6 +290,7 @@ FAILING: list[Case] = [
     (CheckId.INCIDENTS, lambda: snapshot(incidents=(incident(),))),
     (CheckId.LOG, lambda: snapshot(log=checked(days_ago=8))),
     (CheckId.LOG, lambda: snapshot(log=checked(is_sound=False))),
+    (CheckId.LOG, lambda: snapshot(damaged=("key",))),
     (CheckId.LOG, lambda: snapshot(has_checked_entry=False)),
     (CheckId.CLOCK, lambda: snapshot(clock=replace(CLOCK, set_at=TODAY - DAY + 1))),
     (CheckId.CLOCK, lambda: snapshot(clock=replace(CLOCK, skew=-6 * SECOND))),
@@ -368,6 +366,7 @@ UNKNOWN: list[Case] = [
     (CheckId.REVERSIBLE, lambda: snapshot(rotations=(), is_whole=False)),
     (CheckId.DRILLED, lambda: snapshot(rotations=(), is_whole=False)),
     (CheckId.INCIDENTS, lambda: snapshot(incidents=None)),
+    (CheckId.INCIDENTS, lambda: snapshot(damaged=("incident",))),
     (CheckId.LOG, lambda: snapshot(log=None)),
     (CheckId.CLOCK, lambda: snapshot(clock=None)),
     (CheckId.CLOCK, lambda: snapshot(clock=replace(CLOCK, ahead=2 * DAY))),
@@ -505,7 +504,17 @@ def test_a_waiver_needs_a_reason_and_an_end_within_a_year(reason: str, until: in
 
 
 def life(key: Key, until: int = TODAY, now: int = TODAY, *waivers: PostureWaiver) -> Any:
-    return life_of(key, GOOD_NOTES, 90, None, until=until, now=now, rotations=(), waivers=waivers)
+    return life_of(
+        key,
+        GOOD_NOTES,
+        90,
+        None,
+        until=until,
+        now=now,
+        rotations=(),
+        incidents=None,
+        waivers=waivers,
+    )
 
 
 def test_the_greatest_age_ends_with_the_period_or_the_key() -> None:

@@ -26,6 +26,7 @@ _COLUMNS = (
     Column("greatest age", right=True),
     Column("overdue"),
     Column("rotations", right=True),
+    Column("incidents", right=True),
     Column("ended", wide=True),
     Column("last used", optional=True),
     Column("waived", wide=True, optional=True),
@@ -47,6 +48,7 @@ _TITLES = (
     "rotation_period_days",
     "was_overdue",
     "rotations",
+    "incidents",
     "waivers",
 )
 
@@ -103,6 +105,7 @@ def _row(one: KeyEvidence) -> tuple[object, ...]:
         span(one.greatest_age_seconds),
         one.was_overdue,
         len(one.rotations),
+        None if one.incidents is None else len(one.incidents),
         None if one.ended_at is None else f"{one.ended_at:%Y-%m-%d} {one.ended_by}",
         one.last_used_at,
         sorted({each.check for each in one.waivers}),
@@ -130,6 +133,10 @@ def _cells(one: KeyEvidence) -> tuple[object, ...]:
             f"{each.state} as {each.role} key, begun {_time(each.started_at)}"
             f"{', forced' if each.forced else ''}"
             for each in one.rotations
+        ),
+        "; ".join(
+            f"{each.reason} since {_time(each.opened_at)}, {each.outcome or each.state}"
+            for each in one.incidents or ()
         ),
         "; ".join(
             f"{each.check} until {_time(each.until)} by {each.created_by}: {each.reason}"

@@ -112,8 +112,20 @@ class EvidenceRotation(Record, frozen=True, kw_only=True):
     reason: str | None = None
 
 
+class EvidenceIncident(Record, frozen=True, kw_only=True):
+    """An incident that a key was in."""
+
+    id: str
+    state: str
+    reason: str
+    opened_at: Instant
+    closed_at: Instant | None = None
+    outcome: str | None = None
+
+
 class KeyEvidence(Record, frozen=True, kw_only=True):
-    """A key that lived in a period. `ended_by` is expired, or the reason of its revocation."""
+    """A key that lived in a period. `ended_by` is expired, or the reason of its revocation.
+    `incidents` is None for who may not read requests."""
 
     key_id: str
     name: str
@@ -131,4 +143,5 @@ class KeyEvidence(Record, frozen=True, kw_only=True):
     rotation_period_days: int | None = None
     was_overdue: bool | None = None
     rotations: list[EvidenceRotation] = msgspec.field(default_factory=list)
+    incidents: list[EvidenceIncident] | None = None
     waivers: list[PostureWaiver] = msgspec.field(default_factory=list)

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from keyturn.domain.incident import Incident, IncidentReason, IncidentState, Outcome
 from keyturn.domain.instant import SECOND
 from keyturn.domain.posture.check import CheckId, Known, Result, SubjectKind
 from keyturn.domain.posture.evidence import KeyLife
@@ -213,8 +214,29 @@ class EvidenceRotation(Shown):
         )
 
 
+class EvidenceIncident(Shown):
+    id: str
+    state: IncidentState
+    reason: IncidentReason
+    opened_at: ShownInstant
+    closed_at: ShownInstant | None
+    outcome: Outcome | None
+
+    @classmethod
+    def of(cls, incident: Incident) -> "EvidenceIncident":
+        return cls(
+            id=str(incident.id),
+            state=incident.state,
+            reason=incident.reason,
+            opened_at=incident.opened_at,
+            closed_at=incident.closed_at,
+            outcome=incident.outcome,
+        )
+
+
 class EvidenceBody(Shown):
-    """A key that lived in the period. Owner, runbook and period are as they stand now."""
+    """A key that lived in the period. Owner, runbook and period are as they stand now. `incidents`
+    is null for who may not read requests."""
 
     key_id: str
     name: str
@@ -232,6 +254,7 @@ class EvidenceBody(Shown):
     rotation_period_days: int | None
     was_overdue: bool | None
     rotations: list[EvidenceRotation]
+    incidents: list[EvidenceIncident] | None
     waivers: list[WaiverBody]
 
     @classmethod
@@ -254,5 +277,8 @@ class EvidenceBody(Shown):
             rotation_period_days=life.period_days,
             was_overdue=life.was_overdue,
             rotations=[EvidenceRotation.of(one, life) for one in life.rotations],
+            incidents=None
+            if life.incidents is None
+            else [EvidenceIncident.of(one) for one in life.incidents],
             waivers=[WaiverBody.of(one, now) for one in life.waivers],
         )

@@ -6,11 +6,13 @@
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from keyturn.domain.browser import BROWSER_SIGNS
 from keyturn.domain.evidence import Use
+from keyturn.domain.incident import OPEN_STATES as OPEN_INCIDENTS
+from keyturn.domain.incident import Incident
 from keyturn.domain.instant import DAY
 from keyturn.domain.key import KeyStatus
 from keyturn.domain.permission import Permission
@@ -32,10 +34,12 @@ from keyturn.domain.traffic import REST, Facet, SummedTraffic
 from keyturn.services.context import Context
 from keyturn.services.identify import Caller
 from keyturn.services.steady import SteadyTime
+from keyturn.storage.incidents import IncidentFilter
 from keyturn.storage.keys import KeyFilter, KeyView
 from keyturn.storage.transaction import Reading
 
 _PAGE = 5_000
+_MOST_INCIDENTS = 10_000
 _READING = frozenset({"GET", "HEAD"})
 # Keyturn's own paths; a call to `verify` is recorded under the key that is verified.
 _OWN_PATHS = tuple(
@@ -99,12 +103,27 @@ def gather(
             keys=tuple(_keys(transaction, workspace_id, patterns, rotating, now)),
             rotations=tuple(rotations),
             channels=channels,
+            incidents=_incidents(transaction, caller, workspace_id),
             log=log,
             has_checked_entry=_has_entry(transaction, log),
             clock=clock,
         )
         waivers = transaction.posture_waivers.held(workspace_id, now, now, patterns)
-    return snapshot, waivers
+        damaged = tuple(one.kind for one in transaction.session.damage)
+    return replace(snapshot, damaged=damaged), waivers
+
+
+def _incidents(
+    transaction: Reading, caller: Caller, workspace_id: UUID
+) -> tuple[Incident, ...] | None:
+    """The open ones, None for who may not read them."""
+    patterns = caller.rights.slots(Permission.REQUESTS_READ)
+    if not patterns:
+        return None
+    wanted = IncidentFilter(states=tuple(sorted(OPEN_INCIDENTS)), slots=patterns)
+    return tuple(
+        transaction.incidents.list(workspace_id, wanted, limit=_MOST_INCIDENTS, before=None)
+    )
 
 
 def _clock(context: Context, time: SteadyTime) -> ClockFacts:

@@ -29,6 +29,7 @@ def read_evidence(
     if since >= until:
         raise RequestInvalid.at("/to", "A period ends after it begins.")
     slots = caller.rights.slots(Permission.KEYS_READ)
+    may_read_incidents = bool(caller.rights.slots(Permission.REQUESTS_READ))
     now = context.clock.now()
     with context.store.read() as transaction:
         views = transaction.keys.lived(
@@ -36,6 +37,7 @@ def read_evidence(
         )
         ids = [view.key.id for view in views]
         rotations = _rotations(transaction, workspace_id, ids, since, until)
+        incidents = transaction.incidents.of_period(workspace_id, ids, since, until)
         waivers = transaction.posture_waivers.held(workspace_id, since, until, slots)
         return [
             life_of(
@@ -46,6 +48,7 @@ def read_evidence(
                 until=until,
                 now=now,
                 rotations=rotations.get(view.key.id, []),
+                incidents=incidents.get(view.key.id, []) if may_read_incidents else None,
                 waivers=waivers,
             )
             for view in views

@@ -7,6 +7,7 @@ was. A key's age counts from when it was made: what replaces it is another key.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from keyturn.domain.incident import Incident
 from keyturn.domain.instant import DAY
 from keyturn.domain.key import Key
 from keyturn.domain.posture.waiver import PostureWaiver
@@ -20,7 +21,7 @@ EXPIRED = "expired"
 class KeyLife:
     """A key in a period. `greatest_age` is in microseconds, at the end of the period or of the key,
     whichever came first. `ended_at` and `ended_by` (`expired`, or the reason of its revocation) are
-    as they are known now, after the period too."""
+    as they are known now, after the period too. `incidents` is None for who may not read them."""
 
     key: Key
     notes: SlotNotes | None
@@ -30,6 +31,7 @@ class KeyLife:
     ended_at: int | None
     ended_by: str | None
     rotations: tuple[Rotation, ...]
+    incidents: tuple[Incident, ...] | None
     waivers: tuple[PostureWaiver, ...]
 
     @property
@@ -47,6 +49,7 @@ def life_of(
     until: int,
     now: int,
     rotations: Sequence[Rotation],
+    incidents: Sequence[Incident] | None,
     waivers: Iterable[PostureWaiver],
 ) -> KeyLife:
     """What a key's life was up to `until`."""
@@ -61,6 +64,7 @@ def life_of(
         ended_at=ended_at,
         ended_by=ended_by,
         rotations=tuple(rotations),
+        incidents=None if incidents is None else tuple(incidents),
         waivers=tuple(
             one
             for one in waivers

@@ -14,7 +14,7 @@ from keyturn.domain.instant import DAY
 from keyturn.domain.key import Key
 from keyturn.domain.policy import RotationPolicy
 from keyturn.domain.rotation import Rotation
-from keyturn.domain.slot import SlotName, SlotNotes
+from keyturn.domain.slot import SlotNotes
 
 # How far back it is looked for what a key was used for.
 LOOKBACK_DAYS = 35
@@ -73,19 +73,12 @@ class ClockFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenIncident:
-    """An open incident that has a key which the caller may see."""
-
-    incident: Incident
-    slot: SlotName
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """One workspace at `now`. `is_whole` is False where the caller sees some slots alone: what is
-    of the whole workspace is not known then. `rotations` are the open ones and those that ended
-    within a year. None is: not known. `has_checked_entry` says whether the log still has
-    the entry that it was checked up to."""
+    of the whole workspace is not known then. `incidents` are the open ones, `rotations` the open
+    ones and those that ended within a year and were forced, rolled back or drills. None is: not known. `has_checked_entry` says whether the log still has
+    the entry that it was checked up to. `damaged` are the kinds of the records that were changed
+    from outside: these are left out, whatever they said."""
 
     workspace_id: UUID
     now: int
@@ -94,9 +87,10 @@ class Snapshot:
     keys: tuple[KeyFacts, ...]
     rotations: tuple[Rotation, ...] = ()
     channels: tuple[Channel, ...] | None = None
-    incidents: tuple[OpenIncident, ...] | None = None
+    incidents: tuple[Incident, ...] | None = None
     log: LogCheck | None = None
     has_checked_entry: bool = True
+    damaged: tuple[str, ...] = ()
     clock: ClockFacts | None = None
 
     @property

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from keyturn.domain.channel import ChannelState
 from keyturn.domain.event import wants
-from keyturn.domain.incident import Incident
 from keyturn.domain.instant import DAY, SECOND, format_instant
 from keyturn.domain.posture.check import Check, CheckId, Known, Result, Said, Subject, SubjectKind
 from keyturn.domain.posture.facts import KeyFacts, Snapshot
@@ -53,6 +52,7 @@ def _of_workspace(
     )
 
 
+_VERIFY = "Where the installation is: `keyturn activity verify`."
 _NOT_SEEN = "This is of the whole workspace, and this token sees some slots of it."
 
 
@@ -188,27 +188,27 @@ def _incidents(snapshot: Snapshot) -> Iterator[Said]:
     if snapshot.incidents is None:
         yield from _of_workspace(snapshot, Result.UNKNOWN, "This token reads no incidents.")
         return
-    for one in snapshot.incidents:
-        yield _open_incident(one.incident, one.slot)
-
-
-def _open_incident(incident: Incident, slot: SlotName) -> Said:
-    return Said(
-        subject=Subject(
-            kind=SubjectKind.INCIDENT, id=str(incident.id), name=incident.reason.value, slot=slot
-        ),
-        result=Result.FAIL,
-        why=f"It is {incident.state}.",
-        since=incident.opened_at,
-        remedy=f"`keyturn incidents show {incident.id}` says the next step.",
-    )
-
-
-_VERIFY = "Where the installation is: `keyturn activity verify`."
+    if "incident" in snapshot.damaged:
+        why = "The record of an incident was changed from outside."
+        yield from _of_workspace(snapshot, Result.UNKNOWN, why, None, _VERIFY)
+    for incident in snapshot.incidents:
+        yield Said(
+            subject=Subject(
+                kind=SubjectKind.INCIDENT, id=str(incident.id), name=incident.reason.value
+            ),
+            result=Result.FAIL,
+            why=f"It is {incident.state}.",
+            since=incident.opened_at,
+            remedy=f"`keyturn incidents show {incident.id}` says the next step.",
+        )
 
 
 def _log(snapshot: Snapshot) -> Iterator[Said]:
     found = snapshot.log
+    if snapshot.damaged:
+        kinds = ", ".join(sorted(set(snapshot.damaged)))
+        why = f"{len(snapshot.damaged)} stored records were changed from outside ({kinds})."
+        return _of_workspace(snapshot, Result.FAIL, why, None, _VERIFY)
     if found is None:
         why = "When it was last checked is not known here."
         return _of_workspace(snapshot, Result.UNKNOWN, why, None, _VERIFY)
