@@ -108,7 +108,7 @@ def gather(
             has_checked_entry=_has_entry(transaction, log),
             clock=clock,
         )
-        waivers = transaction.posture_waivers.held(workspace_id, now, now, patterns)
+        waivers = transaction.posture_waivers.holding(workspace_id, now, patterns)
         damaged = tuple(one.kind for one in transaction.session.damage)
     return replace(snapshot, damaged=damaged), waivers
 

@@ -57,9 +57,8 @@ def waive_check(
         _require(rights, slot)
         if transaction.posture_waivers.count_holding(workspace_id, now) >= MOST_WAIVERS:
             raise RequestInvalid.at("", f"There may be at most {MOST_WAIVERS} waivers at once.")
-        for one in transaction.posture_waivers.held(workspace_id, now, now):
-            is_same = (one.check, one.key_id, one.slot) == (draft.check, draft.key_id, slot)
-            if is_same and one.holds(now):
+        for one in transaction.posture_waivers.holding(workspace_id, now):
+            if (one.check, one.key_id, one.slot) == (draft.check, draft.key_id, slot):
                 _end(context, transaction, act, one, now)
         waiver = PostureWaiver(
             id=context.new_id(now),

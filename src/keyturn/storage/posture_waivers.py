@@ -49,6 +49,19 @@ class PostureWaivers:
         ).scalar()
         return id_of(found)
 
+    def holding(
+        self, workspace_id: UUID, now: int, slots: tuple[str, ...] = ("*",)
+    ) -> Sequence[PostureWaiver]:
+        """Those that hold at `now`, newest first. One that was made a moment later by another clock
+        holds too. Damaged rows are left out."""
+        query = _selected(workspace_id).where(
+            posture_waivers.c.until > now,
+            posture_waivers.c.ended_at.is_(None),
+            _in_slots(slots),
+        )
+        rows = self._session.connection.execute(query.order_by(posture_waivers.c.id.desc())).all()
+        return [one for row in rows if (one := self._opened(row)) is not None]
+
     def held(
         self, workspace_id: UUID, since: int, until: int, slots: tuple[str, ...] = ("*",)
     ) -> Sequence[PostureWaiver]:

@@ -76,9 +76,10 @@ class ClockFacts:
 class Snapshot:
     """One workspace at `now`. `is_whole` is False where the caller sees some slots alone: what is
     of the whole workspace is not known then. `incidents` are the open ones, `rotations` the open
-    ones and those that ended within a year and were forced, rolled back or drills. None is: not known. `has_checked_entry` says whether the log still has
-    the entry that it was checked up to. `damaged` are the kinds of the records that were changed
-    from outside: these are left out, whatever they said."""
+    ones and those of the last year that were forced, rolled back or drills. None is: not known.
+    `has_checked_entry` says whether the log still has the entry that it was checked up to.
+    `damaged` are the kinds of the records that were changed from outside: these are left out,
+    whatever they said."""
 
     workspace_id: UUID
     now: int
