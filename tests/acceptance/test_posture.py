@@ -361,12 +361,11 @@ def test_the_evidence_comes_in_pages(home: Workspace) -> None:
 @pytest.mark.parametrize(
     ("asked", "pointer"),
     [
-        ({"from": ahead(days=-1)}, "/to"),
-        ({"to": ahead(days=-1)}, "/from"),
+        ({"from": ahead(days=1)}, "/to"),
         ({"from": ahead(days=1), "to": ahead(days=-1)}, "/to"),
         ({"from": "yesterday", "to": ahead(days=1)}, "/from"),
     ],
-    ids=["no end", "no beginning", "backwards", "no time"],
+    ids=["ahead", "backwards", "no time"],
 )
 def test_a_period_that_is_none_is_refused(
     home: Workspace, asked: dict[str, str], pointer: str

@@ -13,6 +13,7 @@ from keyturn.domain.error import CredentialInvalid, IntegrityFailed, KeyturnErro
 from keyturn.domain.finding import Finding
 from keyturn.domain.key import KeyState, RevocationReason
 from keyturn.domain.operator import OperatorKind
+from keyturn.domain.posture.waiver import PostureWaiver
 from keyturn.domain.request import Request
 from keyturn.domain.rotation import Rotation
 from keyturn.domain.runtime import Runtime
@@ -44,7 +45,7 @@ from tests.houses import BRAND, SEALER, House, Raw
 
 SEALED = (
     *("keys", "workspaces", "operators", "slots", "rotations", "destinations", "findings"),
-    "channels",
+    *("channels", "posture_waivers"),
 )
 
 
@@ -64,6 +65,7 @@ class Street:
     finding: Finding
     destination: Destination
     channel: Channel
+    waiver: PostureWaiver
 
     @property
     def tokens(self) -> dict[str, Token]:
@@ -86,6 +88,7 @@ class Street:
             "findings": Row("findings", {"id": str(self.finding.id)}),
             "destinations": Row("destinations", {"id": str(self.destination.id)}),
             "channels": Row("channels", {"id": str(self.channel.id)}),
+            "posture_waivers": Row("posture_waivers", {"id": str(self.waiver.id)}),
             "change_head": Row("change_head", {"id": 1}),
         }[table]
 
@@ -99,6 +102,7 @@ DENIED = {
     "destinations": set[str](),
     "findings": set[str](),
     "channels": set[str](),
+    "posture_waivers": set[str](),
     "change_head": set[str](),
 }
 KIND = {table.table.name: kind for kind, table in SEALED_TABLES.items()}
@@ -123,6 +127,7 @@ def street(house: House) -> Street:
         finding=add_finding(house),
         destination=add_destination(house),
         channel=add_channel(house),
+        waiver=add_waiver(house),
     )
 
 
@@ -152,6 +157,13 @@ def add_channel(house: House) -> Channel:
     making.add_channels(
         house.store, made, making.channel(2, workspace_id=house.workspace_id, name="beside")
     )
+    return made
+
+
+def add_waiver(house: House) -> PostureWaiver:
+    made = making.waiver(1, workspace_id=house.workspace_id, reason="mine")
+    beside = making.waiver(2, workspace_id=house.workspace_id, reason="beside")
+    making.add_waivers(house.store, made, beside)
     return made
 
 
@@ -188,6 +200,8 @@ def look_everywhere(house: House, street: Street) -> dict[str, set[str]]:
         attempt(reading.channels.find, street.home, street.channel.id)
         reading.channels.workspace_of(street.channel.id)
         reading.channels.earliest()
+        attempt(reading.posture_waivers.find, street.home, street.waiver.id)
+        reading.posture_waivers.workspace_of(street.waiver.id)
         reading.rotations.workspace_of(street.rotation.id)
         reading.findings.workspace_of(street.finding.id)
         reading.rotations.open(after=None, limit=100)
@@ -211,6 +225,10 @@ def look_everywhere(house: House, street: Street) -> dict[str, set[str]]:
             channels = reading.channels.list(place, limit=100, before=None)
             shown["channels"] |= {channel.name for channel in channels}
             assert [*reading.channels.of_workspace(place)] == [*reversed(channels)]
+            waivers = reading.posture_waivers.list(place, slots=("*",), limit=100, before=None)
+            shown["posture_waivers"] |= {waiver.reason for waiver in waivers}
+            reading.posture_waivers.holding(place, 0)
+            reading.posture_waivers.held(place, 0, 1)
             assert {one.mark for one in reading.findings.unresolved(place)} <= {
                 finding.mark for finding in findings
             }
@@ -245,6 +263,7 @@ SHOWN = {
     "destinations": {"mine", "beside"},
     "findings": {"", "beside"},
     "channels": {"mine", "beside"},
+    "posture_waivers": {"mine", "beside"},
 }
 SHOWN_LESS = {
     "keys": "mine",
@@ -255,6 +274,7 @@ SHOWN_LESS = {
     "destinations": "mine",
     "findings": "",
     "channels": "mine",
+    "posture_waivers": "mine",
 }
 
 
@@ -268,7 +288,7 @@ UNJOINED = {
 # What no credential asks for.
 UNASKED = {
     table: {(table, column.name) for column in metadata.tables[table].columns}
-    if table in ("findings", "destinations", "channels")
+    if table in ("findings", "destinations", "channels", "posture_waivers")
     else set[tuple[str, str]]()
     for table in SEALED
 }

@@ -20,7 +20,7 @@ def read_posture(*, check: str | None = None, result: CheckResult | None = None)
 
 
 def list_evidence(
-    since: datetime, until: datetime, *, limit: int | None = None
+    since: datetime | None = None, until: datetime | None = None, *, limit: int | None = None
 ) -> Listing[KeyEvidence]:
     """Every key that lived in a period, newest first: its owner, its greatest age, its rotations,
     how it ended, and what was waived of it."""

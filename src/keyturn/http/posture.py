@@ -19,7 +19,7 @@ from keyturn.http.replay import IdempotencyKey, replaying
 from keyturn.http.schema import Asked, GivenInstant, Paged
 from keyturn.http.spelling import Cursor
 from keyturn.services.judge_posture import read_posture
-from keyturn.services.testify import read_evidence
+from keyturn.services.testify import USUAL_DAYS, read_evidence
 from keyturn.services.waive import WaiverDraft, end_waiver, list_waivers, waive_check
 from keyturn.storage.transaction import Writing
 
@@ -32,8 +32,16 @@ class PostureAsked(Asked):
 
 
 class EvidenceAsked(Asked):
-    from_: GivenInstant = Field(alias="from", description="Where the period begins.")
-    to: GivenInstant = Field(description="Where it ends: that moment is not in it.")
+    from_: GivenInstant | None = Field(
+        default=None,
+        alias="from",
+        description=f"Where the period begins; {USUAL_DAYS} days before its end, if nothing is "
+        "said.",
+    )
+    to: GivenInstant | None = Field(
+        default=None,
+        description="Where it ends, that moment not included; now, if nothing is said.",
+    )
     limit: Annotated[int, Field(ge=1, le=1_000)] = 100
     cursor: Cursor | None = None
 

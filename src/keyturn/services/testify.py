@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from keyturn.domain.error import RequestInvalid
+from keyturn.domain.instant import DAY
 from keyturn.domain.permission import Permission
 from keyturn.domain.policy import RotationPolicy
 from keyturn.domain.posture.evidence import KeyLife, life_of
@@ -13,24 +14,29 @@ from keyturn.services.context import Context
 from keyturn.services.identify import Caller
 from keyturn.storage.transaction import Reading
 
+USUAL_DAYS = 90
+
 
 def read_evidence(
     context: Context,
     caller: Caller,
     workspace_id: UUID,
-    since: int,
-    until: int,
+    since: int | None,
+    until: int | None,
     *,
     limit: int,
     before: UUID | None,
 ) -> Sequence[KeyLife]:
     """At most `limit` keys on the slots that the caller may read, newest first, that lived at any
-    moment from `since` on and before `until`."""
-    if since >= until:
-        raise RequestInvalid.at("/to", "A period ends after it begins.")
+    moment from `since` on and before `until`: by default, in the last 90 days."""
     slots = caller.rights.slots(Permission.KEYS_READ)
     may_read_incidents = bool(caller.rights.slots(Permission.REQUESTS_READ))
     now = context.clock.now()
+    # What was made at this very moment has lived in a period up to now.
+    until = now + 1 if until is None else until
+    since = until - USUAL_DAYS * DAY if since is None else since
+    if since >= until:
+        raise RequestInvalid.at("/to", "A period ends after it begins.")
     with context.store.read() as transaction:
         views = transaction.keys.lived(
             workspace_id, slots, since, until, limit=limit, before=before

@@ -22,6 +22,7 @@ from keyturn.testing.storage.listing import ListContract, TenantContract
 from keyturn.testing.storage.recording import KeepContract, RecordContract
 from keyturn.testing.storage.rotating import FindingContract, RotationContract
 from keyturn.testing.storage.using import UseContract
+from keyturn.testing.storage.waiving import WaiverContract
 
 __all__ = [
     "ChangeContract",
@@ -40,6 +41,7 @@ __all__ = [
     "TenantContract",
     "TrafficContract",
     "UseContract",
+    "WaiverContract",
 ]
 
 
@@ -59,5 +61,6 @@ class StorageContract(
     DeliveryContract,
     ChannelContract,
     MessageContract,
+    WaiverContract,
 ):
     """All of it."""
