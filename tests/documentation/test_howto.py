@@ -12,6 +12,7 @@ from keyturn.destinations.contract import FaultKind
 from keyturn.domain.event import EVENT_TYPES
 from keyturn.domain.evidence import BLOCKERS
 from keyturn.domain.finding import FindingKind
+from keyturn.domain.posture.check import CheckId
 from keyturn.domain.rotation import Standing
 from tests.documentation.walk import (
     ADDRESS,
@@ -43,6 +44,7 @@ FOLLOWED = {
     "give-a-token-to-a-process.md",
     "send-notifications.md",
     "deliver-new-tokens.md",
+    "check-your-posture.md",
 }
 
 
@@ -60,7 +62,10 @@ def test_names_and_owners(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["rotate-a-key-by-evidence.md", "plan-rotations.md", "give-a-token-to-a-process.md"],
+    [
+        *("rotate-a-key-by-evidence.md", "plan-rotations.md", "give-a-token-to-a-process.md"),
+        "check-your-posture.md",
+    ],
 )
 def test_rotations(name: str, tmp_path: Path) -> None:
     page = HOWTO / name
@@ -74,6 +79,11 @@ def test_the_guide_to_a_rotation_tells_every_blocker() -> None:
     told = (HOWTO / "rotate-a-key-by-evidence.md").read_text(encoding="utf-8")
     assert set(BLOCKERS) <= set(re.findall(r"^\| `([a-z_.]+)` \|", told, re.MULTILINE))
     assert all(f"--standing {one}" in told for one in Standing)
+
+
+def test_the_guide_to_posture_tells_every_check() -> None:
+    told = (HOWTO / "check-your-posture.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `([a-z_.]+)` \|", told, re.MULTILINE) == list(CheckId)
 
 
 def test_the_guide_to_plans_tells_every_finding() -> None:
