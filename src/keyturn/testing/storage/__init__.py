@@ -20,6 +20,7 @@ from keyturn.testing.storage.counting import TrafficContract
 from keyturn.testing.storage.delivering import DeliveryContract, DestinationContract
 from keyturn.testing.storage.listing import ListContract, TenantContract
 from keyturn.testing.storage.recording import KeepContract, RecordContract
+from keyturn.testing.storage.responding import IncidentContract
 from keyturn.testing.storage.rotating import FindingContract, RotationContract
 from keyturn.testing.storage.using import UseContract
 from keyturn.testing.storage.waiving import WaiverContract
@@ -30,6 +31,7 @@ __all__ = [
     "DeliveryContract",
     "DestinationContract",
     "FindingContract",
+    "IncidentContract",
     "KeepContract",
     "ListContract",
     "MessageContract",
@@ -57,6 +59,7 @@ class StorageContract(
     TrafficContract,
     RotationContract,
     FindingContract,
+    IncidentContract,
     DestinationContract,
     DeliveryContract,
     ChannelContract,
