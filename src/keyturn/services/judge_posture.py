@@ -30,7 +30,7 @@ from keyturn.domain.posture.judge import JudgedCheck, judge_posture
 from keyturn.domain.posture.waiver import PostureWaiver
 from keyturn.domain.posture.workspace_checks import DRILL_ENVIRONMENT, ROLLBACK_DAYS
 from keyturn.domain.rotation import OPEN_STATES
-from keyturn.domain.traffic import REST, Facet, SummedTraffic
+from keyturn.domain.traffic import REST, Facet, Tally
 from keyturn.services.context import Context
 from keyturn.services.identify import Caller
 from keyturn.services.steady import SteadyTime
@@ -155,7 +155,7 @@ def _keys(
     uses: dict[UUID, list[Use]] = {}
     for use in transaction.uses.of_workspace(workspace_id, since):
         uses.setdefault(use.key_id, []).append(use)
-    traffic = _traffic(transaction.traffic.summed(workspace_id, since))
+    traffic = _traffic(transaction.traffic.used_for(workspace_id, since))
     for view in _live(transaction, workspace_id, patterns, now):
         key, slot = view.key, view.slot
         yield KeyFacts(
@@ -194,7 +194,7 @@ class _Sums:
     read_at: int | None = None
     is_cut: bool = False
 
-    def add(self, one: SummedTraffic) -> None:
+    def add(self, one: Tally) -> None:
         match one.facet:
             case Facet.SCOPE if one.value == REST:
                 self.is_cut = True
@@ -209,7 +209,7 @@ class _Sums:
             case _:
                 pass
 
-    def _call(self, one: SummedTraffic) -> None:
+    def _call(self, one: Tally) -> None:
         """A call to Keyturn itself. Of what was cut nobody knows what it was: it may have been."""
         method, _, path = one.value.partition(" ")
         if one.value != REST and not path.startswith(_OWN_PATHS):
@@ -220,7 +220,7 @@ class _Sums:
             self.wrote_at = max(self.wrote_at or 0, one.last_at)
 
 
-def _traffic(found: Sequence[SummedTraffic]) -> Mapping[UUID, KeyTraffic]:
+def _traffic(found: Sequence[Tally]) -> Mapping[UUID, KeyTraffic]:
     sums: dict[UUID, _Sums] = {}
     for one in found:
         sums.setdefault(one.key_id, _Sums()).add(one)
