@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from keyturn.domain.spreadsheet import csv_line, csv_lines
 
-CALCULATED = ("=", "+", "-", "@", "\t", "\r")
+CALCULATED = ("=", "+", "-", "@", "\t", "\r", "\n")
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 
 

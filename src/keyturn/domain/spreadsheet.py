@@ -6,7 +6,7 @@ wrote it; so such a cell gets a `'` in front (OWASP, CSV injection). Numbers of 
 
 from collections.abc import Iterable, Sequence
 
-_CALCULATED = ("=", "+", "-", "@", "\t", "\r")
+_CALCULATED = ("=", "+", "-", "@", "\t", "\r", "\n")
 _QUOTED = frozenset('",\r\n')
 
 
@@ -34,9 +34,13 @@ def _spelled(cell: object) -> str:
             return _quoted(str(cell))
 
 
+def safe_text(text: str) -> str:
+    """A text that no spreadsheet takes for a formula, with or without blanks in front."""
+    return f"'{text}" if text.lstrip(" ").startswith(_CALCULATED) else text
+
+
 def _quoted(text: str) -> str:
-    if text.lstrip(" ").startswith(_CALCULATED):
-        text = f"'{text}"
+    text = safe_text(text)
     if _QUOTED.isdisjoint(text):
         return text
     return '"' + text.replace('"', '""') + '"'
