@@ -1,5 +1,7 @@
 """`keyturn posture`: whether a workspace keeps to the guide, what is waived, and the evidence."""
 
+import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from keyturn.client import Keyturn
 
+COMMANDLINE = click.core.ParameterSource.COMMANDLINE
 _CHECKS = tuple(one.value for one in CheckId)
 _RESULTS = ("fail", "unknown", "waived", "pass")
 _LEVELS = ("fail", "unknown")
@@ -75,7 +78,24 @@ class _FailOn(click.ParamType[tuple[str, ...]]):
         return words
 
 
+def _alone(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that is a group too: where a subcommand follows, it does nothing, its token is not
+    asked for, and its options would be lost."""
+
+    @functools.wraps(command)
+    def call(**options: object) -> None:
+        ctx = click.get_current_context()
+        if ctx.invoked_subcommand is None:
+            command(**options)
+            return
+        if any(ctx.get_parameter_source(name) is COMMANDLINE for name in ctx.params):
+            raise click.UsageError("Options go behind the subcommand.")
+
+    return call
+
+
 @click.group(invoke_without_command=True)
+@_alone
 @click.option(
     "--check", type=click.Choice(_CHECKS), metavar="CHECK", help="That one, with what it concerns."
 )
@@ -106,11 +126,6 @@ def posture(
       keyturn posture --fail-on fail
       keyturn posture --fail-on keys.owned,keys.runbook --json
     """
-    ctx = click.get_current_context()
-    if ctx.invoked_subcommand is not None:
-        if output.as_json or output.is_quiet or check or result or fail_on:
-            raise click.UsageError("Options go behind the subcommand.")
-        return
     # What ends it must be judged over every check, whatever is shown.
     found = client.posture.read()
     shown = [
@@ -120,7 +135,7 @@ def posture(
     broken = _broken(found, fail_on or ())
     if broken:
         output.note(f"Not kept: {', '.join(broken)}.")
-        ctx.exit(NO)
+        raise click.exceptions.Exit(NO)
 
 
 def _broken(found: Posture, fail_on: tuple[str, ...]) -> list[str]:

@@ -55,7 +55,7 @@ _TITLES = (
 
 @click.command()
 @click.option("--from", "since", required=True, type=BACK, metavar="WHEN", help="90d, or a time.")
-@click.option("--to", "until", type=BACK, default="1s", metavar="WHEN", help="Default: now.")
+@click.option("--to", "until", type=BACK, metavar="WHEN", help="Default: now.")
 @click.option(
     "--format",
     "form",
@@ -69,7 +69,7 @@ def evidence(
     client: "Keyturn",
     output: Output,
     since: "datetime",
-    until: "datetime",
+    until: "datetime | None",
     form: str,
 ) -> None:
     """List every key that lived in a period: owner, greatest age, rotations, how it ended.
