@@ -77,7 +77,7 @@ def test_every_check_is_told_failing_ones_first(home: Workspace) -> None:
     owned = check(home.admin, "keys.owned")
     assert (owned["result"], owned["known"]) == ("fail", "declared")
     (mine,) = [one for one in owned["concerned"] if one["id"] == key.id]
-    assert mine["remedy"] == "`keyturn slots set scheduler-prod --owner WHO`"
+    assert mine["remedy"] == f"`keyturn keys update {key.id} --owner WHO`"
     assert (mine["type"], mine["slot"]) == ("api_key", "scheduler-prod")
 
 

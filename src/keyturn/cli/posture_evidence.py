@@ -6,7 +6,7 @@ import click
 
 from keyturn.cli.connection import calling
 from keyturn.cli.naming import short
-from keyturn.cli.output import Column, Output, counted, span
+from keyturn.cli.output import Column, Output, counted
 from keyturn.cli.when import BACK
 from keyturn.client.posture_records import KeyEvidence
 from keyturn.domain.spreadsheet import csv_lines
@@ -102,7 +102,7 @@ def _row(one: KeyEvidence) -> tuple[object, ...]:
         one.name,
         one.slot,
         one.owner,
-        span(one.greatest_age_seconds),
+        f"{one.greatest_age_seconds // _DAY_SECONDS:,} d",
         one.was_overdue,
         len(one.rotations),
         None if one.incidents is None else len(one.incidents),

@@ -278,7 +278,7 @@ KEY_CHECKS = (
         Known.MEASURED,
         _separate,
         "Give each service its own key, `keyturn keys create NAME`; or say who belongs to this "
-        "one: `keyturn slots set {slot} --runtime NAME`.",
+        "one: `keyturn keys update {key} --runtime NAME`.",
         _LOOKBACK,
         unknown=_SAY.format(member="runtime"),
     ),
@@ -295,21 +295,21 @@ KEY_CHECKS = (
         "Document the owner in the runbook.",
         Known.DECLARED,
         _owned,
-        "`keyturn slots set {slot} --owner WHO`",
+        "`keyturn keys update {key} --owner WHO`",
     ),
     _check(
         CheckId.RUNBOOK,
         "Document keys in a runbook.",
         Known.DECLARED,
         _runbook,
-        "`keyturn slots set {slot} --runbook URL`",
+        "`keyturn keys update {key} --runbook URL`",
     ),
     _check(
         CheckId.SCHEDULED,
         "Document the rotation date in the runbook.",
         Known.DECLARED,
         _scheduled,
-        "`keyturn slots set {slot} --rotation-days 90`",
+        "`keyturn keys update {key} --rotation-days 90`",
     ),
     _check(
         CheckId.ROTATED,
@@ -318,7 +318,7 @@ KEY_CHECKS = (
         _rotated,
         "`keyturn rotations start {slot}`",
         counts_days=True,
-        unknown="`keyturn slots set {slot} --rotation-days 90`",
+        unknown="`keyturn keys update {key} --rotation-days 90`",
     ),
     _check(
         CheckId.LASTING,

@@ -92,7 +92,7 @@ def _destination(snapshot: Snapshot) -> Iterator[Said]:
             result=result,
             why=why,
             since=min(one.key.created_at for one in found) if why else None,
-            remedy=f"`keyturn slots set {slot} --destination NAME`" if why else "",
+            remedy=f"`keyturn keys update {found[0].key.id} --destination NAME`" if why else "",
         )
 
 
@@ -274,7 +274,7 @@ WORKSPACE_CHECKS = (
         line="Store keys only in a secrets manager.",
         known=Known.DECLARED,
         judge=_destination,
-        remedy="`keyturn slots set SLOT --destination NAME`",
+        remedy="`keyturn keys update KEY --destination NAME`",
     ),
     Check(
         id=CheckId.SHORT_OVERLAP,
