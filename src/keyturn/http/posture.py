@@ -14,7 +14,12 @@ from keyturn.http.call import Admitted, PostureWaiverId
 from keyturn.http.given import given_id, given_slot
 from keyturn.http.guard import GuardedRoute, guard
 from keyturn.http.paging import decode_cursor, encode_cursor, split_page
-from keyturn.http.posture_bodies import EvidenceBody, GivenWaiver, PostureBody, WaiverBody
+from keyturn.http.posture_bodies import (
+    EvidenceBody,
+    GivenPostureWaiver,
+    PostureBody,
+    PostureWaiverBody,
+)
 from keyturn.http.replay import IdempotencyKey, replaying
 from keyturn.http.schema import Asked, GivenInstant, Paged
 from keyturn.http.spelling import Cursor
@@ -92,11 +97,11 @@ def get_evidence(
     summary="Say that a check may fail, until a stated time",
     description="It takes the place of what was waived of the same before.",
     status_code=201,
-    response_model=WaiverBody,
+    response_model=PostureWaiverBody,
     **guard(Permission.KEYS_WRITE, action="posture.waived"),
 )
 def post_waiver(
-    call: Admitted, body: GivenWaiver, idempotency_key: IdempotencyKey = None
+    call: Admitted, body: GivenPostureWaiver, idempotency_key: IdempotencyKey = None
 ) -> Response:
     home = call.home()
     draft = WaiverDraft(
@@ -115,17 +120,19 @@ def post_waiver(
                 transaction,
                 status=201,
                 headers=_headers(waiver),
-                body=lambda: WaiverBody.of(waiver, waiver.created_at),
+                body=lambda: PostureWaiverBody.of(waiver, waiver.created_at),
             )
 
         waiver = waive_check(call.context, call.act, home, draft, remember)
-    return answer(WaiverBody.of(waiver, waiver.created_at), status=201, headers=_headers(waiver))
+    return answer(
+        PostureWaiverBody.of(waiver, waiver.created_at), status=201, headers=_headers(waiver)
+    )
 
 
 @router.get(
     "/v1/posture/waivers",
     summary="List what is and was waived",
-    response_model=list[WaiverBody],
+    response_model=list[PostureWaiverBody],
     **guard(Permission.KEYS_READ),
 )
 def get_waivers(request: Request, call: Admitted, asked: Annotated[Paged, Query()]) -> Response:
@@ -141,7 +148,7 @@ def get_waivers(request: Request, call: Admitted, asked: Annotated[Paged, Query(
     page, last = split_page(found, asked.limit)
     cursor = None if last is None else encode_cursor(str(last.id))
     now = call.context.clock.now()
-    bodies = [WaiverBody.of(one, now) for one in page]
+    bodies = [PostureWaiverBody.of(one, now) for one in page]
     return answer_list(request, bodies, cursor=cursor, total=total)
 
 

@@ -16,7 +16,7 @@ from keyturn.http.spelling import Id, SlotSpelling, Text
 from keyturn.services.judge_posture import Posture
 
 
-class GivenWaiver(Given):
+class GivenPostureWaiver(Given):
     """Of one key, of one slot, or with neither of the whole check."""
 
     check: Annotated[CheckId, Field(strict=False)]
@@ -26,7 +26,7 @@ class GivenWaiver(Given):
     until: GivenInstant
 
 
-class WaiverBody(Shown):
+class PostureWaiverBody(Shown):
     id: str
     workspace_id: str
     check: CheckId
@@ -42,7 +42,7 @@ class WaiverBody(Shown):
     version: int
 
     @classmethod
-    def of(cls, waiver: PostureWaiver, now: int) -> "WaiverBody":
+    def of(cls, waiver: PostureWaiver, now: int) -> "PostureWaiverBody":
         return cls(
             id=str(waiver.id),
             workspace_id=str(waiver.workspace_id),
@@ -60,7 +60,7 @@ class WaiverBody(Shown):
         )
 
 
-class ShownWaiver(Shown):
+class ShownPostureWaiver(Shown):
     """By whom something is waived, why, and until when."""
 
     id: str
@@ -69,7 +69,7 @@ class ShownWaiver(Shown):
     until: ShownInstant
 
     @classmethod
-    def of(cls, waiver: PostureWaiver) -> "ShownWaiver":
+    def of(cls, waiver: PostureWaiver) -> "ShownPostureWaiver":
         return cls(
             id=str(waiver.id), by=waiver.created_by, reason=waiver.reason, until=waiver.until
         )
@@ -86,7 +86,7 @@ class ConcernedBody(Shown):
     why: str
     since: ShownInstant | None
     remedy: str | None
-    waived: ShownWaiver | None
+    waived: ShownPostureWaiver | None
 
     @classmethod
     def of(cls, one: Concerned) -> "ConcernedBody":
@@ -102,7 +102,7 @@ class ConcernedBody(Shown):
                 "why": said.why,
                 "since": said.since,
                 "remedy": said.remedy or None,
-                "waived": None if one.waiver is None else ShownWaiver.of(one.waiver),
+                "waived": None if one.waiver is None else ShownPostureWaiver.of(one.waiver),
             }
         )
 
@@ -255,7 +255,7 @@ class EvidenceBody(Shown):
     was_overdue: bool | None
     rotations: list[EvidenceRotation]
     incidents: list[EvidenceIncident] | None
-    waivers: list[WaiverBody]
+    waivers: list[PostureWaiverBody]
 
     @classmethod
     def of(cls, life: KeyLife, now: int) -> "EvidenceBody":
@@ -280,5 +280,5 @@ class EvidenceBody(Shown):
             incidents=None
             if life.incidents is None
             else [EvidenceIncident.of(one) for one in life.incidents],
-            waivers=[WaiverBody.of(one, now) for one in life.waivers],
+            waivers=[PostureWaiverBody.of(one, now) for one in life.waivers],
         )
