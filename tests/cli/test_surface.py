@@ -66,6 +66,11 @@ ROUTES = {
     "GET /v1/findings/{id}": ["findings show"],
     "POST /v1/findings/{id}/acknowledge": ["findings acknowledge"],
     "POST /v1/staff-changes": ["staff-changes"],
+    "GET /v1/posture": ["posture"],
+    "GET /v1/posture/evidence": ["posture evidence"],
+    "POST /v1/posture/waivers": ["posture waive"],
+    "GET /v1/posture/waivers": ["posture waivers"],
+    "DELETE /v1/posture/waivers/{id}": ["posture unwaive"],
     "POST /v1/channels": ["channels create"],
     "GET /v1/channels": ["channels list"],
     "GET /v1/channels/{id}": ["channels show"],
@@ -85,8 +90,20 @@ ROUTES = {
 FOR_MACHINES = {"GET /", "GET /healthz", "GET /readyz", "GET /metrics", "GET /openapi.json"}
 # How a parameter or a member is called on the command line, where it is not its own name.
 CALLED = {
-    "id": {"key", "id_", "rotation", "incident", "finding", "delivery", "channel", "message"},
+    "id": {
+        "key",
+        "id_",
+        "rotation",
+        "incident",
+        "finding",
+        "delivery",
+        "channel",
+        "message",
+        "waiver",
+    },
     "channel_id": {"channel"},
+    "from": {"since"},
+    "to": {"until"},
     "url": {"receiver"},
     "key_id": {"key"},
     "key_ids": {"keys"},

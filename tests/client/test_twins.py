@@ -34,7 +34,7 @@ from tests.client.driving import UNSENT, URL, drive
 
 GROUPS = (
     *("keys", "rotations", "incidents", "destinations", "deliveries", "findings", "staff_changes"),
-    *("slots", "workspaces", "requests", "channels", "messages", "activity"),
+    *("slots", "workspaces", "requests", "channels", "messages", "activity", "posture"),
 )
 DOCUMENT: Any = json.loads(openapi_document(build_app(SimpleNamespace(version=""))))  # type: ignore[arg-type]
 

@@ -136,6 +136,13 @@ TABLES = {
             " '[]', 'active', NULL, '[]', i, i, 'op', i, 1, CAST('' AS BYTES)"
         ),
     ),
+    "posture_waivers": (
+        2_000,
+        (
+            f"{ID}, '01900000-0000-7000-8000-' || TENANT, 'keys.owned', NULL, NULL, NULL, 'why', i,"
+            " i, 'op', NULL, NULL, i, 1, CAST('' AS BYTES)"
+        ),
+    ),
     # Every hundredth waits.
     "messages": (
         ENTRIES,
@@ -454,6 +461,23 @@ HOT: dict[str, Ask] = {
     "a channel": lambda reading: reading.channels.find(TENANT, KEY),
     "channels": lambda reading: reading.channels.list(TENANT, limit=101, before=KEY),
     "channels of a workspace": lambda reading: reading.channels.of_workspace(TENANT),
+    "a waiver": lambda reading: reading.posture_waivers.find(TENANT, KEY),
+    "waivers": lambda reading: reading.posture_waivers.list(
+        TENANT, slots=("*",), limit=101, before=KEY
+    ),
+    "waivers that hold": lambda reading: reading.posture_waivers.holding(TENANT, SOME_TIME),
+    "waivers of a period": lambda reading: reading.posture_waivers.held(TENANT, 0, SOME_TIME),
+    "uses of a workspace": lambda reading: reading.uses.of_workspace(TENANT, SOME_TIME),
+    "rotations that tell": lambda reading: reading.rotations.telling(
+        TENANT, ("*",), "drill", SOME_TIME
+    ),
+    "keys that lived": lambda reading: reading.keys.lived(
+        TENANT, ("*",), 0, SOME_TIME, limit=101, before=KEY
+    ),
+    "rotations of a period": lambda reading: reading.rotations.of_period(
+        TENANT, [KEY], 0, SOME_TIME
+    ),
+    "the hash of an entry": lambda reading: reading.activity.hash_of(7),
     "how many channels": lambda reading: reading.channels.count(TENANT),
     "what waits": lambda reading: reading.messages.waiting_channels(),
     "what is due": lambda reading: reading.messages.due(RECEIVER, SOME_TIME, limit=4, longest=9),

@@ -16,8 +16,10 @@ from keyturn.domain.destination import Destination
 from keyturn.domain.error import CredentialInvalid, IntegrityFailed, KeyturnError, KeyUnknown
 from keyturn.domain.finding import Finding
 from keyturn.domain.incident import Incident
+from keyturn.domain.instant import LATEST
 from keyturn.domain.key import KeyState, RevocationReason
 from keyturn.domain.operator import OperatorKind
+from keyturn.domain.posture.waiver import PostureWaiver
 from keyturn.domain.request import Request
 from keyturn.domain.rotation import Rotation
 from keyturn.domain.runtime import Runtime
@@ -51,7 +53,7 @@ from tests.houses import BRAND, SEALER, House, Raw
 
 SEALED = (
     *("keys", "workspaces", "operators", "slots", "rotations", "destinations", "findings"),
-    *("incidents", "incident_keys", "channels"),
+    *("incidents", "incident_keys", "channels", "posture_waivers"),
 )
 
 
@@ -73,6 +75,7 @@ class Street:
     beside: Incident
     destination: Destination
     channel: Channel
+    waiver: PostureWaiver
 
     @property
     def tokens(self) -> dict[str, Token]:
@@ -108,6 +111,7 @@ class Street:
             ),
             "destinations": Row("destinations", {"id": str(self.destination.id)}),
             "channels": Row("channels", {"id": str(self.channel.id)}),
+            "posture_waivers": Row("posture_waivers", {"id": str(self.waiver.id)}),
             "change_head": Row("change_head", {"id": 1}),
         }[table]
 
@@ -123,6 +127,7 @@ DENIED = {
     "incidents": set[str](),
     "incident_keys": set[str](),
     "channels": set[str](),
+    "posture_waivers": set[str](),
     "change_head": set[str](),
 }
 KIND = {table.table.name: kind for kind, table in SEALED_TABLES.items()}
@@ -149,6 +154,7 @@ def street(house: House) -> Street:
         beside=add_incident(house, 2, neighbour),
         destination=add_destination(house),
         channel=add_channel(house),
+        waiver=add_waiver(house),
     )
 
 
@@ -187,6 +193,13 @@ def add_channel(house: House) -> Channel:
     making.add_channels(
         house.store, made, making.channel(2, workspace_id=house.workspace_id, name="beside")
     )
+    return made
+
+
+def add_waiver(house: House) -> PostureWaiver:
+    made = making.waiver(1, workspace_id=house.workspace_id, reason="mine")
+    beside = making.waiver(2, workspace_id=house.workspace_id, reason="beside")
+    making.add_waivers(house.store, made, beside)
     return made
 
 
@@ -250,7 +263,10 @@ def find_each(reading: Reading, street: Street, table: str) -> None:
         "incidents": lambda: reading.incidents.find(street.home, street.incident.id),
         "incident_keys": lambda: reading.incidents.keys_of(street.home, street.incident.id),
         "destinations": lambda: reading.destinations.find(street.home, street.destination.id),
+        "incidents": lambda: reading.incidents.find(street.home, street.incident.id),
+        "incident_keys": lambda: reading.incidents.keys_of(street.home, street.incident.id),
         "channels": lambda: reading.channels.find(street.home, street.channel.id),
+        "posture_waivers": lambda: reading.posture_waivers.find(street.home, street.waiver.id),
     }
     attempt(finds[table])
 
@@ -318,6 +334,30 @@ def list_channels(reading: Reading, street: Street, shown: Shown) -> None:
         assert [*reading.channels.of_workspace(place)] == [*reversed(channels)]
 
 
+def list_incidents(reading: Reading, street: Street, shown: Shown) -> None:
+    labels = {street.incident.id: "mine", street.beside.id: "beside"}
+    mine = shown.setdefault("incidents", set())
+    for place in street.places:
+        incidents = reading.incidents.list(place, IncidentFilter(), limit=100, before=None)
+        mine |= {labels[one.id] for one in incidents}
+    reading.incidents.of_period(street.home, [street.mine.id], 0, LATEST - 1)
+
+
+def list_incident_keys(reading: Reading, street: Street, shown: Shown) -> None:
+    labels = {street.incident.id: "mine", street.beside.id: "beside"}
+    keys = reading.incidents.keys_of_each((street.incident, street.beside))
+    shown["incident_keys"] = {labels[id_] for id_, found in keys.items() if found}
+
+
+def list_waivers(reading: Reading, street: Street, shown: Shown) -> None:
+    mine = shown.setdefault("posture_waivers", set())
+    for place in street.places:
+        kept = reading.posture_waivers
+        mine |= {one.reason for one in kept.list(place, slots=("*",), limit=100, before=None)}
+        kept.holding(place, 0)
+        kept.held(place, 0, LATEST - 1)
+
+
 def list_operators(reading: Reading, street: Street, shown: Shown) -> None:
     names = {token.id: name for name, token in street.tokens.items()}
     shown["operators"] = {names[operator.id] for operator in reading.operators.list()}
@@ -361,6 +401,15 @@ LOOKS: tuple[Look, ...] = (
     lambda reading, street, _: reading.destinations.workspace_of(street.destination.id),
     lambda reading, street, _: reading.channels.workspace_of(street.channel.id),
     lambda reading, *_: reading.channels.earliest(),
+    lambda reading, street, _: attempt(reading.incidents.open_of_key, street.home, street.mine.id),
+    lambda reading, street, _: reading.incidents.of_key(street.home, street.mine.id),
+    lambda reading, street, _: reading.incidents.workspace_of(street.incident.id),
+    lambda reading, *_: reading.incidents.open(after=None, limit=100),
+    lambda reading, *_: reading.incidents.uses_after_closing(limit=100),
+    lambda reading, *_: reading.incidents.run_out(0, limit=100),
+    lambda reading, street, _: reading.incidents.successors(street.home, [street.mine.id]),
+    lambda reading, street, _: reading.rotations.successors(street.home, [street.mine.id]),
+    lambda reading, street, _: reading.posture_waivers.workspace_of(street.waiver.id),
     lambda reading, street, _: reading.rotations.workspace_of(street.rotation.id),
     lambda reading, street, _: reading.findings.workspace_of(street.finding.id),
     lambda reading, *_: reading.rotations.open(after=None, limit=100),
@@ -374,6 +423,9 @@ LOOKS: tuple[Look, ...] = (
     list_incident_keys,
     list_destinations,
     list_channels,
+    list_incidents,
+    list_incident_keys,
+    list_waivers,
     list_operators,
     list_workspaces,
     locate,
@@ -405,6 +457,7 @@ SHOWN = {
     "incidents": {"mine", "beside"},
     "incident_keys": {"mine", "beside"},
     "channels": {"mine", "beside"},
+    "posture_waivers": {"mine", "beside"},
 }
 SHOWN_LESS = {
     "keys": "mine",
@@ -417,6 +470,7 @@ SHOWN_LESS = {
     "incidents": "mine",
     "incident_keys": "mine",
     "channels": "mine",
+    "posture_waivers": "mine",
 }
 
 
@@ -430,7 +484,8 @@ UNJOINED = {
 # What no credential asks for.
 UNASKED = {
     table: {(table, column.name) for column in metadata.tables[table].columns}
-    if table in ("findings", "incidents", "incident_keys", "destinations", "channels")
+    if table
+    in ("findings", "incidents", "incident_keys", "destinations", "channels", "posture_waivers")
     else set[tuple[str, str]]()
     for table in SEALED
 }

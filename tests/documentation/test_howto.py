@@ -13,6 +13,7 @@ from keyturn.domain.event import EVENT_TYPES
 from keyturn.domain.evidence import BLOCKERS
 from keyturn.domain.finding import FindingKind
 from keyturn.domain.incident import CallerStanding
+from keyturn.domain.posture.check import CheckId
 from keyturn.domain.rotation import Standing
 from tests.documentation.walk import (
     ADDRESS,
@@ -46,6 +47,7 @@ FOLLOWED = {
     "give-a-token-to-a-process.md",
     "send-notifications.md",
     "deliver-new-tokens.md",
+    "check-your-posture.md",
 }
 
 
@@ -75,6 +77,7 @@ def test_names_and_owners(tmp_path: Path) -> None:
         "respond-to-a-leak.md",
         "plan-rotations.md",
         "give-a-token-to-a-process.md",
+        "check-your-posture.md",
     ],
 )
 def test_rotations_and_incidents(name: str, tmp_path: Path) -> None:
@@ -94,6 +97,11 @@ def test_the_guide_to_a_rotation_tells_every_blocker() -> None:
 def test_the_guide_to_leaks_tells_every_standing_of_a_caller() -> None:
     told = (HOWTO / "respond-to-a-leak.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `([a-z]+)` \|", told, re.MULTILINE)) == set(CallerStanding)
+
+
+def test_the_guide_to_posture_tells_every_check() -> None:
+    told = (HOWTO / "check-your-posture.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `([a-z_.]+)` \|", told, re.MULTILINE) == list(CheckId)
 
 
 def test_the_guide_to_plans_tells_every_finding() -> None:

@@ -5,7 +5,7 @@
 | 0 | done |
 | 1 | it could not be done, or a drill failed; the sentence says why and what helps |
 | 2 | it was asked for wrongly: arguments, settings, values that were refused |
-| 3 | the answer is no: denied by `verify`, drift, `keys impact` not safe, a rotation given up |
+| 3 | the answer is no: `verify`, drift, `keys impact`, `posture --fail-on`, a rotation given up |
 | 4 | the token is missing or not valid, or it may not do this |
 | 5 | there is no such thing |
 | 6 | the thing has changed meanwhile, or its state does not allow it |
@@ -116,6 +116,7 @@ _BY_CODE = {
     "ends a key that is in none.",
     "reveal.refused": "Name a destination with --deliver-to, or give the slot one: `keyturn slots "
     "set SLOT --destination NAME`.",
+    "posture.waiver_unknown": "`keyturn posture waivers` shows those that there are.",
     "finding.unknown": "`keyturn findings list --state all` shows those that there are.",
     "idempotency.mismatch": "Use another --idempotency-key.",
     "integrity.failed": "Run `keyturn activity verify` on the installation.",

@@ -55,6 +55,9 @@ COMMANDS = lazy_group(
     findings=Lazy(
         "keyturn.cli.findings:findings", "What a person should know of keys and slots.", _CALLS
     ),
+    posture=Lazy(
+        "keyturn.cli.posture:posture", "Whether the workspace keeps to the guide.", _CALLS
+    ),
     channels=Lazy("keyturn.cli.channels:channels", "Where you are told of what happens.", _CALLS),
     messages=Lazy(
         "keyturn.cli.messages:messages", "What was told, what waits, what nobody took.", _CALLS

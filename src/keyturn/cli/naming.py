@@ -13,6 +13,7 @@ from keyturn.client.channel_records import Channel, Message
 from keyturn.client.delivery_records import Delivery
 from keyturn.client.errors import NotFound
 from keyturn.client.incident_records import Incident, ListedIncident
+from keyturn.client.posture_records import PostureWaiver
 from keyturn.client.resources import Key
 from keyturn.client.rotation_records import Finding, Rotation
 from keyturn.domain.base62 import encode_uuid
@@ -165,6 +166,22 @@ def named_channel(client: "Keyturn", text: str) -> Channel:
     return named[0]
 
 
+def waiver_id(client: "Keyturn", text: str) -> str:
+    """The id of the waiver that an argument names."""
+    id_ = parse_id(text)
+    if id_ is not None:
+        return str(id_)
+    begun = _beginning_with(text, client.posture.waivers(limit=1_000))
+    if len(begun) != 1:
+        raise _not_one(
+            text,
+            [f"{short(one.id)} ({one.check})" for one in begun],
+            "waiver",
+            "`keyturn posture waivers` shows them all; name one by its id.",
+        )
+    return begun[0].id
+
+
 def named_message(client: "Keyturn", text: str) -> Message:
     """The message that an argument names."""
     id_ = parse_id(text)
@@ -181,7 +198,9 @@ def named_message(client: "Keyturn", text: str) -> Message:
     return begun[0]
 
 
-Named = TypeVar("Named", Rotation, ListedIncident, Finding, Delivery, Channel, Message)
+Named = TypeVar(
+    "Named", Rotation, ListedIncident, Finding, Delivery, Channel, Message, PostureWaiver
+)
 
 
 def _beginning_with(text: str, things: Iterable[Named]) -> list[Named]:

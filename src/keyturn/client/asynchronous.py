@@ -70,6 +70,13 @@ from keyturn.client.keys import (
     trace_key,
 )
 from keyturn.client.messages import list_messages, read_message, replay_message
+from keyturn.client.posture import (
+    end_waiver,
+    list_evidence,
+    list_waivers,
+    read_posture,
+    waive_check,
+)
 from keyturn.client.requests import list_requests, measure_usage
 from keyturn.client.rotations import (
     brown_out_rotation,
@@ -161,6 +168,14 @@ class AsyncFindings(AsyncGroup):
     acknowledge = AsyncSent(acknowledge_finding)
 
 
+class AsyncPosture(AsyncGroup):
+    read = AsyncSent(read_posture)
+    evidence = AsyncListed(list_evidence)
+    waive = AsyncSent(waive_check)
+    waivers = AsyncListed(list_waivers)
+    unwaive = AsyncSent(end_waiver)
+
+
 class AsyncStaffChanges(AsyncGroup):
     report = AsyncSent(report_staff_change)
 
@@ -243,6 +258,7 @@ class AsyncKeyturn(AsyncGroup):
         self.deliveries = AsyncDeliveries(self)
         self.incidents = AsyncIncidents(self)
         self.findings = AsyncFindings(self)
+        self.posture = AsyncPosture(self)
         self.staff_changes = AsyncStaffChanges(self)
         self.channels = AsyncChannels(self)
         self.messages = AsyncMessages(self)

@@ -69,6 +69,13 @@ from keyturn.client.keys import (
     trace_key,
 )
 from keyturn.client.messages import list_messages, read_message, replay_message
+from keyturn.client.posture import (
+    end_waiver,
+    list_evidence,
+    list_waivers,
+    read_posture,
+    waive_check,
+)
 from keyturn.client.requests import list_requests, measure_usage
 from keyturn.client.rotations import (
     brown_out_rotation,
@@ -158,6 +165,14 @@ class Findings(Group):
     list = Listed(list_findings)
     read = Sent(read_finding)
     acknowledge = Sent(acknowledge_finding)
+
+
+class Posture(Group):
+    read = Sent(read_posture)
+    evidence = Listed(list_evidence)
+    waive = Sent(waive_check)
+    waivers = Listed(list_waivers)
+    unwaive = Sent(end_waiver)
 
 
 class StaffChanges(Group):
@@ -251,6 +266,7 @@ class Keyturn(Group):
         self.deliveries = Deliveries(self)
         self.incidents = Incidents(self)
         self.findings = Findings(self)
+        self.posture = Posture(self)
         self.staff_changes = StaffChanges(self)
         self.channels = Channels(self)
         self.messages = Messages(self)

@@ -19,6 +19,7 @@ from sqlalchemy import Row, and_, func, select, text
 
 from keyturn.domain.evidence import Use, is_registered
 from keyturn.domain.instant import is_instant
+from keyturn.domain.key import KeyState
 from keyturn.domain.request import LONGEST_ENVIRONMENT, LONGEST_PLACE, Request, recordable
 from keyturn.domain.runtime import MOST_RUNTIMES_OF_A_KEY, OTHER, Runtime
 from keyturn.domain.seal import Cell
@@ -167,6 +168,21 @@ class Uses:
         if not key_ids:
             return []
         query = select(uses).where(uses.c.key_id.in_(sorted(map(str, key_ids))))
+        rows = self._session.connection.execute(query)
+        return [use for row in rows if (use := self._opened(row)) is not None]
+
+    def of_workspace(self, workspace_id: UUID, since: int) -> list[Use]:
+        """How the keys of a workspace were used that were allowed since then, in one question. A
+        row that is none is left out."""
+        query = (
+            select(uses)
+            .select_from(keys.join(uses, uses.c.key_id == keys.c.id))
+            .where(
+                keys.c.workspace_id == str(workspace_id),
+                keys.c.status != KeyState.REVOKED.value,
+                uses.c.last_seen_at >= since,
+            )
+        )
         rows = self._session.connection.execute(query)
         return [use for row in rows if (use := self._opened(row)) is not None]
 
