@@ -27,6 +27,20 @@ class FindingKind(StrEnum):
     TOO_MANY_RUNTIMES = "key.too_many_runtimes"
     TOO_MANY_KEYS = "slot.too_many_keys"
     UNOWNED = "slot.unowned"
+    NEW_NETWORK = "usage.new_network"
+    NEW_COUNTRY = "usage.new_country"
+    NEW_RUNTIME = "usage.new_runtime"
+    NEW_PATH = "usage.new_path"
+    NEW_SCOPE = "usage.new_scope"
+    VOLUME = "usage.volume"
+    HOURS = "usage.hours"
+    DENIED_BURST = "usage.denied_burst"
+    ENUMERATION = "usage.enumeration"
+    SEVERAL_ENVIRONMENTS = "usage.several_environments"
+    SHARED_KEY = "usage.shared_key"
+    BROWSER = "usage.browser"
+    AFTER_REVOCATION = "usage.after_revocation"
+    WOKE = "usage.woke"
 
 
 class Severity(StrEnum):
