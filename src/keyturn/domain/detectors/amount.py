@@ -5,7 +5,7 @@ that had any traffic, their spread (the median absolute deviation, and never les
 and the highest of them but for one day, so that a single bad day in the past hides nothing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import exp, lgamma, log, sqrt
 from statistics import median
@@ -85,7 +85,7 @@ class _Hit:
 def volume(case: Case) -> Iterator[Reason]:
     if not case.is_live:
         return
-    hits = [one for hour in case.recent_hours() if (one := _loud(case, hour)) is not None]
+    hits = [one for hour in case.recent_hours() if (one := _once(case, hour, _loud)) is not None]
     if not hits:
         return
     worst = max(hits, key=lambda one: one.count / max(1, one.usual.highest))
@@ -102,7 +102,7 @@ def volume(case: Case) -> Iterator[Reason]:
 def denied_burst(case: Case) -> Iterator[Reason]:
     if not case.is_live or case.is_rotating:
         return
-    hits = [one for hour in case.recent_hours() if (one := _refused(case, hour)) is not None]
+    hits = [one for hour in case.recent_hours() if (one := _once(case, hour, _refused)) is not None]
     if not hits:
         return
     worst = max(hits, key=lambda one: one.count)
@@ -115,6 +115,10 @@ def denied_burst(case: Case) -> Iterator[Reason]:
         " most before.",
         {"denied": worst.count, "calls": case.hours[worst.hour].calls},
     )
+
+
+def _once(case: Case, hour: int, judge: Callable[[Case, int], _Hit | None]) -> _Hit | None:
+    return case.profile.once(judge.__name__, hour, lambda one: judge(case, one))
 
 
 def _loud(case: Case, hour: int) -> _Hit | None:
@@ -136,7 +140,7 @@ def _loud(case: Case, hour: int) -> _Hit | None:
 def _at_hour(case: Case, hour: int) -> _Usual | None:
     """What is usual at this time of day, an hour before and after as well, on days of work or on
     others. Hours without traffic count."""
-    begins = min(case.hours, default=hour)
+    begins = case.begins
     counts = []
     is_weekend = _is_weekend(hour)
     for back in range(2, 30):
@@ -187,11 +191,14 @@ def _known(case: Case, hour: int) -> list[int] | None:
     until = hour - _APART
     known = list(hours_between(case.hours, until - _WINDOW, until))
     enough = len(known) >= _LEAST_HOURS and len({one // DAY for one in known}) >= _LEAST_DAYS
-    return known if enough and hour - min(case.hours) >= LEAST_PAST else None
+    return known if enough and hour - case.begins >= LEAST_PAST else None
 
 
 def _sum(case: Case, hour: int) -> int:
-    return sum(case.hours.get(hour - back * HOUR, _NONE).calls for back in range(24))
+    def total(at: int) -> int:
+        return sum(case.hours[one].calls for one in range(at, at - DAY, -HOUR) if one in case.hours)
+
+    return case.profile.once("day", hour, total)
 
 
 _NONE = HourCount()

@@ -21,7 +21,7 @@ _WINDOW = 28 * DAY
 def enumeration(case: Case) -> Iterator[Reason]:
     if not case.is_live:
         return
-    hits = [hour for hour in case.recent_hours() if _is_tried(case, hour)]
+    hits = [hour for hour in case.recent_hours() if _once(case, hour)]
     if not hits:
         return
     worst = max(hits, key=lambda hour: case.hours[hour].ids)
@@ -45,9 +45,13 @@ def enumeration(case: Case) -> Iterator[Reason]:
     )
 
 
+def _once(case: Case, hour: int) -> bool:
+    return case.profile.once("enumeration", hour, lambda one: _is_tried(case, one))
+
+
 def _is_tried(case: Case, hour: int) -> bool:
     one = case.hours[hour]
-    if one.ids < LEAST_IDS or hour - min(case.hours) < LEAST_PAST:
+    if one.ids < LEAST_IDS or hour - case.begins < LEAST_PAST:
         return False
     score = _score(one.in_sequence, one.ids_denied)
     # Those past the bound of an hour have no ids of their own.

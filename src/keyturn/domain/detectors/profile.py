@@ -4,10 +4,10 @@ It is made from the hourly counts of traffic. Hours that are over are folded in 
 one that is going on is laid over them for a look (`with_recent`), since its counts still rise.
 """
 
-from collections import ChainMap
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeVar, cast
 
 from keyturn.domain.detectors.shape import (
     environment_shape,
@@ -80,7 +80,8 @@ class HourCount:
         return self.allowed + self.denied
 
 
-Values = MutableMapping[str, Seen]
+Values = dict[str, Seen]
+T = TypeVar("T")
 
 
 def _nothing() -> dict[Aspect, Values]:
@@ -93,8 +94,23 @@ class Profile:
 
     since: int = 0
     until: int = 0
-    hours: MutableMapping[int, HourCount] = field(default_factory=dict)
+    hours: dict[int, HourCount] = field(default_factory=dict)
     values: dict[Aspect, Values] = field(default_factory=_nothing)
+    _judged: dict[tuple[str, int], object] = field(default_factory=dict)
+
+    @property
+    def begins(self) -> int | None:
+        """The first hour with any traffic: they are kept in their order."""
+        return next(iter(self.hours), None)
+
+    def once(self, detector: str, hour: int, judge: Callable[[int], T]) -> T:
+        """What a detector says of an hour; of one that is over it is worked out once."""
+        if hour >= self.until:
+            return judge(hour)
+        name = (detector, hour)
+        if name not in self._judged:
+            self._judged[name] = judge(hour)
+        return cast(T, self._judged[name])
 
     def extend(self, rows: Iterable[TrafficRow], until: int) -> None:
         """Folds in the hours from `self.until` up to `until`. Rows are in the order of hours."""
@@ -108,8 +124,9 @@ class Profile:
         over = Profile(
             self.since,
             self.until,
-            ChainMap({}, self.hours),  # it writes to the first alone
-            {aspect: ChainMap({}, seen) for aspect, seen in self.values.items()},
+            dict(self.hours),
+            {aspect: dict(seen) for aspect, seen in self.values.items()},
+            self._judged,
         )
         for hour, of_hour in _by_hour(rows):
             if hour >= self.until:
@@ -120,6 +137,7 @@ class Profile:
         """Drops the hours before this one; values stay."""
         for hour in [one for one in self.hours if one < before]:
             del self.hours[hour]
+        self._judged = {name: one for name, one in self._judged.items() if name[1] >= before}
 
     def _add(self, hour: int, rows: list[TrafficRow]) -> None:
         self.hours[hour] = _count(rows)

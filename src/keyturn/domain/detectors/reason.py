@@ -98,6 +98,12 @@ class Case:
     def hours(self) -> Mapping[int, HourCount]:
         return self.profile.hours
 
+    @property
+    def begins(self) -> int:
+        """The first hour with any traffic, now where there is none."""
+        begins = self.profile.begins
+        return self.now if begins is None else begins
+
     def past(self, moment: int) -> Past:
         """What there was before `moment`, as far back as is looked."""
         known = list(hours_between(self.hours, max(0, moment - LOOKBACK), moment))

@@ -62,7 +62,7 @@ class _Rhythm:
 def unusual_hours(case: Case) -> Iterator[Reason]:
     if not case.is_live:
         return
-    off = [hour for hour in case.recent_hours() if _is_off(case, hour)]
+    off = [hour for hour in case.recent_hours() if _once(case, hour)]
     if not off:
         return
     calls = sum(case.hours[hour].calls for hour in off)
@@ -119,8 +119,12 @@ def _waking(case: Case, hour: int, gap: int, longest: int) -> Reason:
     )
 
 
+def _once(case: Case, hour: int) -> bool:
+    return case.profile.once("hours", hour, lambda one: _is_off(case, one))
+
+
 def _is_off(case: Case, hour: int) -> bool:
-    if case.hours[hour].calls < LEAST_CALLS or hour - min(case.hours) < LEAST_PAST:
+    if case.hours[hour].calls < LEAST_CALLS or hour - case.begins < LEAST_PAST:
         return False
     rhythm = _rhythm(case, hour)
     is_weekend = _slot(hour)[0]
@@ -134,9 +138,12 @@ def _is_off(case: Case, hour: int) -> bool:
 
 
 def _rhythm(case: Case, hour: int) -> _Rhythm:
-    """From the weeks before, without the day that ends with this hour."""
-    until = hour // DAY * DAY
-    since = max(until - _WINDOW, min(case.hours) // DAY * DAY)
+    """From the weeks before the day that this hour is of."""
+    return case.profile.once("rhythm", hour // DAY * DAY, lambda day: _rhythm_before(case, day))
+
+
+def _rhythm_before(case: Case, until: int) -> _Rhythm:
+    since = max(until - _WINDOW, case.begins // DAY * DAY)
     days = Counter(_slot(day)[0] for day in range(since, until, DAY))
     slots = Counter(_slot(one) for one in hours_between(case.hours, since, until))
     return _Rhythm({kind: days[kind] for kind in (True, False)}, slots)
