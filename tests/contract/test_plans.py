@@ -105,8 +105,8 @@ TABLES = {
             " '01900000-0000-7000-8000-' || (100000000000 + i % 300), 'vault',"
             " CASE WHEN i % 100 = 7 THEN 'waiting' WHEN i % 50 = 9 THEN 'restored'"
             " ELSE 'delivered' END,"
-            " CASE WHEN i % 100 = 7 THEN CAST('' AS BYTES) END, NULL, NULL, NULL, 1, i % 5, i, NULL,"
-            " NULL, NULL, NULL, NULL, NULL, NULL, i, 'op', i, CAST('' AS BYTES)"
+            " CASE WHEN i % 100 = 7 THEN CAST('' AS BYTES) END, NULL, NULL, NULL, 1, i % 5, i,"
+            " NULL, NULL, NULL, NULL, NULL, NULL, NULL, i, 'op', i, CAST('' AS BYTES)"
         ),
     ),
     "channels": (

@@ -279,6 +279,13 @@ class IncidentClosed(KeyturnError):
     title = "The incident is closed"
 
 
+class KeyContained(KeyturnError):
+    """An open incident contains the key: nothing brings it back but a false alarm."""
+
+    code = "key.contained"
+    title = "An incident contains the key"
+
+
 class RotationClosed(KeyturnError):
     """The rotation has ended in a way that this step does not lead to."""
 

@@ -41,6 +41,8 @@ class FindingKind(StrEnum):
     BROWSER = "usage.browser"
     AFTER_REVOCATION = "usage.after_revocation"
     WOKE = "usage.woke"
+    CONTAINED_KEY_USED = "incident.contained_key_used"
+    WAIVER_EXPIRED = "incident.waiver_expired"
 
 
 class Severity(StrEnum):
@@ -59,6 +61,7 @@ class SubjectType(StrEnum):
     KEY = "api_key"
     SLOT = "slot"
     ROTATION = "rotation"
+    INCIDENT = "incident"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,9 +9,12 @@
    stated time. A waiver that has run out holds it open again.
 4. What a person says of a caller is a placement: ours or an intruder, by name, and by place or
    everywhere. The narrower one counts.
+5. The record of an incident says which versions of its keys are the last (`keys_hash`): none can be
+   taken out of it, nor put back as it was, without being seen.
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from uuid import UUID
@@ -170,6 +173,7 @@ class Incident:
     opened_by: str
     contained_at: int
     counted_at: int | None
+    keys_hash: str
     placements: tuple[Placement, ...]
     unreached: tuple[UUID, ...]
     closed_at: int | None
@@ -198,6 +202,11 @@ class Incident:
             raise RequestInvalid.at("/runtime", f"There may be {MOST_PLACEMENTS} placements.")
         return self._changed(placement.at, placements=(*kept, placement))
 
+    def over(self, keys: Iterable[ContainedKey], now: int) -> "Incident":
+        """With these as its keys, as they are now; itself where none has changed."""
+        hashed = hash_keys(keys)
+        return self if hashed == self.keys_hash else self._changed(now, keys_hash=hashed)
+
     def counted(self, now: int) -> "Incident":
         return self if self.counted_at is not None else self._changed(now, counted_at=now)
 
@@ -224,6 +233,12 @@ class Incident:
 
     def _changed(self, now: int, **members: object) -> "Incident":
         return replace(self, updated_at=now, version=self.version + 1, **members)  # type: ignore[arg-type]
+
+
+def hash_keys(keys: Iterable[ContainedKey]) -> str:
+    """What tells these keys, in their present versions, from any others."""
+    lines = sorted(f"{one.key_id} {one.version}" for one in keys)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def state_of(incident: Incident, keys: Sequence[ContainedKey], now: int) -> IncidentState:

@@ -134,6 +134,21 @@ class Key:
             version=self.version + 1,
         )
 
+    def contained(self, reason: RevocationReason | None, now: int) -> "Key":
+        """This key refused, whatever it was: revoked for `reason`, or without one suspended. Nothing
+        is beyond containing, an expired key neither: its expiry may have been a mistake."""
+        if reason is not None:
+            return self.revoked(reason, now)
+        if self.state is not KeyState.ACTIVE:
+            return self
+        return replace(self, state=KeyState.SUSPENDED, updated_at=now, version=self.version + 1)
+
+    def freed(self, now: int) -> "Key":
+        """This key as it was before a containment by suspension that was a false alarm."""
+        if self.state is not KeyState.SUSPENDED:
+            return self
+        return replace(self, state=KeyState.ACTIVE, updated_at=now, version=self.version + 1)
+
     def _moved(self, act: KeyAct, now: int) -> "Key":
         state = self.after(act, now)
         if state is self.state:

@@ -1,6 +1,6 @@
 """One admitted call: who calls, about which workspace, and what it carries."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Annotated, cast
@@ -12,6 +12,7 @@ from keyturn.domain.error import (
     ChannelUnknown,
     DeliveryUnknown,
     FindingUnknown,
+    IncidentUnknown,
     KeyUnknown,
     MessageUnknown,
     RotationUnknown,
@@ -26,7 +27,9 @@ from keyturn.services.locate import (
     locate_channel,
     locate_delivery,
     locate_finding,
+    locate_incident,
     locate_key,
+    locate_keys,
     locate_message,
     locate_rotation,
     locate_workspace,
@@ -35,14 +38,15 @@ from keyturn.services.locate import (
 
 @dataclass(slots=True, kw_only=True)
 class Call:
-    """A call that passed the door. `workspace` is the one that its header names, if any. What waits
-    on the network does it `away`: meanwhile the call holds up no evidence."""
+    """A call that passed the door, which it came to when it `arrived`. `workspace` is the one that
+    its header names, if any. What waits on the network does it `away`: meanwhile the call holds up no evidence."""
 
     desk: Desk
     caller: Caller
     request_id: str
     workspace: UUID | None
     body: object = None
+    arrived: int = 0
     away: Callable[[], AbstractContextManager[None]] = nullcontext
 
     @property
@@ -78,6 +82,17 @@ class Call:
             raise FindingUnknown("There is no finding with this id.")
         return locate_finding(self.context, self.caller, self.workspace, id_), id_
 
+    def named_incident(self, text: str) -> tuple[UUID, UUID]:
+        """The workspace and the id of the incident that a path names. Raises `IncidentUnknown`."""
+        id_ = parse_id(text)
+        if id_ is None:
+            raise IncidentUnknown("There is no incident with this id.")
+        return locate_incident(self.context, self.caller, self.workspace, id_), id_
+
+    def home_of_keys(self, ids: Sequence[UUID]) -> UUID:
+        """The workspace of a call that names several keys. Raises `IncidentNoKey`."""
+        return locate_keys(self.context, self.caller, self.workspace, ids)
+
     def named_delivery(self, text: str) -> tuple[UUID, UUID]:
         """The workspace and the id of the delivery that a path names. Raises `DeliveryUnknown`."""
         id_ = parse_id(text)
@@ -112,5 +127,6 @@ KeyId = Annotated[Id, Path(description="The key's id, as a UUID or in its 22 cha
 RotationId = Annotated[Id, Path(description="The rotation's id, as a UUID or in 22 characters.")]
 DeliveryId = Annotated[Id, Path(description="The delivery's id, as a UUID or in 22 characters.")]
 FindingId = Annotated[Id, Path(description="The finding's id, as a UUID or in 22 characters.")]
+IncidentId = Annotated[Id, Path(description="The incident's id, as a UUID or in 22 characters.")]
 ChannelId = Annotated[Id, Path(description="The channel's id, as a UUID or in 22 characters.")]
 MessageId = Annotated[Id, Path(description="The message's id, as a UUID or in 22 characters.")]

@@ -18,14 +18,14 @@ def given_id(text: str | None, pointer: str) -> UUID | None:
     return id_
 
 
-def given_slot(text: str | None) -> SlotName | None:
+def given_slot(text: str | None, pointer: str = "/slot") -> SlotName | None:
     """The slot that a text names, None for none. Raises `RequestInvalid` for another text."""
     if text is None:
         return None
     name = SlotName.parse(text)
     if name is None:
         raise RequestInvalid.at(
-            "/slot", "A slot is a service and an environment, like `scheduler-prod`."
+            pointer, "A slot is a service and an environment, like `scheduler-prod`."
         )
     return name
 

@@ -145,6 +145,7 @@ class Visit:
             caller=caller,
             request_id=self._request_id,
             workspace=workspace,
+            arrived=self._now,
             away=self._away,
         )
         call.body = self.request.parsed = await self._read_body()

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
-from keyturn.domain.key import KeyStatus
+from keyturn.domain.key import KeyStatus, RevocationReason
 from keyturn.domain.permission import Permission
 from keyturn.domain.rotation import Rotation
 from keyturn.http.answer import answer, answer_list, etag
@@ -26,12 +26,13 @@ from keyturn.http.key_bodies import (
 from keyturn.http.paging import decode_cursor, encode_cursor, split_page
 from keyturn.http.precondition import IfMatch, expected_versions
 from keyturn.http.propagation import propagation
-from keyturn.http.replay import ROTATION, IdempotencyKey, replaying
+from keyturn.http.replay import INCIDENT, ROTATION, IdempotencyKey, replaying
 from keyturn.services.amend import amend_key
 from keyturn.services.context import Context
 from keyturn.services.inspect import list_keys, view_key
 from keyturn.services.issue import IssuedKey, issue_key
 from keyturn.services.journal import Act
+from keyturn.services.respond import revoke_compromised
 from keyturn.services.revoke import Remember, resume_key, revoke_key, suspend_key
 from keyturn.services.rotate import replace_key
 from keyturn.storage.keys import KeyFilter, KeyView
@@ -171,7 +172,9 @@ def patch_key(
 @router.delete(
     "/v1/api-keys/{id}",
     summary="Revoke a key",
-    description="Answers once the key is revoked on every verifier. Once more, it answers alike.",
+    description="Answers once the key is revoked on every verifier. Once more, it answers alike. "
+    "With the reason `compromised` an incident is opened over it, or joined, which the header "
+    f"`{INCIDENT}` names.",
     status_code=204,
     response_class=Response,
     **guard(Permission.KEYS_WRITE, action="api_key.revoked"),
@@ -185,8 +188,15 @@ def delete_key(
     home, id_ = call.named_key(id)
     expected = expected_versions(if_match)
     started = call.context.clock.elapsed()
-    revoke_key(call.context, call.act, home, id_, asked.reason, expected=expected)
-    return Response(status_code=204, headers=propagation(call, started))
+    if asked.reason is RevocationReason.COMPROMISED:
+        incident_id = revoke_compromised(
+            call.context, call.act, home, id_, call.arrived, expected=expected
+        )
+        headers = {INCIDENT: str(incident_id)}
+    else:
+        revoke_key(call.context, call.act, home, id_, asked.reason, expected=expected)
+        headers = {}
+    return Response(status_code=204, headers={**headers, **propagation(call, started)})
 
 
 @router.post(

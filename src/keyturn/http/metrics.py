@@ -48,6 +48,11 @@ class Metrics:
             "Rotations that have not ended, as the node that acts sees them.",
             registry=self._registry,
         )
+        self.open_incidents = Gauge(
+            "keyturn_incidents_open",
+            "Incidents that are not closed, as the node that acts sees them.",
+            registry=self._registry,
+        )
         self.open_deliveries = Gauge(
             "keyturn_deliveries_open",
             "New tokens that are on their way to a destination, or old ones on their way back.",

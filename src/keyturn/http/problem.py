@@ -23,7 +23,12 @@ from keyturn.domain.error import (
     GrantExceeded,
     IdempotencyMismatch,
     IdempotencyRunning,
+    IncidentClosed,
+    IncidentCountMoved,
+    IncidentKeysOpen,
+    IncidentNoKey,
     IntegrityFailed,
+    KeyContained,
     KeyTerminal,
     KeyturnError,
     MediaTypeUnsupported,
@@ -67,6 +72,10 @@ STATUS: dict[type[KeyturnError], int] = {
     MethodNotAllowed: 405,
     BodyTimeout: 408,
     KeyTerminal: 409,
+    KeyContained: 409,
+    IncidentClosed: 409,
+    IncidentCountMoved: 409,
+    IncidentKeysOpen: 409,
     ChannelInactive: 409,
     RotationClosed: 409,
     RotationOpen: 409,
@@ -86,6 +95,7 @@ STATUS: dict[type[KeyturnError], int] = {
     MediaTypeUnsupported: 415,
     RequestInvalid: 422,
     RotationWider: 422,
+    IncidentNoKey: 422,
     IdempotencyMismatch: 422,
     DestinationBusy: 429,
     StorageUnavailable: 503,
@@ -152,6 +162,10 @@ def problem(error: KeyturnError, request_id: str) -> bytes:
         ]
     if isinstance(error, RollbackUnsafe):
         members["runtimes"] = list(error.runtimes)
+    if isinstance(error, IncidentCountMoved | IncidentKeysOpen):
+        members["keys"] = [{"key_id": id_, "name": redact(name)} for id_, name in error.keys]
+    if isinstance(error, IncidentNoKey):
+        members["errors"] = [{"pointer": "", "detail": error.detail}]
     if isinstance(error, IdempotencyMismatch):
         members["errors"] = [{"pointer": "", "detail": error.detail}]
     return json.dumps(members).encode()

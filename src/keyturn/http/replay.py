@@ -39,6 +39,7 @@ IdempotencyKey = Annotated[
 REPLAYED = "Idempotency-Replayed"
 
 ROTATION = "Keyturn-Rotation"
+INCIDENT = "Keyturn-Incident"
 
 _KEPT = ("ETag", "Location", ROTATION)
 

@@ -72,6 +72,11 @@ class ProblemBlocker(Shown):
     detail: str
 
 
+class ProblemKey(Shown):
+    key_id: str
+    name: str
+
+
 class Problem(Shown):
     """RFC 9457, with a stable code."""
 
@@ -87,6 +92,11 @@ class Problem(Shown):
     )
     runtimes: list[str] | None = Field(
         default=None, description="With `rotation.rollback_unsafe`: who uses only the new key."
+    )
+    keys: list[ProblemKey] | None = Field(
+        default=None,
+        description="With `incident.keys_open`: those that are neither recovered nor waived; with "
+        "`incident.count_moved`: those that the selection holds.",
     )
 
 

@@ -1,4 +1,4 @@
-"""What runs beside the requests: recording, rotating, delivering, tidying, telling of damage,
+"""What runs beside the requests: recording, rotating, following incidents, delivering, tidying, telling of damage,
 signing heads."""
 
 import logging
@@ -14,11 +14,13 @@ from keyturn.services.advance import Advancer
 from keyturn.services.announce import Announcer
 from keyturn.services.context import Context
 from keyturn.services.deliver import Deliverer, Lane
+from keyturn.services.detect import DetectorWatch
 from keyturn.services.follow import follow
 from keyturn.services.launch import Launcher
 from keyturn.services.meter import Meter
 from keyturn.services.notify import Notifier
 from keyturn.services.oversee import Overseer
+from keyturn.services.recover import Responder
 from keyturn.services.scrub import Scrub
 from keyturn.services.tidy import Tidier
 from keyturn.services.watch import DamageWatch
@@ -30,12 +32,17 @@ FOLLOW_SECONDS = 0.5
 # A rotation ends within 5 s of the moment it may, and its brown-out is lifted at once.
 ADVANCE_SECONDS = 0.5
 LOOK_SECONDS = 1.0
+# A recovery is known soon after the request that tells of it.
+RESPOND_SECONDS = 0.5
 # A new token is on its way within this, and what failed is tried again when it is due.
 DELIVER_SECONDS = 0.2
 LAUNCH_SECONDS = 1.0
 DELIVERY_LANES = 8
 TALLY_SECONDS = 2.0
 OVERSEE_SECONDS = 1.0
+# What is unusual is told within some seconds; where many keys are waiting it goes on at once.
+DETECT_SECONDS = 5.0
+DETECT_AGAIN_SECONDS = 0.5
 NOTIFY_SECONDS = 0.5
 TIDY_SECONDS = 600.0
 TIDY_AGAIN_SECONDS = 0.5
@@ -205,7 +212,9 @@ class Background:
         self._tidier = Tidier(context)
         self._witness = witness
         self._advancer = Advancer(context, witness)
+        self._responder = Responder(context, witness)
         self._overseer = Overseer(context, witness)
+        self._detectors = DetectorWatch(context, meter)
         self._lanes = Lanes(DELIVERY_LANES)
         self._deliverer = Deliverer(context, self._lanes)
         self._tallied_at: float | None = None
@@ -219,7 +228,9 @@ class Background:
         self._tickers = (
             recording,
             Ticker("rotating", self._advance),
+            Ticker("responding", self._respond),
             Ticker("overseeing", self._oversee),
+            Ticker("detecting", self._detect),
             Ticker("delivering", self._deliver),
             Ticker("launching", self._launch),
             notifying,
@@ -281,10 +292,20 @@ class Background:
         self._metrics.open_rotations.set(open_count)
         return ADVANCE_SECONDS if open_count else LOOK_SECONDS
 
+    def _respond(self) -> float:
+        open_count = self._responder.step() if self._lease.is_held() else 0
+        self._metrics.open_incidents.set(open_count)
+        return RESPOND_SECONDS
+
     def _oversee(self) -> float:
         if self._lease.is_held():
             self._overseer.step()
         return OVERSEE_SECONDS
+
+    def _detect(self) -> float:
+        if self._lease.is_held():
+            self._detectors.step()
+        return DETECT_AGAIN_SECONDS if self._detectors.is_behind else DETECT_SECONDS
 
     def _deliver(self) -> float:
         if self._lease.is_held():

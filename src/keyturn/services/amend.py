@@ -18,6 +18,7 @@ from keyturn.services.define import note_slot, require_version
 from keyturn.services.identify import reaffirm
 from keyturn.services.issue import check_lifetime, key_subject
 from keyturn.services.journal import Act, note
+from keyturn.services.respond import require_free
 from keyturn.storage.keys import KeyView
 from keyturn.storage.transaction import Writing
 
@@ -88,6 +89,7 @@ def amend_key(
         rights.require(Permission.KEYS_WRITE, key.slot)
         require_version(key.version, expected)
         key.after(KeyAct.AMEND, now)
+        require_free(transaction, key)
         following = amendment.applied(key)
         rights.require_covering(Rights.of(key))
         rights.require_covering(Rights.of(following))

@@ -1,6 +1,6 @@
 """Writing the activity log: what was done, and what was refused for want of rights."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -40,6 +40,10 @@ NOTIFIER = Author(
     actor=Actor(type=ActorType.WORKER, id=None, label="keyturn notifications"), request_id=None
 )
 
+RESPONDER = Author(
+    actor=Actor(type=ActorType.WORKER, id=None, label="keyturn incidents"), request_id=None
+)
+
 DELIVERER = Author(
     actor=Actor(type=ActorType.WORKER, id=None, label="keyturn deliveries"), request_id=None
 )
@@ -53,6 +57,47 @@ class Subject:
     type: str
     id: str
     change: Change | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """One of many entries that are written at once."""
+
+    action: str
+    subject: Subject
+    message: str
+    metadata: Mapping[str, object]
+
+
+def note_all(
+    context: Context,
+    transaction: Writing,
+    author: Author,
+    category: Category,
+    notes: Iterable[Note],
+    now: int,
+) -> None:
+    """Writes an entry for each, in their order, as `note` does."""
+    transaction.log.append_all(
+        [
+            (
+                _entry(
+                    context,
+                    actor=author.actor,
+                    request_id=author.request_id,
+                    action=one.action,
+                    category=category,
+                    subject=one.subject,
+                    message=one.message,
+                    now=now,
+                    metadata=one.metadata,
+                    status=ActivityStatus.SUCCESS,
+                ),
+                one.subject.change,
+            )
+            for one in notes
+        ]
+    )
 
 
 def note(
@@ -70,10 +115,38 @@ def note(
     status: ActivityStatus = ActivityStatus.SUCCESS,
 ) -> int:
     """Writes one entry in the transaction of its change. Returns the log position after it."""
-    extra: dict[str, object] = dict(metadata or {})
+    entry = _entry(
+        context,
+        actor=actor,
+        request_id=request_id,
+        action=action,
+        category=category,
+        subject=subject,
+        message=message,
+        now=now,
+        metadata=metadata or {},
+        status=status,
+    )
+    return transaction.log.append(entry, subject.change)
+
+
+def _entry(
+    context: Context,
+    *,
+    actor: Actor,
+    request_id: str | None,
+    action: str,
+    category: Category,
+    subject: Subject,
+    message: str,
+    now: int,
+    metadata: Mapping[str, object],
+    status: ActivityStatus,
+) -> Entry:
+    extra: dict[str, object] = dict(metadata)
     if actor.type is ActorType.API_KEY and actor.id is not None:
         extra["actor_key_id"] = str(actor.id)
-    entry = Entry(
+    return Entry(
         id=context.new_id(now),
         workspace_id=subject.workspace_id,
         actor=actor,
@@ -91,7 +164,6 @@ def note(
         expires_at=now + context.activity_retention_days * DAY,
         position=None,
     )
-    return transaction.log.append(entry, subject.change)
 
 
 def note_refusal(

@@ -1,12 +1,14 @@
 """Locating: which workspace a call is about, and the object in it that it names."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from keyturn.domain.error import (
     ChannelUnknown,
     DeliveryUnknown,
     FindingUnknown,
+    IncidentNoKey,
+    IncidentUnknown,
     KeyUnknown,
     MessageUnknown,
     NotFound,
@@ -15,6 +17,7 @@ from keyturn.domain.error import (
     WorkspaceRequired,
     WorkspaceUnknown,
 )
+from keyturn.domain.identity import parse_id
 from keyturn.services.context import Context
 from keyturn.services.identify import Caller
 from keyturn.storage.transaction import Reading
@@ -60,6 +63,33 @@ def locate_finding(context: Context, caller: Caller, named: UUID | None, id_: UU
     """The workspace of a call that names a finding. Raises `FindingUnknown`."""
     unknown = FindingUnknown("There is no finding with this id.")
     return _locate(context, caller, named, lambda one: one.findings.workspace_of(id_), unknown)
+
+
+def locate_incident(context: Context, caller: Caller, named: UUID | None, id_: UUID) -> UUID:
+    """The workspace of a call that names an incident. Raises `IncidentUnknown`."""
+    unknown = IncidentUnknown("There is no incident with this id.")
+    return _locate(context, caller, named, lambda one: one.incidents.workspace_of(id_), unknown)
+
+
+def locate_keys(context: Context, caller: Caller, named: UUID | None, ids: Sequence[UUID]) -> UUID:
+    """The workspace of a call that names several keys, some of which may be none: that of the
+    first that is one. Raises `IncidentNoKey`."""
+    if caller.workspace_id is not None:
+        return caller.workspace_id
+    if named is not None:
+        return locate_workspace(context, caller, named)
+    with context.store.read() as transaction:
+        for id_ in ids:
+            found = transaction.keys.workspace_of(id_) or _was_in(transaction, id_)
+            if found is not None:
+                return found
+    raise IncidentNoKey("Nothing of what was given is a key.")
+
+
+def _was_in(transaction: Reading, id_: UUID) -> UUID | None:
+    """The workspace of a key whose record was taken away."""
+    change = transaction.activity.last_genuine_change("key", str(id_))
+    return None if change is None else parse_id(str(change.workspace_id))
 
 
 def locate_delivery(context: Context, caller: Caller, named: UUID | None, id_: UUID) -> UUID:

@@ -11,13 +11,14 @@ from keyturn.domain.error import IntegrityFailed, KeyUnknown, PermissionMissing
 from keyturn.domain.key import Key, KeyState, RevocationReason
 from keyturn.domain.permission import Permission
 from keyturn.domain.rotation import Rotation, RotationAct
-from keyturn.domain.slot import DEFAULT_ENVIRONMENT, SlotName
 from keyturn.services.conclude import end_rotation, free_old_key, keep_rotation
 from keyturn.services.context import Context
 from keyturn.services.define import require_version
 from keyturn.services.identify import reaffirm
 from keyturn.services.issue import key_subject
 from keyturn.services.journal import Act, Author, note
+from keyturn.services.respond import require_free
+from keyturn.services.tombstone import make_tombstone
 from keyturn.storage.keys import KeyView
 from keyturn.storage.transaction import Writing
 
@@ -87,7 +88,7 @@ def _bury(
                 f"The record of this key was changed from outside; to revoke it this needs the "
                 f"permission {Permission.KEYS_WRITE} for every slot."
             )
-        key = _tombstone(context, workspace_id, id_, reason, now)
+        key = make_tombstone(context, workspace_id, id_, reason, now)
         key = replace(key, version=transaction.activity.next_version("key", str(id_)))
         transaction.keys.bury(key)
         note(
@@ -172,36 +173,6 @@ def _end_brownout(
         keep_rotation(context, transaction, author, vetoed, rotation.version, "vetoed", {})
 
 
-def _tombstone(
-    context: Context, workspace_id: UUID, id_: UUID, reason: RevocationReason, now: int
-) -> Key:
-    """The record of a key of which nothing is known but that it is no more."""
-    return Key(
-        id=id_,
-        workspace_id=workspace_id,
-        slot=SlotName(service="unknown", environment=DEFAULT_ENVIRONMENT),
-        brand=context.brand,
-        name="unknown (its record was changed from outside)",
-        scopes=(),
-        permissions=(),
-        allowed_cidrs=(),
-        metadata="{}",
-        state=KeyState.REVOKED,
-        compromised=reason is RevocationReason.COMPROMISED,
-        digest=b"",
-        peppers="",
-        created_at=now,
-        created_by=None,
-        not_before=None,
-        expires_at=None,
-        last_rotated_at=None,
-        updated_at=now,
-        revoked_at=now,
-        revocation_reason=reason,
-        version=0,
-    )
-
-
 def suspend_key(
     context: Context,
     act: Act,
@@ -274,6 +245,7 @@ def _move(
         key = view.key
         rights.require(Permission.KEYS_WRITE, key.slot)
         if gives:
+            require_free(transaction, key)
             rights.require_covering(Rights.of(key))
         if key.state is not KeyState.REVOKED:  # else a retry whose first answer was lost
             require_version(key.version, expected)

@@ -48,6 +48,7 @@ from keyturn.services.issue import (
     make_key,
 )
 from keyturn.services.journal import Act, Author, Subject, note
+from keyturn.services.respond import require_free
 from keyturn.storage.keys import KeyView
 from keyturn.storage.log import Change
 from keyturn.storage.rotations import RotationFilter
@@ -131,6 +132,7 @@ def start_rotation(
         rights = reaffirm(transaction, act.caller, now)
         old = _key(transaction, workspace_id, id)
         rights.require(Permission.ROTATIONS_WRITE, old.slot)
+        require_free(transaction, old)
         present = open_rotation(context, transaction, Author.of(act), old, now)
         if present is not None:
             started = StartedRotation(rotation=present, issued=None)
@@ -188,7 +190,7 @@ def _start(
 ) -> StartedRotation:
     new, token = _successor(context, old, draft, act.caller.actor.id, now)
     issued = add_key(context, transaction, act, rights, new, token, NOTHING_NOTED, now)
-    _require_receivable(rights, issued.view, draft.deliver_to)
+    require_receivable(rights, issued.view, draft.deliver_to)
     author = Author.of(act)
     chosen = choose(transaction, issued.view, draft.deliver_to)
     rotation = _open(context, transaction, author, old, issued.view.key, draft, now)
@@ -235,7 +237,7 @@ def _successor(
     return new, token
 
 
-def _require_receivable(rights: Rights, view: KeyView, asked: tuple[str, ...] | None) -> None:
+def require_receivable(rights: Rights, view: KeyView, asked: tuple[str, ...] | None) -> None:
     """A token goes to who holds what it gives, or to where the slot's tokens go anyway. Raises
     `GrantExceeded`."""
     own = () if view.slot is None else view.slot.notes.destinations or ()
@@ -344,6 +346,7 @@ def replace_key(
         old = _key(transaction, workspace_id, replaced)
         rights.require(Permission.KEYS_WRITE, old.slot)
         rights.require(Permission.ROTATIONS_WRITE, old.slot)
+        require_free(transaction, old)
         if open_rotation(context, transaction, Author.of(act), old, now) is not None:
             raise RotationOpen("This slot is being rotated already; finish that first.")
         old.after(KeyAct.AMEND, now)
@@ -369,7 +372,7 @@ def replace_key(
         new = replace(new, last_rotated_at=now)
         require_no_wider(new, old)
         issued = add_key(context, transaction, act, rights, new, token, made.notes, now)
-        _require_receivable(rights, issued.view, draft.deliver_to)
+        require_receivable(rights, issued.view, draft.deliver_to)
         author = Author.of(act)
         chosen = choose(transaction, issued.view, draft.deliver_to)
         rotation = _open(context, transaction, author, old, issued.view.key, RotationDraft(), now)

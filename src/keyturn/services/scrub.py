@@ -5,7 +5,7 @@ A damaged row is reported when it is read. The scrub reads everything in turn, a
 1. the positions of the change log are counted each time: a gap, or one too many, stops all changes
    (`Memory.fault`) until it is mended, and verification of sound keys goes on;
 2. the seals of the changes, and whether the row that each tells of is there: keys, workspaces,
-   operators, slots, rotations, findings and channels are never deleted by us;
+   operators, slots, rotations, findings, incidents and channels are never deleted by us;
 3. each sealed row, against its seal and its last change.
 """
 
@@ -21,7 +21,17 @@ from keyturn.storage.transaction import Reading
 
 PAGE = 1_000
 
-_KINDS = ("workspace", "operator", "slot", "key", "rotation", "finding", "channel")
+_KINDS = (
+    "workspace",
+    "operator",
+    "slot",
+    "key",
+    "rotation",
+    "finding",
+    "incident",
+    "incident_key",
+    "channel",
+)
 
 
 class Scrub:

@@ -110,6 +110,9 @@ def _workspace_of(context: Context, damage: Damage) -> UUID | None:
         case "finding" if id_ is not None:
             with context.store.read() as reading:
                 return reading.findings.workspace_of(id_)
+        case "incident" | "incident_key" if id_ is not None:
+            with context.store.read() as reading:
+                return reading.incidents.workspace_of(id_)
         case "destination" if id_ is not None:
             with context.store.read() as reading:
                 return reading.destinations.workspace_of(id_)

@@ -1,22 +1,24 @@
 """Keeping keys. Every look-up is by workspace and id: a foreign id behaves as one that is none."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Join, Select, and_, false, func, or_, select, true
+from sqlalchemy import ColumnElement, Join, Select, and_, exists, false, func, or_, select, true
 
 from keyturn.domain.instant import is_instant
 from keyturn.domain.key import Key, KeyState, KeyStatus
 from keyturn.domain.policy import RotationPolicy
 from keyturn.domain.slot import Slot
 from keyturn.storage.records import KEYS, SLOTS, id_of, key_of, key_row, slot_of
-from keyturn.storage.schema import key_usage, keys, slots
+from keyturn.storage.schema import deliveries, key_usage, keys, slots
 from keyturn.storage.sealed import cells_of
 from keyturn.storage.session import Session
 from keyturn.storage.slots import name_matches
 from keyturn.storage.workspaces import Workspaces
+
+CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +34,9 @@ class KeyView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyFilter:
-    """Which keys to list. None asks for any; `slots` are patterns, `("*",)` for all."""
+    """Which keys to list. None asks for any; `slots` are patterns, `("*",)` for all. `destination`
+    is of keys that were delivered there, or whose slot names it; `since` and `until` are of when
+    they were made."""
 
     status: KeyStatus | None
     now: int
@@ -41,6 +45,10 @@ class KeyFilter:
     environment: str | None = None
     owner: str | None = None
     created_by: UUID | None = None
+    destination: str | None = None
+    since: int | None = None
+    until: int | None = None
+    is_revoked: bool | None = None
 
 
 class Keys:
@@ -53,6 +61,43 @@ class Keys:
     def replace(self, key: Key, expected: int) -> None:
         """Writes `key` over version `expected`. Raises `VersionMoved` where another stands."""
         KEYS.replace(self._session.connection, self._session.sealer, key_row(key), expected)
+
+    def replace_all(self, changed: Sequence[tuple[Key, int]]) -> None:
+        """As `replace`, for many, each over the version beside it."""
+        rows = [(key_row(key), expected) for key, expected in changed]
+        KEYS.replace_all(self._session.connection, self._session.sealer, rows)
+
+    def among(
+        self, workspace_id: UUID, ids: Collection[UUID]
+    ) -> tuple[dict[UUID, Key], frozenset[UUID]]:
+        """Those of the keys that there are, by id, and the ids of those whose row is damaged."""
+        found: dict[UUID, Key] = {}
+        damaged = set()
+        for chunk in chunks(ids):
+            query = select(*KEYS.selection()).where(
+                keys.c.workspace_id == str(workspace_id), keys.c.id.in_(chunk)
+            )
+            for row in self._session.connection.execute(query):
+                key = self._session.open(KEYS, tuple(row), key_of, str(row[0]))
+                if key is None:
+                    damaged.add(UUID(row[0]))
+                else:
+                    found[key.id] = key
+        return found, frozenset(damaged)
+
+    def made_by(self, workspace_id: UUID, makers: Collection[UUID]) -> Sequence[Key]:
+        """The keys that any of these keys or operators has made. Damaged rows are left out."""
+        found = []
+        for chunk in chunks(makers):
+            query = (
+                select(*KEYS.selection())
+                .where(keys.c.workspace_id == str(workspace_id), keys.c.created_by.in_(chunk))
+                .order_by(keys.c.id)
+            )
+            for row in self._session.connection.execute(query):
+                key = self._session.open(KEYS, tuple(row), key_of, str(row[0]))
+                found += [] if key is None else [key]
+        return found
 
     def find(self, workspace_id: UUID, id: UUID) -> Key | None:  # noqa: A002
         """The key, or None. Raises `IntegrityFailed` where its row is damaged."""
@@ -132,6 +177,13 @@ class Keys:
         )
 
 
+def chunks(ids: Collection[UUID]) -> Iterable[Sequence[str]]:
+    """The ids as texts, in order, a few hundred at a time: an engine takes so many parameters."""
+    spelled = sorted(map(str, ids))
+    for start in range(0, len(spelled), CHUNK):
+        yield spelled[start : start + CHUNK]
+
+
 def _joined() -> Join:
     return keys.outerjoin(
         slots,
@@ -165,7 +217,28 @@ def _wanted(workspace_id: UUID, wanted: KeyFilter) -> ColumnElement[bool]:
         terms.append(slots.c.owner == wanted.owner)
     if wanted.created_by is not None:
         terms.append(keys.c.created_by == str(wanted.created_by))
+    if wanted.is_revoked is not None:
+        is_revoked = keys.c.status == KeyState.REVOKED.value
+        terms.append(is_revoked if wanted.is_revoked else ~is_revoked)
+    if wanted.since is not None:
+        terms.append(keys.c.created_at >= wanted.since)
+    if wanted.until is not None:
+        terms.append(keys.c.created_at < wanted.until)
+    if wanted.destination is not None:
+        terms.append(_reaches(wanted.destination))
     return and_(*terms)
+
+
+def _reaches(destination: str) -> ColumnElement[bool]:
+    """Whether a key was delivered to a destination, or its slot names it, so that it may stand
+    there. The cell is canonical JSON of names that have no quote in them."""
+    was_sent = exists().where(
+        deliveries.c.key_id == keys.c.id,
+        deliveries.c.workspace_id == keys.c.workspace_id,
+        deliveries.c.destination == destination,
+    )
+    is_named = slots.c.destinations.contains(f'"{destination}"', autoescape=True)
+    return or_(was_sent, is_named)
 
 
 def _in_status(status: KeyStatus | None, now: int) -> ColumnElement[bool]:

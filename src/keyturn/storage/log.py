@@ -15,6 +15,7 @@
 6. Once the scrub has found that positions are missing, nothing is changed until they are back.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -125,32 +126,45 @@ class ChangeLog:
 
     def append(self, entry: Entry, change: Change | None = None) -> int:
         """Writes the entry, and the change if there is one. Returns the position after it."""
-        connection = self._session.connection
+        return self.append_all([(entry, change)])
+
+    def append_all(self, several: Sequence[tuple[Entry, Change | None]]) -> int:
+        """As `append`, for many in their order."""
+        entries: list[dict[str, Cell]] = []
+        logged_rows: list[dict[str, Cell]] = []
+        for entry, change in several:
+            entry_cells, logged = self._linked(entry, change)
+            entries.append(entry_cells)
+            if logged is not None:
+                row = change_row(logged)
+                logged_rows.append({**row, MAC: self._session.sealer.seal(changes.name, row)})
+                self._session.seen.append(Seen(logged.kind, logged.ref, logged.version))
+        if logged_rows:
+            self._session.connection.execute(insert(changes), logged_rows)
+        if entries:
+            self._session.connection.execute(insert(activity), entries)
+        return self.head.position
+
+    def _linked(
+        self, entry: Entry, change: Change | None
+    ) -> tuple[dict[str, Cell], LoggedChange | None]:
+        """The row of an entry as the next link of the chain, with its change; the head is on it."""
         position = self.head.position + (change is not None)
         entry = replace(entry, position=None if change is None else position)
         number = self.head.activity_number + 1
         content_hash = entry.content_hash()
         logged = None if change is None else _logged(change, entry, position)
         link = chain(self.head.activity_hash, number, entry.expires_at, content_hash, logged)
-        if logged is not None:
-            row = change_row(logged)
-            connection.execute(
-                insert(changes), {**row, MAC: self._session.sealer.seal(changes.name, row)}
-            )
-            self._session.seen.append(Seen(logged.kind, logged.ref, logged.version))
-        connection.execute(
-            insert(activity),
-            {
-                "number": number,
-                "content_hash": content_hash,
-                "hash": link,
-                **entry_row(entry),
-            },
-        )
         self.head = replace(
             self.head, position=position, activity_number=number, activity_hash=link
         )
-        return position
+        cells: dict[str, Cell] = {
+            "number": number,
+            "content_hash": content_hash,
+            "hash": link,
+            **entry_row(entry),
+        }
+        return cells, logged
 
     def finish(self) -> None:
         """Writes the head, at the end of the transaction."""

@@ -12,6 +12,18 @@ from keyturn.domain.channel import Channel, ChannelKind, ChannelState, SigningSe
 from keyturn.domain.destination import Destination, DestinationState
 from keyturn.domain.finding import Finding, FindingKind, FindingState, Severity, SubjectType
 from keyturn.domain.identity import parse_id
+from keyturn.domain.incident import (
+    Because,
+    CallerStanding,
+    ContainedKey,
+    Containment,
+    Incident,
+    IncidentReason,
+    IncidentState,
+    Outcome,
+    Placement,
+    Waiver,
+)
 from keyturn.domain.key import Key, KeyState, RevocationReason
 from keyturn.domain.operator import Operator, OperatorKind
 from keyturn.domain.rotation import (
@@ -38,6 +50,10 @@ def _spelled_id(row: Mapping[str, Cell]) -> str:
 def _spelled_slot(row: Mapping[str, Cell]) -> str:
     workspace_id, service, environment = row["workspace_id"], row["service"], row["environment"]
     return f"{workspace_id!s}/{service!s}-{environment!s}"
+
+
+def _spelled_contained(row: Mapping[str, Cell]) -> str:
+    return f"{row['incident_id']!s}/{row['key_id']!s}"
 
 
 KEYS = SealedTable(
@@ -99,8 +115,23 @@ FINDINGS = SealedTable(
     spell_ref=_spelled_id,
     remedy="it is left out. See the activity log.",
 )
-
-
+INCIDENTS = SealedTable(
+    schema.incidents,
+    "incident",
+    schema.incidents.c.id,
+    spell_ref=_spelled_id,
+    remedy="its keys stay contained, and it can be neither replaced, recovered nor closed. Open "
+    "another incident with its keys: it takes the place of this one. And see the activity log.",
+)
+INCIDENT_KEYS = SealedTable(
+    schema.incident_keys,
+    "incident_key",
+    schema.incident_keys.c.incident_id + literal_column("'/'") + schema.incident_keys.c.key_id,
+    spell_ref=_spelled_contained,
+    remedy="the key stays contained, and its incident can be neither replaced, recovered nor "
+    "closed. Open another incident with its keys: it takes the place of this one.",
+    is_logged=False,
+)
 CHANNELS = SealedTable(
     schema.channels,
     "channel",
@@ -111,7 +142,18 @@ CHANNELS = SealedTable(
 
 SEALED = {
     one.kind: one
-    for one in (KEYS, WORKSPACES, OPERATORS, SLOTS, ROTATIONS, DESTINATIONS, FINDINGS, CHANNELS)
+    for one in (
+        KEYS,
+        WORKSPACES,
+        OPERATORS,
+        SLOTS,
+        ROTATIONS,
+        DESTINATIONS,
+        FINDINGS,
+        INCIDENTS,
+        INCIDENT_KEYS,
+        CHANNELS,
+    )
 }
 
 
@@ -484,6 +526,116 @@ def finding_of(row: Mapping[str, Any]) -> Finding:
         acknowledged_by=row["acknowledged_by"],
         acknowledge_reason=row["acknowledge_reason"],
         resolved_at=row["resolved_at"],
+        updated_at=row["updated_at"],
+        version=row["version"],
+    )
+
+
+def incident_row(incident: Incident) -> dict[str, Cell]:
+    return {
+        "id": str(incident.id),
+        "workspace_id": str(incident.workspace_id),
+        "state": incident.state.value,
+        "reason": incident.reason.value,
+        "detail": incident.detail,
+        "found_url": incident.found_url,
+        "exposed_since": incident.exposed_since,
+        "containment": incident.containment.value,
+        "opened_at": incident.opened_at,
+        "opened_by": incident.opened_by,
+        "contained_at": incident.contained_at,
+        "counted_at": incident.counted_at,
+        "keys_hash": incident.keys_hash,
+        "placements": _json(
+            [
+                [one.runtime, one.network, one.standing.value, one.by, one.at]
+                for one in incident.placements
+            ]
+        ),
+        "unreached": _json([str(one) for one in incident.unreached]),
+        "closed_at": incident.closed_at,
+        "closed_by": incident.closed_by,
+        "outcome": None if incident.outcome is None else incident.outcome.value,
+        "updated_at": incident.updated_at,
+        "version": incident.version,
+    }
+
+
+def incident_of(row: Mapping[str, Any]) -> Incident:
+    return Incident(
+        id=UUID(row["id"]),
+        workspace_id=UUID(row["workspace_id"]),
+        state=IncidentState(row["state"]),
+        reason=IncidentReason(row["reason"]),
+        detail=row["detail"],
+        found_url=row["found_url"],
+        exposed_since=row["exposed_since"],
+        containment=Containment(row["containment"]),
+        opened_at=row["opened_at"],
+        opened_by=row["opened_by"],
+        contained_at=row["contained_at"],
+        counted_at=row["counted_at"],
+        keys_hash=row["keys_hash"],
+        placements=tuple(
+            Placement(
+                runtime=runtime, network=network, standing=CallerStanding(standing), by=by, at=at
+            )
+            for runtime, network, standing, by, at in json.loads(row["placements"])
+        ),
+        unreached=tuple(UUID(one) for one in json.loads(row["unreached"])),
+        closed_at=row["closed_at"],
+        closed_by=row["closed_by"],
+        outcome=None if row["outcome"] is None else Outcome(row["outcome"]),
+        updated_at=row["updated_at"],
+        version=row["version"],
+    )
+
+
+def contained_row(key: ContainedKey) -> dict[str, Cell]:
+    waiver = key.waiver
+    return {
+        "incident_id": str(key.incident_id),
+        "key_id": str(key.key_id),
+        "workspace_id": str(key.workspace_id),
+        "name": key.name,
+        "service": key.slot.service,
+        "environment": key.slot.environment,
+        "because": key.because.value,
+        "state_before": key.state_before.value,
+        "exposed_since": key.exposed_since,
+        "contained_at": key.contained_at,
+        "replacement_key_id": None
+        if key.replacement_key_id is None
+        else str(key.replacement_key_id),
+        "replaced_at": key.replaced_at,
+        "recovered_at": key.recovered_at,
+        "waiver": None
+        if waiver is None
+        else _json([waiver.reason, waiver.until, waiver.by, waiver.at]),
+        "updated_at": key.updated_at,
+        "version": key.version,
+    }
+
+
+def contained_of(row: Mapping[str, Any]) -> ContainedKey:
+    waiver = None
+    if row["waiver"] is not None:
+        reason, until, by, at = json.loads(row["waiver"])
+        waiver = Waiver(reason=reason, until=until, by=by, at=at)
+    return ContainedKey(
+        incident_id=UUID(row["incident_id"]),
+        workspace_id=UUID(row["workspace_id"]),
+        key_id=UUID(row["key_id"]),
+        name=row["name"],
+        slot=SlotName(service=row["service"], environment=row["environment"]),
+        because=Because(row["because"]),
+        state_before=KeyState(row["state_before"]),
+        exposed_since=row["exposed_since"],
+        contained_at=row["contained_at"],
+        replacement_key_id=_id(row["replacement_key_id"]),
+        replaced_at=row["replaced_at"],
+        recovered_at=row["recovered_at"],
+        waiver=waiver,
         updated_at=row["updated_at"],
         version=row["version"],
     )

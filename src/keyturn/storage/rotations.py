@@ -4,21 +4,23 @@ A damaged rotation decides nothing: it is left out of lists, and where one is as
 for a slot, that is refused until it is buried.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, and_, delete, false, func, or_, select, text, true
 
-from keyturn.domain.rotation import Ending, Rotation, RotationState, RotationTerms
+from keyturn.domain.rotation import OPEN_STATES, Ending, Rotation, RotationState, RotationTerms
 from keyturn.domain.slot import SlotName
 from keyturn.storage.activity import Activity
+from keyturn.storage.keys import chunks
 from keyturn.storage.records import ROTATIONS, id_of, rotation_of, rotation_row
 from keyturn.storage.schema import IS_OPEN, rotations
 from keyturn.storage.session import Session
 from keyturn.storage.slots import name_matches
 
+_REPLACING = (*sorted(OPEN_STATES), RotationState.COMPLETED)
 _NOBODY = UUID(int=0)
 _SYSTEM = "system"
 _is_open = text(IS_OPEN)
@@ -65,6 +67,33 @@ class Rotations:
             if found is not None:
                 return found
         return None
+
+    def open_of_keys(self, workspace_id: UUID, key_ids: Collection[UUID]) -> Sequence[Rotation]:
+        """The open rotations that any of these keys is in. Damaged rows are left out."""
+        found: dict[UUID, Rotation] = {}
+        for chunk in chunks(key_ids):
+            for column in (rotations.c.old_key_id, rotations.c.new_key_id):
+                query = _selected(workspace_id).where(column.in_(chunk), _is_open)
+                for row in self._session.connection.execute(query).all():
+                    rotation = self._opened(row)
+                    if rotation is not None:
+                        found[rotation.id] = rotation
+        return [found[id_] for id_ in sorted(found)]
+
+    def successors(self, workspace_id: UUID, key_ids: Collection[UUID]) -> dict[UUID, set[UUID]]:
+        """Which keys took, or are taking, the place of each of these. Read without the seals."""
+        found: dict[UUID, set[UUID]] = {}
+        for chunk in chunks(key_ids):
+            query = select(rotations.c.old_key_id, rotations.c.new_key_id).where(
+                rotations.c.workspace_id == str(workspace_id),
+                rotations.c.old_key_id.in_(chunk),
+                rotations.c.state.in_([one.value for one in _REPLACING]),
+            )
+            for old, new in self._session.connection.execute(query):
+                old_id, new_id = id_of(old), id_of(new)
+                if old_id is not None and new_id is not None:
+                    found.setdefault(old_id, set()).add(new_id)
+        return found
 
     def workspace_of(self, id: UUID) -> UUID | None:  # noqa: A002
         """The workspace that a rotation says it is in, for an operator who names it alone."""

@@ -28,6 +28,7 @@ from keyturn.domain.channel import ChannelKind, ChannelState
 from keyturn.domain.delivery import ENDED_STATES, DeliveryState
 from keyturn.domain.destination import DestinationState
 from keyturn.domain.finding import FindingState, Severity, SubjectType
+from keyturn.domain.incident import Because, Containment, IncidentReason, IncidentState, Outcome
 from keyturn.domain.key import KeyState, RevocationReason
 from keyturn.domain.message import MessageState
 from keyturn.domain.operator import OperatorKind
@@ -89,6 +90,8 @@ HAS_TOKEN = "token IS NOT NULL"
 HAS_ENDED = _one_of("state", sorted(ENDED_STATES))
 IS_UNRESOLVED = f"state <> '{FindingState.RESOLVED}'"
 IS_OVERFLOW = f"runtime = '{OTHER}'"
+IS_OPEN_INCIDENT = f"state <> '{IncidentState.CLOSED}'"
+IS_WAIVED = "waiver IS NOT NULL"
 IS_WAITING = f"state = '{MessageState.WAITING}'"
 
 
@@ -284,6 +287,7 @@ rotations = Table(
     CheckConstraint(_one_of("state", RotationState), name="state"),
     CheckConstraint(f"({IS_OPEN}) = (ended_at IS NULL)", name="ended_at"),
     Index("ix_rotations_workspace_id_id", "workspace_id", "id"),
+    Index("ix_rotations_workspace_id_old_key_id", "workspace_id", "old_key_id"),
     # At most one rotation of a slot is open.
     _partial(
         "uq_rotations_open_slot",
@@ -408,6 +412,67 @@ findings = Table(
         where=IS_UNRESOLVED,
         unique=True,
     ),
+)
+
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("id", TEXT, primary_key=True),
+    _text("workspace_id"),
+    _text("state"),
+    _text("reason"),
+    _text("detail", optional=True),
+    _text("found_url", optional=True),
+    _number("exposed_since", optional=True),
+    _text("containment"),
+    _number("opened_at"),
+    _text("opened_by"),
+    _number("contained_at"),
+    _number("counted_at", optional=True),
+    _text("keys_hash"),
+    _text("placements"),
+    _text("unreached"),
+    _number("closed_at", optional=True),
+    _text("closed_by", optional=True),
+    _text("outcome", optional=True),
+    _number("updated_at"),
+    _number("version"),
+    Column("mac", Blob, nullable=False),
+    CheckConstraint(_one_of("state", IncidentState), name="state"),
+    CheckConstraint(_one_of("reason", IncidentReason), name="reason"),
+    CheckConstraint(_one_of("containment", Containment), name="containment"),
+    CheckConstraint(_one_of("outcome", Outcome), name="outcome"),
+    CheckConstraint("(state = 'closed') = (closed_at IS NOT NULL)", name="closed_at"),
+    Index("ix_incidents_workspace_id_id", "workspace_id", "id"),
+    _partial("ix_incidents_open_id", "id", where=IS_OPEN_INCIDENT),
+)
+
+# Each row is under a seal; which versions are the last stands in the row of the incident.
+incident_keys = Table(
+    "incident_keys",
+    metadata,
+    _text("incident_id"),
+    _text("key_id"),
+    _text("workspace_id"),
+    _text("name"),
+    _text("service"),
+    _text("environment"),
+    _text("because"),
+    _text("state_before"),
+    _number("exposed_since"),
+    _number("contained_at"),
+    _text("replacement_key_id", optional=True),
+    _number("replaced_at", optional=True),
+    _number("recovered_at", optional=True),
+    _text("waiver", optional=True),
+    _number("updated_at"),
+    _number("version"),
+    Column("mac", Blob, nullable=False),
+    PrimaryKeyConstraint("incident_id", "key_id"),
+    CheckConstraint(_one_of("because", Because), name="because"),
+    CheckConstraint(_one_of("state_before", KeyState), name="state_before"),
+    Index("ix_incident_keys_key_id", "key_id", "incident_id"),
+    _partial("ix_incident_keys_waived", "incident_id", where=IS_WAIVED),
 )
 
 channels = Table(

@@ -16,11 +16,13 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    bindparam,
     delete,
     func,
     insert,
     literal,
     literal_column,
+    null,
     select,
     update,
 )
@@ -73,6 +75,9 @@ class SealedTable:
     lets no edit through: a seal spells the name of each column that it is over, so that of a row
     with the column is none of a row without it, nor the other way round, and of one row NULL and
     left out mean the same. A column that was there from the beginning must never become late.
+
+    A table that is not `is_logged` has no rows in the log of changes: which of its versions is the
+    last stands in another sealed row, and is asked by who reads it.
     """
 
     def __init__(
@@ -84,6 +89,7 @@ class SealedTable:
         spell_ref: Callable[[Mapping[str, Cell]], str],
         remedy: str,
         late: Sequence[str] = (),
+        is_logged: bool = True,
     ) -> None:
         self.table = table
         self.kind = kind
@@ -91,12 +97,13 @@ class SealedTable:
         self.spell_ref = spell_ref
         self.remedy = remedy
         self.late = frozenset(late)
+        self.is_logged = is_logged
         self.columns = tuple(c.name for c in table.columns if c.name != MAC)
         self.identity = tuple(c.name for c in table.primary_key.columns)
         self._selection = (
             *(table.c[name] for name in self.columns),
             table.c[MAC],
-            self._last_change(),
+            self._last_change() if is_logged else null().label("unlogged"),
         )
 
     def _last_change(self) -> ScalarSelect[str]:
@@ -144,6 +151,8 @@ class SealedTable:
         row = dict(zip(self.columns, cells, strict=False))
         if not sealer.holds(self.table.name, self._under_seal(row), cells[-2]):
             return None
+        if not self.is_logged:
+            return row
         last = _change(self.kind, self.spell_ref(row), cells[-1])
         if last is None or last["version"] != row["version"]:
             return None
@@ -156,6 +165,39 @@ class SealedTable:
 
     def insert(self, connection: Connection, sealer: Sealer, row: Mapping[str, Cell]) -> None:
         connection.execute(insert(self.table), self._sealed(sealer, row))
+
+    def insert_all(
+        self, connection: Connection, sealer: Sealer, rows: Sequence[Mapping[str, Cell]]
+    ) -> None:
+        if rows:
+            connection.execute(insert(self.table), [self._sealed(sealer, row) for row in rows])
+
+    def replace_all(
+        self, connection: Connection, sealer: Sealer, rows: Sequence[tuple[Mapping[str, Cell], int]]
+    ) -> None:
+        """As `replace`, for many rows, each with the version that it is to be written over."""
+        if not rows:
+            return
+        columns = (*self.columns, MAC)
+        where = and_(
+            *(self.table.c[name] == bindparam(f"where_{name}") for name in self.identity),
+            self.table.c.version == bindparam("where_version"),
+        )
+        done = connection.execute(
+            update(self.table)
+            .where(where)
+            .values({name: bindparam(f"set_{name}") for name in columns}),
+            [
+                {
+                    **{f"set_{name}": cell for name, cell in self._sealed(sealer, row).items()},
+                    **{f"where_{name}": row[name] for name in self.identity},
+                    "where_version": expected,
+                }
+                for row, expected in rows
+            ],
+        )
+        if done.rowcount != len(rows):
+            raise VersionMoved("This was changed by somebody else; read it again and repeat.")
 
     def replace(
         self, connection: Connection, sealer: Sealer, row: Mapping[str, Cell], expected: int

@@ -1,6 +1,6 @@
 """Keeping slots, by workspace and name."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -37,6 +37,20 @@ class Slots:
         if row is None:
             return None
         return self._session.require(SLOTS, tuple(row), slot_of, slot_ref(workspace_id, name))
+
+    def among(self, workspace_id: UUID, names: Collection[SlotName]) -> dict[SlotName, Slot]:
+        """Those of the slots that there are. Damaged rows are left out."""
+        found: dict[SlotName, Slot] = {}
+        spelled = sorted((one.service, one.environment) for one in set(names))
+        for start in range(0, len(spelled), _CHUNK):
+            query = _selected(workspace_id).where(
+                tuple_(slots.c.service, slots.c.environment).in_(spelled[start : start + _CHUNK])
+            )
+            for row in self._session.connection.execute(query):
+                slot = self._opened(row)
+                if slot is not None:
+                    found[slot.name] = slot
+        return found
 
     def list(
         self,
@@ -83,6 +97,7 @@ class Slots:
         return int(self._session.connection.execute(query).scalar_one())
 
 
+_CHUNK = 200
 _ORDER = (slots.c.created_at, slots.c.service, slots.c.environment)
 
 

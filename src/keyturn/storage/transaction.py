@@ -12,6 +12,7 @@ from keyturn.storage.destinations import Destinations
 from keyturn.storage.findings import Findings
 from keyturn.storage.heartbeat import HeartbeatRow
 from keyturn.storage.idempotency import Idempotency
+from keyturn.storage.incidents import Incidents
 from keyturn.storage.installation import InstallationRow
 from keyturn.storage.keys import Keys
 from keyturn.storage.log import ChangeLog, Head, read_head
@@ -49,6 +50,7 @@ class Reading:
         self.destinations = Destinations(session)
         self.deliveries = Deliveries(session)
         self.findings = Findings(session)
+        self.incidents = Incidents(session)
         self.channels = Channels(session)
         self.messages = Messages(session)
         self.announced = AnnouncedRow(session)

@@ -100,7 +100,7 @@ def volume(case: Case) -> Iterator[Reason]:
 
 
 def denied_burst(case: Case) -> Iterator[Reason]:
-    if not case.is_live or case.is_rotating:
+    if not case.is_live or case.is_steered:
         return
     hits = [one for hour in case.recent_hours() if (one := _once(case, hour, _refused)) is not None]
     if not hits:

@@ -32,8 +32,8 @@ BLIND_SPOTS: Mapping[FindingKind, str] = {
         " without hours of its own nothing is said."
     ),
     FindingKind.DENIED_BURST: (
-        "A few refusals an hour stay below what is usual, and those of a key that is being rotated"
-        " are not counted."
+        "A few refusals an hour stay below what is usual, and those of a key that is being"
+        " rotated, or was changed within a day, are not counted."
     ),
     FindingKind.ENUMERATION: (
         "Whoever goes through ids slowly, in no order and is let in is not seen, nor where ids are"

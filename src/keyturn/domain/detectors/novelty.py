@@ -22,7 +22,7 @@ _MOST_NAMED = 20
 _LEARNING = 7 * DAY
 _RARE = 14 * DAY  # at most one new value in so long, or new ones are usual
 _RELEASE = DAY
-_MORE = "more"
+_MORE = "+"
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,15 +80,15 @@ class Past:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A key that is looked at. `registered` are the runtimes that its slot names; `is_rotating` is
-    a key of a rotation that is open or ended within a day: its refusals are made by us."""
+    """A key that is looked at. `registered` are the runtimes that its slot names; `is_steered` is a
+    key that was changed within a day, or is being rotated: its refusals are of our making."""
 
     key: Key
     profile: Profile
     now: int
     registered: frozenset[str] = frozenset()
     networks: Sequence[NamedNetwork] = ()
-    is_rotating: bool = False
+    is_steered: bool = False
 
     @property
     def is_live(self) -> bool:

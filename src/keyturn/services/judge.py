@@ -1,0 +1,264 @@
+"""Judging incidents: what is known of one at this moment, and the writing of each of its steps."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from keyturn.domain.activity import Category
+from keyturn.domain.evidence import Use
+from keyturn.domain.incident import ContainedKey, Incident, is_counted, state_of
+from keyturn.domain.key import Key, KeyStatus
+from keyturn.domain.permission import covers_slot
+from keyturn.domain.recovery import KeyRecovery, judge_key, tell_next_step
+from keyturn.services.context import Context
+from keyturn.services.journal import Author, Subject, note
+from keyturn.storage.log import Change
+from keyturn.storage.transaction import Reading, Writing
+
+_CHUNK = 500
+_LONGEST_CHAIN = 20
+_MOST_NAMED = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedKey:
+    """A contained key with what is known of it. `key` is its present record, None where that was
+    changed from outside."""
+
+    recovery: KeyRecovery
+    key: Key | None
+
+    @property
+    def contained(self) -> ContainedKey:
+        return self.recovery.key
+
+    def status(self, now: int) -> KeyStatus:
+        """A key whose record cannot be trusted is denied, like a revoked one."""
+        return KeyStatus.REVOKED if self.key is None else self.key.status(now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedIncident:
+    """An incident and its keys. `unreached` are (id, name), the name None where that is not known."""
+
+    incident: Incident
+    keys: tuple[JudgedKey, ...]
+    unreached: tuple[tuple[UUID, str | None], ...]
+
+    @property
+    def contained(self) -> tuple[ContainedKey, ...]:
+        return tuple(one.contained for one in self.keys)
+
+    def next_step(self, now: int) -> str:
+        return tell_next_step(self.incident, [one.recovery for one in self.keys], now)
+
+    def replaced_at(self) -> int | None:
+        """When the last of the keys that need a replacement got its own; None where one has none."""
+        needing = [one.contained for one in self.keys if one.recovery.needs_replacement]
+        times = [one.replaced_at for one in needing]
+        return None if None in times else max((at for at in times if at is not None), default=None)
+
+    def recovered_at(self, now: int) -> int | None:
+        """When the last of the keys was recovered or waived; None where one is neither."""
+        if not self.keys or not all(one.is_settled(now) for one in self.contained):
+            return None
+        return max(_settled_at(one) for one in self.contained)
+
+    def within(self, patterns: tuple[str, ...]) -> "JudgedIncident":
+        """What of it may be shown to who may read these slots."""
+        if "*" in patterns:
+            return self
+        kept = tuple(one for one in self.keys if covers_slot(patterns, str(one.contained.slot)))
+        return replace(self, keys=kept, unreached=())
+
+
+def _settled_at(key: ContainedKey) -> int:
+    if key.recovered_at is not None:
+        return key.recovered_at
+    return key.contained_at if key.waiver is None else key.waiver.at
+
+
+def judge_incident(
+    transaction: Reading, incident: Incident, keys: Sequence[ContainedKey] | None = None
+) -> JudgedIncident:
+    """Everything that is known of an incident now. Raises `IntegrityFailed` where its keys were
+    changed from outside."""
+    place = incident.workspace_id
+    keys = transaction.incidents.keys_within(incident) if keys is None else keys
+    records, _ = transaction.keys.among(place, {*(one.key_id for one in keys), *incident.unreached})
+    recoveries = judge_keys(transaction, incident, keys)
+    names = ((id_, records.get(id_)) for id_ in incident.unreached)
+    return JudgedIncident(
+        incident=incident,
+        keys=tuple(JudgedKey(recovery=one, key=records.get(one.key.key_id)) for one in recoveries),
+        unreached=tuple((id_, None if key is None else key.name) for id_, key in names),
+    )
+
+
+def judge_keys(
+    transaction: Reading, incident: Incident, keys: Sequence[ContainedKey]
+) -> list[KeyRecovery]:
+    """What is known of each of these keys of an incident."""
+    place = incident.workspace_id
+    workspace = transaction.workspaces.find(place)
+    networks = () if workspace is None else workspace.networks
+    slots = transaction.slots.among(place, {one.slot for one in keys})
+    chains = _chains(transaction, place, keys)
+    uses = _uses(transaction, {*(one.key_id for one in keys), *chains.everything()})
+    judged = []
+    for one in keys:
+        slot = slots.get(one.slot)
+        judged.append(
+            judge_key(
+                one,
+                incident.placements,
+                uses.get(one.key_id, ()),
+                [use for id_ in chains.of(one) for use in uses.get(id_, ())],
+                () if slot is None else slot.notes.runtimes or (),
+                networks,
+            )
+        )
+    return judged
+
+
+class _Chains:
+    """Which keys took the place of which, one after the other."""
+
+    def __init__(self) -> None:
+        self.next: dict[UUID, set[UUID]] = {}
+
+    def of(self, key: ContainedKey) -> set[UUID]:
+        """The replacement of a contained key, and what has replaced that since."""
+        found: set[UUID] = set()
+        begun = set() if key.replacement_key_id is None else {key.replacement_key_id}
+        while begun:
+            found |= begun
+            begun = {id_ for one in begun for id_ in self.next.get(one, ())} - found
+        return found
+
+    def everything(self) -> set[UUID]:
+        return {*self.next, *(id_ for ids in self.next.values() for id_ in ids)}
+
+
+def _chains(transaction: Reading, place: UUID, keys: Sequence[ContainedKey]) -> _Chains:
+    chains = _Chains()
+    begun = {one.replacement_key_id for one in keys if one.replacement_key_id is not None}
+    for _ in range(_LONGEST_CHAIN):
+        if not begun:
+            break
+        found: dict[UUID, set[UUID]] = {id_: set() for id_ in begun}
+        for source in (transaction.rotations, transaction.incidents):
+            for id_, following in source.successors(place, begun).items():
+                found[id_] |= following
+        chains.next |= found
+        begun = {id_ for ids in found.values() for id_ in ids} - set(chains.next)
+    return chains
+
+
+def _uses(transaction: Reading, ids: set[UUID]) -> Mapping[UUID, Sequence[Use]]:
+    uses: dict[UUID, list[Use]] = {}
+    spelled = sorted(ids)
+    for start in range(0, len(spelled), _CHUNK):
+        for use in transaction.uses.of(spelled[start : start + _CHUNK]):
+            uses.setdefault(use.key_id, []).append(use)
+    return uses
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What is to be written of an incident: its record, the keys that have changed, each with the
+    version that it had, and what that is called. All its keys are `keys`."""
+
+    incident: Incident
+    keys: tuple[ContainedKey, ...]
+    changed: tuple[tuple[ContainedKey, int], ...]
+    verb: str
+
+
+def next_of(
+    incident: Incident,
+    recoveries: Sequence[KeyRecovery],
+    known_until: int | None,
+    now: int,
+    before: Sequence[ContainedKey] | None = None,
+) -> Step:
+    """Where an incident stands by what is known now. `before` are its keys as they are kept, where
+    the judged ones have been changed in this transaction."""
+    old = {one.key_id: one for one in before or [one.key for one in recoveries]}
+    keys = tuple(one.key.judged(one.is_recovered, now) for one in recoveries)
+    following = incident.over(keys, now)
+    if known_until is not None and is_counted(incident, known_until):
+        following = following.counted(now)
+    following = following.standing_at(state_of(following, keys, now), now)
+    return Step(
+        incident=following,
+        keys=keys,
+        changed=tuple((one, old[one.key_id].version) for one in keys if one is not old[one.key_id]),
+        verb=_verb(incident, following, list(old.values()), keys, now),
+    )
+
+
+def _verb(
+    before: Incident,
+    after: Incident,
+    old: Sequence[ContainedKey],
+    new: Sequence[ContainedKey],
+    now: int,
+) -> str:
+    was = {one.key_id for one in old if one.recovered_at is not None}
+    is_now = {one.key_id for one in new if one.recovered_at is not None}
+    if was - is_now:
+        return "relapsed"
+    if is_now - was and all(one.is_settled(now) for one in new):
+        return "recovered"
+    if before.counted_at is None and after.counted_at is not None:
+        return "counted"
+    return "advanced"
+
+
+def keep_incident(
+    context: Context,
+    transaction: Writing,
+    author: Author,
+    before: Incident,
+    step: Step,
+    now: int,
+    *,
+    verb: str | None = None,
+    told: Mapping[str, object] | None = None,
+) -> Incident:
+    """Writes a step and its entry; one that changes nothing is not written."""
+    if step.incident is before and not step.changed:
+        return before
+    after = replace(step.incident, version=before.version + 1, updated_at=now)
+    transaction.incidents.replace_keys(step.changed)
+    transaction.incidents.replace(after, before.version)
+    verb = verb or step.verb
+    note(
+        context,
+        transaction,
+        actor=author.actor,
+        request_id=author.request_id,
+        action=f"incident.{verb}",
+        category=Category.SECURITY,
+        subject=incident_subject(after),
+        message=f"The incident was {verb}." if verb != "advanced" else "The incident has come on.",
+        metadata={
+            "state": after.state.value,
+            "keys_open": sum(not one.is_settled(now) for one in step.keys),
+            "key_ids": [str(one.key_id) for one, _ in step.changed[:_MOST_NAMED]],
+            **(told or {}),
+        },
+        now=now,
+    )
+    return after
+
+
+def incident_subject(incident: Incident) -> Subject:
+    """How the log names an incident and the step that it has just taken."""
+    return Subject(
+        workspace_id=incident.workspace_id,
+        type="incident",
+        id=str(incident.id),
+        change=Change(kind="incident", ref=str(incident.id), version=incident.version),
+    )

@@ -1,0 +1,236 @@
+"""Recovering: incidents are followed until what their keys did for us is done with others.
+
+1. What follows from the requests alone is written by itself: that all of them are counted, that a
+   key has recovered, or has not any more, and the state that follows from these.
+2. Of closed incidents a person is told where a contained key is tried again, and where a waiver has
+   run out over a key that never recovered.
+3. Nothing is remembered from one round to the next but what needs no second look: a process that
+   begins after a crash goes on from what the database says.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from uuid import UUID
+
+from keyturn.domain.error import (
+    IncidentUnknown,
+    IntegrityFailed,
+    KeyturnError,
+    StorageUnavailable,
+)
+from keyturn.domain.finding import Cause, FindingKind, Severity, SubjectType
+from keyturn.domain.incident import ContainedKey, Incident
+from keyturn.domain.instant import format_instant
+from keyturn.domain.permission import Permission
+from keyturn.services.context import Context
+from keyturn.services.find import reconcile
+from keyturn.services.identify import Caller
+from keyturn.services.journal import RESPONDER
+from keyturn.services.judge import (
+    JudgedIncident,
+    judge_incident,
+    judge_keys,
+    keep_incident,
+    next_of,
+)
+from keyturn.services.respond import found_incident
+from keyturn.services.witness import Witness
+from keyturn.storage.incidents import IncidentFilter
+from keyturn.storage.transaction import Reading
+
+PAGE = 50
+# A look that takes long is taken more rarely, so that it never fills a node's time.
+RESTS = 5.0
+MOST_REST_SECONDS = 5.0
+FINDING_SECONDS = 1.0
+MOST_FOUND = 1_000
+INCIDENT_KINDS = (FindingKind.CONTAINED_KEY_USED, FindingKind.WAIVER_EXPIRED)
+
+_log = logging.getLogger("keyturn.incidents")
+
+
+class Responder:
+    """One process's hand on all incidents; `step` is one round."""
+
+    def __init__(self, context: Context, witness: Witness) -> None:
+        self._context = context
+        self._witness = witness
+        self._free_at = 0.0
+        self._found_at: float | None = None
+        self._told: dict[UUID, str] = {}
+        self._with_findings: set[UUID] = set()
+        self._open = 0
+
+    def step(self) -> int:
+        """Looks at every open incident and writes what has come of it; says how many are open.
+        Raises `StorageUnavailable`, once it has tried each."""
+        began = self._context.clock.elapsed()
+        if began < self._free_at:
+            return self._open
+        failure: Exception | None = None
+        after: UUID | None = None
+        count = 0
+        while True:
+            with self._context.store.read() as reading:
+                page = reading.incidents.open(after=after, limit=PAGE)
+            if not page:
+                break
+            count += len(page)
+            after = page[-1].id
+            known_until = self._witness.observe().until
+            for incident in page:
+                failure = self._follow(incident, known_until) or failure
+        self._open = count
+        failure = self._find(began) or failure
+        ended = self._context.clock.elapsed()
+        self._free_at = ended + min((ended - began) * RESTS, MOST_REST_SECONDS)
+        if failure is not None:
+            raise failure
+        return count
+
+    def _follow(self, incident: Incident, known_until: int) -> Exception | None:
+        """What kept it from being followed, if it may be tried again."""
+        try:
+            with self._context.store.read() as reading:
+                if not _moves(reading, incident, known_until, self._context.clock.now()):
+                    return None
+            self._carry_on(incident, known_until)
+        except StorageUnavailable as error:
+            return error
+        except KeyturnError as error:
+            self._tell(incident, error)
+        except Exception as error:  # noqa: BLE001  (one incident must not hold up the others)
+            return error
+        return None
+
+    def _carry_on(self, incident: Incident, known_until: int) -> None:
+        with self._context.store.change() as transaction:
+            present = transaction.incidents.find(incident.workspace_id, incident.id)
+            if present is None or not present.is_open:
+                return
+            now = self._context.clock.now()
+            keys = transaction.incidents.keys_within(present)
+            step = next_of(present, judge_keys(transaction, present, keys), known_until, now)
+            keep_incident(self._context, transaction, RESPONDER, present, step, now)
+
+    def _tell(self, incident: Incident, error: KeyturnError) -> None:
+        """Says once why an incident cannot be judged."""
+        if self._told.get(incident.id) != error.detail:
+            self._told[incident.id] = error.detail
+            _log.error("incident %s rests: %s", incident.id, error.detail)
+
+    def _find(self, elapsed: float) -> Exception | None:
+        if self._found_at is not None and elapsed - self._found_at < FINDING_SECONDS:
+            return None
+        self._found_at = elapsed
+        try:
+            with self._context.store.read() as reading:
+                causes = _causes(reading, self._context.clock.now())
+            for workspace_id in sorted({*causes, *self._with_findings}):
+                found = causes.get(workspace_id, [])
+                reconcile(self._context, workspace_id, found, INCIDENT_KINDS)
+        except Exception as error:  # noqa: BLE001  (the incidents have been followed)
+            return error
+        self._with_findings = set(causes)
+        return None
+
+
+def _moves(reading: Reading, incident: Incident, known_until: int, now: int) -> bool:
+    keys = reading.incidents.keys_within(incident)
+    step = next_of(incident, judge_keys(reading, incident, keys), known_until, now)
+    return step.incident is not incident or bool(step.changed)
+
+
+def _causes(reading: Reading, now: int) -> dict[UUID, list[Cause]]:
+    """What a person should know of incidents, by workspace."""
+    causes: dict[UUID, list[Cause]] = {}
+    for late in reading.incidents.uses_after_closing(limit=MOST_FOUND):
+        key = _contained(reading, late.workspace_id, late.incident_id, late.key_id)
+        if key is not None:
+            evidence: dict[str, object] = {"last_at": format_instant(late.last_at)}
+            cause = _cause(FindingKind.CONTAINED_KEY_USED, Severity.CRITICAL, key, evidence)
+            causes.setdefault(late.workspace_id, []).append(cause)
+    for key in reading.incidents.run_out(now, limit=MOST_FOUND):
+        if key.waiver is not None:
+            evidence = {
+                "until": format_instant(key.waiver.until),
+                "reason": key.waiver.reason,
+                "by": key.waiver.by,
+            }
+            cause = _cause(FindingKind.WAIVER_EXPIRED, Severity.WARNING, key, evidence)
+            causes.setdefault(key.workspace_id, []).append(cause)
+    return causes
+
+
+def _contained(
+    reading: Reading, workspace_id: UUID, incident_id: UUID, key_id: UUID
+) -> ContainedKey | None:
+    """The key as its incident has it; one that was changed from outside tells nothing."""
+    try:
+        keys = reading.incidents.keys_of(workspace_id, incident_id)
+    except IntegrityFailed:
+        return None
+    return next((one for one in keys if one.key_id == key_id), None)
+
+
+def _cause(
+    kind: FindingKind, severity: Severity, key: ContainedKey, evidence: dict[str, object]
+) -> Cause:
+    return Cause(
+        kind=kind,
+        subject_type=SubjectType.INCIDENT,
+        subject_id=str(key.incident_id),
+        slot=key.slot,
+        mark=str(key.key_id),
+        severity=severity,
+        evidence={
+            "incident_id": str(key.incident_id),
+            "key_id": str(key.key_id),
+            "name": key.name,
+            **evidence,
+        },
+    )
+
+
+def view_incident(
+    context: Context,
+    caller: Caller,
+    workspace_id: UUID,
+    id: UUID,  # noqa: A002
+) -> JudgedIncident:
+    """One incident, with those of its keys that the caller may read of. Raises `IncidentUnknown`
+    or `PermissionMissing`."""
+    with context.store.read() as transaction:
+        incident = found_incident(transaction, workspace_id, id)
+        judged = judge_incident(transaction, incident)
+    shown = judged.within(caller.rights.slots(Permission.REQUESTS_READ))
+    if not shown.keys:
+        caller.rights.require(Permission.REQUESTS_READ, judged.contained[0].slot)
+        raise IncidentUnknown("There is no incident with this id.")
+    return shown
+
+
+def list_incidents(
+    context: Context,
+    caller: Caller,
+    workspace_id: UUID,
+    wanted: IncidentFilter,
+    *,
+    limit: int,
+    before: UUID | None,
+    count: bool,
+) -> tuple[Sequence[JudgedIncident], int | None]:
+    """Incidents with keys in the slots that the caller may read of, newest first, and how many
+    where asked. One whose keys were changed from outside is left out."""
+    patterns = caller.rights.slots(Permission.REQUESTS_READ)
+    wanted = replace(wanted, slots=patterns)
+    with context.store.read() as transaction:
+        found = transaction.incidents.list(workspace_id, wanted, limit=limit, before=before)
+        judged = []
+        for one in found:
+            try:
+                judged.append(judge_incident(transaction, one).within(patterns))
+            except IntegrityFailed:
+                continue
+        return judged, transaction.incidents.count(workspace_id, wanted) if count else None

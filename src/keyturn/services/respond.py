@@ -1,0 +1,779 @@
+"""Responding: exposed keys are contained, and an incident is opened over them, in one transaction.
+
+1. Containing comes before everything: whatever the rights of a key, whatever its state, whether its
+   record can be read or its slot is being rotated. Only the slot counts: who contains must hold the
+   permission for it.
+2. A key is in one open incident at most. Who contains it again joins that.
+3. What a contained key made while it was exposed is contained with it, and so on from there. What
+   it had made before is listed, and so is what lies in slots that the caller may not reach.
+4. A rotation that a contained key is in is cancelled; its other key works on.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from uuid import UUID
+
+from keyturn.domain.activity import Category
+from keyturn.domain.authority import Rights
+from keyturn.domain.destination import check_destination_name
+from keyturn.domain.error import (
+    IncidentCountMoved,
+    IncidentNoKey,
+    IncidentUnknown,
+    IntegrityFailed,
+    KeyContained,
+    KeyUnknown,
+    PermissionMissing,
+    RequestInvalid,
+)
+from keyturn.domain.incident import (
+    MOST_KEYS,
+    Because,
+    CallerStanding,
+    ContainedKey,
+    Containment,
+    Incident,
+    IncidentReason,
+    IncidentState,
+    Placement,
+    hash_keys,
+)
+from keyturn.domain.key import Key, KeyState, RevocationReason
+from keyturn.domain.permission import Permission, covers_slot
+from keyturn.domain.rotation import Rotation, RotationAct
+from keyturn.domain.runtime import check_runtime
+from keyturn.domain.slot import SlotName
+from keyturn.domain.text import TEXT_LENGTH, check_text, check_url
+from keyturn.domain.token import Token
+from keyturn.services.conclude import end_rotation, free_old_key
+from keyturn.services.context import Context
+from keyturn.services.define import require_version
+from keyturn.services.identify import Caller, reaffirm
+from keyturn.services.issue import key_subject
+from keyturn.services.journal import Act, Author, Note, Subject, note, note_all
+from keyturn.services.judge import (
+    JudgedIncident,
+    incident_subject,
+    judge_incident,
+    judge_keys,
+    keep_incident,
+    next_of,
+)
+from keyturn.services.tombstone import make_tombstone
+from keyturn.storage.keys import KeyFilter, KeyView
+from keyturn.storage.transaction import Reading, Writing
+
+PAGE = 1_000
+_MOST_NAMED = 20
+
+_REVOKED_AS = {
+    IncidentReason.LEAKED: RevocationReason.COMPROMISED,
+    IncidentReason.SUSPECTED: RevocationReason.COMPROMISED,
+    IncidentReason.STAFF_CHANGE: RevocationReason.STAFF_CHANGE,
+    IncidentReason.OTHER: RevocationReason.COMPROMISED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exposure:
+    """What is said of an exposure; None is for not known, and for `exposed_since` for since each
+    key was made."""
+
+    reason: IncidentReason = IncidentReason.LEAKED
+    detail: str | None = None
+    found_url: str | None = None
+    exposed_since: int | None = None
+    containment: Containment = Containment.REVOKE
+
+    def checked(self, now: int) -> "Exposure":
+        """This exposure in its one spelling. Raises `RequestInvalid`."""
+        if self.exposed_since is not None and self.exposed_since > now:
+            raise RequestInvalid.at("/exposed_since", "This lies in the future.")
+        return replace(
+            self,
+            detail=None
+            if self.detail is None
+            else check_text(self.detail, "/detail", longest=TEXT_LENGTH),
+            found_url=None if self.found_url is None else check_url(self.found_url, "/found_url"),
+        )
+
+    @property
+    def revokes_as(self) -> RevocationReason | None:
+        """What keys are revoked as, None where they are suspended."""
+        return None if self.containment is Containment.SUSPEND else _REVOKED_AS[self.reason]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which keys are exposed, by what they have in common; None asks for any."""
+
+    slot: SlotName | None = None
+    owner: str | None = None
+    created_by: UUID | None = None
+    destination: str | None = None
+    since: int | None = None
+    until: int | None = None
+    expected_count: int | None = None
+
+    def checked(self) -> "Selection":
+        """Raises `RequestInvalid`, also where nothing is selected by."""
+        if replace(self, expected_count=None) == Selection():
+            raise RequestInvalid.at("/select", "Select by at least one member.")
+        if self.destination is not None:
+            check_destination_name(self.destination, "/select/destination")
+        owner = None if self.owner is None else check_text(self.owner, "/select/owner")
+        return replace(self, owner=owner)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """Keys named one by one; None stands for what can be no key. With tokens, each must be the
+    key's own."""
+
+    ids: tuple[UUID | None, ...]
+    tokens: tuple[Token | None, ...] | None = field(default=None, repr=False)
+
+
+Exposed = Named | Selection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedIncident:
+    """An incident that was opened, or joined where it `is_open_already`. `unmatched` are the places
+    of what named no key, `elsewhere` the keys that another open incident contains, with its id."""
+
+    judged: JudgedIncident
+    is_open_already: bool
+    unmatched: tuple[int, ...]
+    elsewhere: tuple[tuple[UUID, UUID], ...]
+
+
+# Called with the transaction, before it commits, so that an answer is kept with its change.
+Remember = Callable[[Writing, OpenedIncident], None]
+RememberJudged = Callable[[Writing, JudgedIncident], None]
+
+
+def open_incident(
+    context: Context,
+    act: Act,
+    workspace_id: UUID,
+    exposure: Exposure,
+    exposed: Exposed,
+    arrived: int,
+    remember: Remember | None = None,
+) -> OpenedIncident:
+    """Contains keys, and opens an incident over them, or joins the one that has them. `arrived` is
+    when the call came. Raises `IncidentNoKey`, `IncidentCountMoved`, `RequestInvalid` or
+    `PermissionMissing`; then nothing is contained."""
+    exposure = exposure.checked(context.clock.now())
+    if isinstance(exposed, Selection):
+        exposed = exposed.checked()
+    with context.store.change() as transaction:
+        now = context.clock.now()
+        rights = reaffirm(transaction, act.caller, now)
+        rights.require(Permission.INCIDENTS_WRITE)
+        patterns = rights.slots(Permission.INCIDENTS_WRITE)
+        found = _find(context, transaction, workspace_id, exposed, patterns, now)
+        if not found.ids:
+            raise IncidentNoKey("Nothing of what was given is a key of this workspace.")
+        _require(rights, found, Permission.INCIDENTS_WRITE)
+        opened = contain(
+            context,
+            transaction,
+            Author.of(act),
+            workspace_id,
+            exposure,
+            found,
+            patterns,
+            min(arrived, now),
+            now,
+        )
+        if remember is not None:
+            remember(transaction, opened)
+    return opened
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Keys that were found exposed: those whose records are sound, and the ids of those that have
+    been changed from outside, or taken away."""
+
+    sound: tuple[Key, ...]
+    damaged: tuple[UUID, ...] = ()
+    unmatched: tuple[int, ...] = ()
+
+    @property
+    def ids(self) -> tuple[UUID, ...]:
+        return (*(one.id for one in self.sound), *self.damaged)
+
+
+def _find(
+    context: Context,
+    transaction: Reading,
+    workspace_id: UUID,
+    exposed: Exposed,
+    patterns: tuple[str, ...],
+    now: int,
+) -> Found:
+    if isinstance(exposed, Selection):
+        chosen = [one.key for one in select_keys(transaction, workspace_id, exposed, patterns, now)]
+        if exposed.expected_count is not None and exposed.expected_count != len(chosen):
+            raise IncidentCountMoved(
+                f"The selection holds {len(chosen)} keys, and {exposed.expected_count} were "
+                "expected; nothing was contained.",
+                keys=tuple((str(one.id), one.name) for one in chosen),
+            )
+        return Found(sound=tuple(chosen))
+    wanted = {id_ for id_ in exposed.ids if id_ is not None}
+    sound, damaged = transaction.keys.among(workspace_id, wanted)
+    damaged |= _taken_away(transaction, workspace_id, wanted - set(sound) - damaged)
+    unmatched = set()
+    matched: dict[UUID, None] = {}
+    for index, id_ in enumerate(exposed.ids):
+        token = None if exposed.tokens is None else exposed.tokens[index]
+        key = None if id_ is None else sound.get(id_)
+        is_right = exposed.tokens is None or (
+            # What a damaged record says of its secret is not to be trusted: its id is enough.
+            token is not None
+            and (id_ in damaged or (key is not None and _holds(context, key, token)))
+        )
+        if id_ is not None and is_right and (key is not None or id_ in damaged):
+            matched[id_] = None
+        else:
+            unmatched.add(index)
+    return Found(
+        sound=tuple(sound[id_] for id_ in matched if id_ in sound),
+        damaged=tuple(id_ for id_ in matched if id_ in damaged),
+        unmatched=tuple(sorted(unmatched)),
+    )
+
+
+def _holds(context: Context, key: Key, token: Token) -> bool:
+    """Whether the token is this key's own, whatever state that is in."""
+    if key.slot.environment != token.environment:
+        return False
+    return context.ring.matches(
+        key.digest,
+        key.peppers,
+        workspace_id=key.workspace_id,
+        id=key.id,
+        secret=token.secret(),
+    )
+
+
+def _taken_away(transaction: Reading, workspace_id: UUID, ids: Iterable[UUID]) -> frozenset[UUID]:
+    """Those of the ids that were keys of the workspace, and have no record any more."""
+    found = set()
+    for id_ in ids:
+        genuine = transaction.activity.last_genuine_change("key", str(id_))
+        if genuine is not None and genuine.workspace_id == str(workspace_id):
+            found.add(id_)
+    return frozenset(found)
+
+
+def _require(rights: Rights, found: Found, permission: Permission) -> None:
+    for key in found.sound:
+        rights.require(permission, key.slot)
+    # Which slot such a key is in stands in its record, which is not to be trusted.
+    if found.damaged:
+        rights.require(permission)
+    if found.damaged and "*" not in rights.slots(permission):
+        raise PermissionMissing(
+            "The record of a key was changed from outside; to contain it this needs the permission "
+            f"{permission} for every slot."
+        )
+
+
+def select_keys(
+    transaction: Reading,
+    workspace_id: UUID,
+    selection: Selection,
+    patterns: tuple[str, ...],
+    now: int,
+) -> Sequence[KeyView]:
+    """The keys of a selection that are not revoked, in the slots that these patterns reach, oldest
+    first. Raises `RequestInvalid` where there are too many for one incident."""
+    wanted = KeyFilter(
+        status=None,
+        now=now,
+        slots=patterns,
+        service=None if selection.slot is None else selection.slot.service,
+        environment=None if selection.slot is None else selection.slot.environment,
+        owner=selection.owner,
+        created_by=selection.created_by,
+        destination=selection.destination,
+        since=selection.since,
+        until=selection.until,
+        is_revoked=False,
+    )
+    chosen: list[KeyView] = []
+    before: UUID | None = None
+    while True:
+        page = transaction.keys.list(workspace_id, wanted, limit=PAGE, before=before)
+        chosen += page
+        if len(chosen) > MOST_KEYS:
+            raise RequestInvalid.at("/select", f"An incident may have {MOST_KEYS} keys.")
+        if len(page) < PAGE:
+            return chosen[::-1]
+        before = page[-1].key.id
+
+
+def preview_selection(
+    context: Context, caller: Caller, workspace_id: UUID, selection: Selection
+) -> Sequence[KeyView]:
+    """The keys that a selection would contain. Raises `RequestInvalid` or `IncidentCountMoved`."""
+    selection = selection.checked()
+    patterns = caller.rights.slots(Permission.INCIDENTS_WRITE)
+    with context.store.read() as transaction:
+        now = context.clock.now()
+        return select_keys(transaction, workspace_id, selection, patterns, now)
+
+
+def contain(
+    context: Context,
+    transaction: Writing,
+    author: Author,
+    workspace_id: UUID,
+    exposure: Exposure,
+    found: Found,
+    patterns: tuple[str, ...],
+    arrived: int,
+    now: int,
+    *,
+    action: str = "incident.key_contained",
+) -> OpenedIncident:
+    """Contains keys that were found, in a transaction that has begun. Who calls has judged the
+    rights; what those keys made is contained where `patterns` reach it. The entries of the keys
+    that were named tell of `action`."""
+    present = transaction.incidents.open_of_keys(workspace_id, found.ids)
+    new = Found(
+        sound=tuple(one for one in found.sound if one.id not in present),
+        damaged=tuple(id_ for id_ in found.damaged if id_ not in present),
+    )
+    if not new.ids:
+        joined = next(present[id_] for id_ in found.ids)
+        return _opened(transaction, joined, found, present, is_open_already=True)
+    scope = _scope(transaction, workspace_id, exposure, new, patterns, now)
+    buried = _bury(context, transaction, workspace_id, exposure, new.damaged, now)
+    moved = _contain(transaction, scope, buried, exposure, now)
+    incident_id = context.new_id(now)
+    rotations = transaction.rotations.open_of_keys(
+        workspace_id, [*(key.id for key, _, _ in scope.keys), *new.damaged]
+    )
+    keys = _records(incident_id, scope, buried, rotations, now)
+    incident = _make(incident_id, author, workspace_id, exposure, keys, scope, arrived, now)
+    transaction.incidents.add(incident)
+    transaction.incidents.add_keys(keys)
+    _note_opened(context, transaction, author, incident, keys, now)
+    _note_contained(context, transaction, author, incident, keys, moved, buried, action, now)
+    for rotation in rotations:
+        _cancel(context, transaction, author, rotation, {one.key_id for one in keys}, now)
+    return _opened(transaction, incident, found, present, is_open_already=False)
+
+
+def _opened(
+    transaction: Reading,
+    incident: Incident,
+    found: Found,
+    present: Mapping[UUID, Incident],
+    *,
+    is_open_already: bool,
+) -> OpenedIncident:
+    return OpenedIncident(
+        judged=judge_incident(transaction, incident),
+        is_open_already=is_open_already,
+        unmatched=found.unmatched,
+        elsewhere=tuple(
+            (id_, present[id_].id)
+            for id_ in found.ids
+            if id_ in present and present[id_].id != incident.id
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scope:
+    """What an incident freezes: keys, why each is in it, and since when it was exposed."""
+
+    keys: tuple[tuple[Key, Because, int], ...]
+    unreached: tuple[UUID, ...]
+
+
+def _scope(
+    transaction: Reading,
+    workspace_id: UUID,
+    exposure: Exposure,
+    new: Found,
+    patterns: tuple[str, ...],
+    now: int,
+) -> _Scope:
+    """The keys that were named, and what they made while they were exposed, and so on."""
+    keys = {
+        one.id: (one, Because.NAMED, max(exposure.exposed_since or 0, one.created_at))
+        for one in new.sound
+    }
+    since = {id_: exposed for id_, (_, _, exposed) in keys.items()}
+    since |= dict.fromkeys(new.damaged, exposure.exposed_since or 0)
+    unreached: dict[UUID, None] = {}
+    makers = set(since)
+    while makers:
+        made = [
+            one for one in transaction.keys.made_by(workspace_id, makers) if one.id not in since
+        ]
+        inside = transaction.incidents.open_of_keys(workspace_id, [one.id for one in made])
+        makers = set()
+        for one in made:
+            maker = one.created_by
+            if maker is None or one.id in inside:
+                continue
+            if one.created_at >= since[maker] and covers_slot(patterns, str(one.slot)):
+                keys[one.id] = (one, Because.MADE_BY_CONTAINED, one.created_at)
+                since[one.id] = one.created_at
+                makers.add(one.id)
+            elif one.state is not KeyState.REVOKED and not one.is_expired(now):
+                unreached[one.id] = None
+    if len(keys) + len(new.damaged) > MOST_KEYS:
+        raise RequestInvalid.at("", f"An incident may have {MOST_KEYS} keys.")
+    return _Scope(keys=tuple(keys[id_] for id_ in sorted(keys)), unreached=tuple(sorted(unreached)))
+
+
+def _bury(
+    context: Context,
+    transaction: Writing,
+    workspace_id: UUID,
+    exposure: Exposure,
+    damaged: Sequence[UUID],
+    now: int,
+) -> dict[UUID, Key]:
+    """Puts a record without rights in the place of each that was changed from outside."""
+    buried = {}
+    for id_ in damaged:
+        reason = exposure.revokes_as or _REVOKED_AS[exposure.reason]
+        version = transaction.activity.next_version("key", str(id_))
+        key = make_tombstone(context, workspace_id, id_, reason, now)
+        buried[id_] = replace(key, version=version)
+        transaction.keys.bury(buried[id_])
+    return buried
+
+
+def _contain(
+    transaction: Writing, scope: _Scope, buried: Mapping[UUID, Key], exposure: Exposure, now: int
+) -> dict[UUID, Key]:
+    """Writes the keys that are not refused as they have to be yet, and gives them."""
+    moved = dict(buried)
+    changed = []
+    for key, _, _ in scope.keys:
+        following = key.contained(exposure.revokes_as, now)
+        if following is not key:
+            moved[key.id] = following
+            changed.append((following, key.version))
+    transaction.keys.replace_all(changed)
+    return moved
+
+
+def _records(
+    incident_id: UUID,
+    scope: _Scope,
+    buried: Mapping[UUID, Key],
+    rotations: Sequence[Rotation],
+    now: int,
+) -> list[ContainedKey]:
+    # What a rotation had suspended as a test was active, but for that.
+    tested = {
+        one.old_key_id for one in rotations if one.brownout is not None and one.brownout.is_ours
+    }
+    whole = [
+        *scope.keys,
+        *((key, Because.NAMED, key.created_at) for key in buried.values()),
+    ]
+    return [
+        ContainedKey(
+            incident_id=incident_id,
+            workspace_id=key.workspace_id,
+            key_id=key.id,
+            name=key.name,
+            slot=key.slot,
+            because=because,
+            state_before=KeyState.ACTIVE if key.id in tested else key.state,
+            exposed_since=since,
+            contained_at=now,
+            replacement_key_id=None,
+            replaced_at=None,
+            recovered_at=None,
+            waiver=None,
+            updated_at=now,
+            version=1,
+        )
+        for key, because, since in sorted(whole, key=lambda one: one[0].id)
+    ]
+
+
+def _make(
+    incident_id: UUID,
+    author: Author,
+    workspace_id: UUID,
+    exposure: Exposure,
+    keys: Sequence[ContainedKey],
+    scope: _Scope,
+    arrived: int,
+    now: int,
+) -> Incident:
+    return Incident(
+        id=incident_id,
+        workspace_id=workspace_id,
+        state=IncidentState.CONTAINED,
+        reason=exposure.reason,
+        detail=exposure.detail,
+        found_url=exposure.found_url,
+        exposed_since=exposure.exposed_since,
+        containment=exposure.containment,
+        opened_at=arrived,
+        opened_by=author.actor.label,
+        contained_at=now,
+        counted_at=None,
+        keys_hash=hash_keys(keys),
+        placements=(),
+        unreached=scope.unreached,
+        closed_at=None,
+        closed_by=None,
+        outcome=None,
+        updated_at=now,
+        version=1,
+    )
+
+
+def _note_opened(
+    context: Context,
+    transaction: Writing,
+    author: Author,
+    incident: Incident,
+    keys: Sequence[ContainedKey],
+    now: int,
+) -> None:
+    many = "a key" if len(keys) == 1 else f"{len(keys)} keys"
+    note(
+        context,
+        transaction,
+        actor=author.actor,
+        request_id=author.request_id,
+        action="incident.opened",
+        category=Category.SECURITY,
+        subject=incident_subject(incident),
+        message=f"An incident was opened over {many} ({incident.reason}).",
+        metadata={
+            "reason": incident.reason.value,
+            "containment": incident.containment.value,
+            "keys": len(keys),
+            "key_ids": [str(one.key_id) for one in keys[:_MOST_NAMED]],
+            "unreached": len(incident.unreached),
+        },
+        now=now,
+    )
+
+
+def _note_contained(
+    context: Context,
+    transaction: Writing,
+    author: Author,
+    incident: Incident,
+    keys: Sequence[ContainedKey],
+    moved: Mapping[UUID, Key],
+    buried: Collection[UUID],
+    action: str,
+    now: int,
+) -> None:
+    """One entry for each key, with its change if there is one: it may have been revoked before."""
+    verb = "revoked" if incident.containment is Containment.REVOKE else "suspended"
+    notes = []
+    for one in keys:
+        key = moved.get(one.key_id)
+        subject = (
+            Subject(workspace_id=one.workspace_id, type="api_key", id=str(one.key_id))
+            if key is None
+            else key_subject(key)
+        )
+        is_named = one.because is Because.NAMED
+        notes.append(
+            Note(
+                action=action if is_named else "incident.key_contained",
+                subject=subject,
+                message=f"Key {one.name} was contained ({'revoked before' if key is None else verb})."
+                if is_named
+                else f"Key {one.name}, which a contained key had made, was contained ({verb}).",
+                metadata={
+                    "incident_id": str(incident.id),
+                    "slot": str(one.slot),
+                    "because": one.because.value,
+                    **({} if one.key_id not in buried else {"damaged": True}),
+                },
+            )
+        )
+    note_all(context, transaction, author, Category.SECURITY, notes, now)
+
+
+def _cancel(
+    context: Context,
+    transaction: Writing,
+    author: Author,
+    rotation: Rotation,
+    contained: set[UUID],
+    now: int,
+) -> None:
+    """Ends a rotation whose key is contained. The other key works on, also out of a brown-out."""
+    is_old = rotation.old_key_id in contained
+    if not is_old:
+        # Whatever became of the other's record.
+        with suppress(IntegrityFailed):
+            old = transaction.keys.find(rotation.workspace_id, rotation.old_key_id)
+            if old is not None:
+                free_old_key(context, transaction, author, rotation, old, now)
+    end_rotation(
+        context,
+        transaction,
+        author,
+        rotation,
+        RotationAct.CANCEL,
+        now,
+        reason=f"The {'old' if is_old else 'new'} key is contained by an incident.",
+        is_forced=True,
+        evidence=None,
+    )
+
+
+def revoke_compromised(
+    context: Context,
+    act: Act,
+    workspace_id: UUID,
+    id: UUID,  # noqa: A002
+    arrived: int,
+    *,
+    expected: frozenset[int] | None = None,
+) -> UUID:
+    """Revokes a key since it is compromised, with an incident over it: a new one, or the open one
+    that contains it. Gives its id. Once more, it is the same one. Raises `KeyUnknown`,
+    `VersionMoved` or `PermissionMissing`."""
+    with context.store.change() as transaction:
+        now = context.clock.now()
+        rights = reaffirm(transaction, act.caller, now)
+        author = Author.of(act)
+        found = _find(context, transaction, workspace_id, Named(ids=(id,)), ("*",), now)
+        if not found.ids:
+            raise KeyUnknown("There is no key with this id.")
+        _require(rights, found, Permission.KEYS_WRITE)
+        key = next(iter(found.sound), None)
+        if key is not None and key.state is not KeyState.REVOKED:
+            require_version(key.version, expected)
+        incident = transaction.incidents.open_of_keys(workspace_id, [id]).get(id)
+        if incident is None and key is not None and key.compromised:
+            incident = next(iter(transaction.incidents.of_key(workspace_id, id)), None)
+        if incident is not None:
+            _revoke_contained(context, transaction, author, incident, found, now)
+            return incident.id
+        patterns = rights.slots(Permission.KEYS_WRITE)
+        opened = contain(
+            context,
+            transaction,
+            author,
+            workspace_id,
+            Exposure(),
+            found,
+            patterns,
+            min(arrived, now),
+            now,
+            action="api_key.revoked",
+        )
+        return opened.judged.incident.id
+
+
+def _revoke_contained(
+    context: Context,
+    transaction: Writing,
+    author: Author,
+    incident: Incident,
+    found: Found,
+    now: int,
+) -> None:
+    """Has a key that is contained already, perhaps suspended, revoked for good."""
+    place = incident.workspace_id
+    buried = _bury(context, transaction, place, Exposure(), found.damaged, now)
+    moved = list(buried.values())
+    for key in found.sound:
+        following = key.revoked(RevocationReason.COMPROMISED, now)
+        if following is not key:
+            transaction.keys.replace(following, key.version)
+            moved.append(following)
+    note_all(
+        context,
+        transaction,
+        author,
+        Category.SECURITY,
+        [
+            Note(
+                action="api_key.revoked",
+                subject=key_subject(one),
+                message=f"Key {one.name} was revoked ({RevocationReason.COMPROMISED}).",
+                metadata={"incident_id": str(incident.id), "slot": str(one.slot)},
+            )
+            for one in moved
+        ],
+        now,
+    )
+
+
+def require_free(transaction: Reading, key: Key) -> None:
+    """Raises `KeyContained` where an open incident keeps the key suspended; of a revoked one it is
+    known anyway that nothing brings it back."""
+    if key.state is not KeyState.SUSPENDED:
+        return
+    incident = transaction.incidents.open_of_key(key.workspace_id, key.id)
+    if incident is not None:
+        raise KeyContained(
+            f"The open incident {incident.id} contains this key. It is given back only where that "
+            "is closed as a false alarm."
+        )
+
+
+def place_runtime(
+    context: Context,
+    act: Act,
+    workspace_id: UUID,
+    id: UUID,  # noqa: A002
+    runtime: str,
+    network: str | None,
+    standing: CallerStanding,
+    remember: RememberJudged | None = None,
+) -> JudgedIncident:
+    """Takes a person's word on a caller. Raises `IncidentUnknown`, `IncidentClosed`,
+    `RequestInvalid` or `PermissionMissing`."""
+    runtime = check_runtime(runtime, "/runtime")
+    network = None if network is None else check_text(network, "/network")
+    with context.store.change() as transaction:
+        now = context.clock.now()
+        rights = reaffirm(transaction, act.caller, now)
+        incident = found_incident(transaction, workspace_id, id)
+        keys = transaction.incidents.keys_within(incident)
+        for one in keys:
+            rights.require(Permission.INCIDENTS_WRITE, one.slot)
+        author = Author.of(act)
+        placement = Placement(
+            runtime=runtime, network=network, standing=standing, by=author.actor.label, at=now
+        )
+        placed = incident.placed(placement)
+        step = next_of(placed, judge_keys(transaction, placed, keys), None, now)
+        told = {"runtime": runtime, "network": network, "standing": standing.value}
+        after = keep_incident(
+            context, transaction, author, incident, step, now, verb="placed", told=told
+        )
+        judged = judge_incident(transaction, after, step.keys)
+        if remember is not None:
+            remember(transaction, judged)
+    return judged
+
+
+def found_incident(transaction: Reading, workspace_id: UUID, id_: UUID) -> Incident:
+    """Raises `IncidentUnknown`, or `IntegrityFailed` where its record was changed from outside."""
+    incident = transaction.incidents.find(workspace_id, id_)
+    if incident is None:
+        raise IncidentUnknown("There is no incident with this id.")
+    return incident
