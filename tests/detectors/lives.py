@@ -355,6 +355,7 @@ def _live_in_pods(life: Life, random: Random) -> None:
     releases = _Releases.drawn(random, life.routes)
     peak = 10 ** random.uniform(2.0, 2.8)
     who = life.usual[0]
+    life.usual = (_pod(random, who),)
     pods: list[Who] = []
     for hour in _hours_of(life):
         at = hour // HOUR % 24
@@ -383,6 +384,7 @@ def _live_at_gateway(life: Life, random: Random) -> None:
     """All day, from the changing addresses of a provider."""
     _draw_usual(life, random)
     blocks = [public_network(random) for _ in range(random.randint(2, 4))]
+    life.usual = (replace(life.usual[0], network=_address(random, blocks[0])),)
     rate = 10 ** random.uniform(1.5, 2.5)
     for hour in _hours_of(life):
         at = hour // HOUR % 24

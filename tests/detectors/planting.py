@@ -77,8 +77,6 @@ def another_network(life: Life, random: Random, since: int) -> Label | None:
     had_country = life.usual[0].country is not None and life.kind != "pods"
     country = random.choice(FAR) if had_country and random.random() < 0.7 else None
     who = replace(_usual(life), network=_elsewhere(random), country=country)
-    if life.kind == "pods":
-        who = replace(who, runtime="worker-1a2b3c4d5-bcdfg" if who.declared else who.runtime)
     days = random.choice((1, 1, 3, 10))
     for day in range(days):
         call(life, random, hour + day * DAY, who, life.routes, random.randint(1, 30))

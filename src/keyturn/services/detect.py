@@ -146,7 +146,7 @@ class DetectorWatch:
 
 
 def _read(reading: Reading, key: Key, until: int) -> Profile:
-    first = max(hour_of(key.created_at), until - WHOLE_PAST)
+    first = until - WHOLE_PAST
     earliest, begins = reading.traffic.earliest(), reading.traffic.begins_at(key.id)
     if earliest is not None:
         first = max(first, earliest)

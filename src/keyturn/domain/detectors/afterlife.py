@@ -18,16 +18,18 @@ def after_revocation(case: Case) -> Iterator[Reason]:
     last = max((one.last_at for one in after.values()), default=None)
     if last is None or last <= case.now - USUAL_AFTER:
         return
-    denied = sum(
-        case.hours[hour].denied
-        for hour in hours_between(case.hours, hour_of(key.revoked_at), last + 1)
-    )
+    # What was refused in the hour of the revocation itself may have been so before.
+    begin = hour_of(key.revoked_at)
+    refused = [
+        hour for hour in hours_between(case.hours, begin, last + 1) if case.hours[hour].denied
+    ]
+    denied = sum(case.hours[hour].denied for hour in refused)
     strangers = sorted(name for name, one in after.items() if one.first_at > key.revoked_at)
     yield Reason(
         kind=FindingKind.AFTER_REVOCATION,
         mark="",
         what="This key was revoked, and somebody calls with it still. All was refused.",
-        since=key.revoked_at,
+        since=max(key.revoked_at, min(refused, default=begin)),
         until=last + USUAL_AFTER,
         certainty=Certainty.HIGH,
         past=Past(key.revoked_at, last, 0, 0, 0),

@@ -18,7 +18,7 @@ from keyturn.domain.traffic import HOUR
 
 _WINDOW = 28 * DAY
 _APART = DAY
-_LEAST_HOURS = 15
+_LEAST_HOURS = 10
 _LEAST_DAYS = 5
 _IMPROBABLE = 1e-6
 _MAD = 1.4826  # of a normal distribution, the deviation over its median absolute one

@@ -1,15 +1,15 @@
 """What a key does for the first time: a place, a country, a runtime, a path, a scope.
 
 Something is new by what was there before it. A key that shows new ones all the time (pods, roaming
-callers) is left alone: where more than one in two weeks is usual, one more tells nothing. What
-comes with a release of a known caller, within a day, belongs to the release.
+callers) is left alone: where more than one in thirty days of use is usual, one more tells nothing.
+What comes with a release of a known caller, within a day, belongs to the release.
 """
 
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from keyturn.domain.detectors.profile import MOST_SEEN, Aspect, Seen
+from keyturn.domain.detectors.profile import MOST_SEEN, Aspect, Seen, hours_between
 from keyturn.domain.detectors.reason import USUAL_AFTER, Case, Certainty, Past, Reason
 from keyturn.domain.finding import FindingKind
 from keyturn.domain.instant import DAY
@@ -20,8 +20,12 @@ from keyturn.domain.traffic import hour_of
 MOST_AT_ONCE = 3
 _MOST_NAMED = 20
 _LEARNING = 7 * DAY
-_RARE = 14 * DAY  # at most one new value in so long, or new ones are usual
+_RARE_DAYS = 30  # at most one new value in so many days of use, or new ones are usual
+_LEAST_DAYS = 8
+# What belongs to a release: what comes in a day, or while the caller has hardly been used.
 _RELEASE = DAY
+_SLOW_RELEASE = 7 * DAY
+_SLOW_CALLS = 400
 _MORE = "+"
 
 
@@ -98,9 +102,9 @@ def _new_before(firsts: list[int], past: Past) -> int | None:
     ones are usual. Those of the day before may be of the same matter."""
     if not past.is_enough:
         return None
-    begin, end = past.begins + _LEARNING, past.ends - DAY
-    count = bisect_left(firsts, end) - bisect_left(firsts, begin)
-    return count if count * _RARE <= max(end - begin, 0) else None
+    count = bisect_left(firsts, past.ends - DAY) - bisect_left(firsts, past.begins + _LEARNING)
+    is_usual = past.active_days < _LEAST_DAYS or count * _RARE_DAYS > past.active_days
+    return None if is_usual else count
 
 
 def _is_known(case: Case, subject: _Subject, value: str, one: Seen) -> bool:
@@ -137,10 +141,19 @@ def _is_released(case: Case, moment: int) -> bool:
         product = name.partition("/")[0]
         known[product] = min(known.get(product, one.first_at), one.first_at)
     return any(
-        moment - _RELEASE <= one.first_at <= moment
-        and known[name.partition("/")[0]] < one.first_at - DAY
+        known[name.partition("/")[0]] < one.first_at - DAY
+        and _is_part_of(case, one.first_at, moment)
         for name, one in releases.items()
     )
+
+
+def _is_part_of(case: Case, released: int, moment: int) -> bool:
+    if not moment - _SLOW_RELEASE <= released <= moment:
+        return False
+    if released >= moment - _RELEASE:
+        return True
+    between = hours_between(case.hours, hour_of(released), moment)
+    return sum(case.hours[hour].calls for hour in between) < _SLOW_CALLS
 
 
 def _reason(subject: _Subject, new: _New) -> Reason:
