@@ -506,10 +506,9 @@ def test_a_waiver_has_a_name_a_reason_and_an_end(home: Workspace) -> None:
     incident = respond(home, key, other)
     end = in_future(3_600)
 
-    def waive(**members: object) -> object:
+    def waive(**members: str) -> object:
         waived = [{"key_id": one.id, "reason": "gone", "until": end} for one in (key, other)]
-        waived[0] |= members
-        return {"waive": waived}
+        return {"waive": [waived[0] | members, waived[1]]}
 
     expect_invalid(incident.act("close", waive(until=in_future(-1))), "/waive/0/until")
     expect_invalid(incident.act("close", waive(until=in_future(400 * 86_400))), "/waive/0/until")
