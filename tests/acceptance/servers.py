@@ -120,9 +120,10 @@ class Server:
     def wait(self, seconds: float = STOP_SECONDS) -> int:
         """Its exit code, once it has ended. Raises `TimeoutExpired`."""
         self._process.join(seconds)
-        if self._process.exitcode is None:
+        code = self._process.exitcode
+        if code is None:
             raise subprocess.TimeoutExpired("serve", seconds)
-        return self._process.exitcode
+        return code
 
     def stop(self) -> int:
         self.terminate()

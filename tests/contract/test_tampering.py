@@ -260,8 +260,6 @@ def find_each(reading: Reading, street: Street, table: str) -> None:
         "operators": lambda: reading.operators.find(street.second.id),
         "rotations": lambda: reading.rotations.find(street.home, street.rotation.id),
         "findings": lambda: reading.findings.find(street.home, street.finding.id),
-        "incidents": lambda: reading.incidents.find(street.home, street.incident.id),
-        "incident_keys": lambda: reading.incidents.keys_of(street.home, street.incident.id),
         "destinations": lambda: reading.destinations.find(street.home, street.destination.id),
         "incidents": lambda: reading.incidents.find(street.home, street.incident.id),
         "incident_keys": lambda: reading.incidents.keys_of(street.home, street.incident.id),
@@ -334,21 +332,6 @@ def list_channels(reading: Reading, street: Street, shown: Shown) -> None:
         assert [*reading.channels.of_workspace(place)] == [*reversed(channels)]
 
 
-def list_incidents(reading: Reading, street: Street, shown: Shown) -> None:
-    labels = {street.incident.id: "mine", street.beside.id: "beside"}
-    mine = shown.setdefault("incidents", set())
-    for place in street.places:
-        incidents = reading.incidents.list(place, IncidentFilter(), limit=100, before=None)
-        mine |= {labels[one.id] for one in incidents}
-    reading.incidents.of_period(street.home, [street.mine.id], 0, LATEST - 1)
-
-
-def list_incident_keys(reading: Reading, street: Street, shown: Shown) -> None:
-    labels = {street.incident.id: "mine", street.beside.id: "beside"}
-    keys = reading.incidents.keys_of_each((street.incident, street.beside))
-    shown["incident_keys"] = {labels[id_] for id_, found in keys.items() if found}
-
-
 def list_waivers(reading: Reading, street: Street, shown: Shown) -> None:
     mine = shown.setdefault("posture_waivers", set())
     for place in street.places:
@@ -401,14 +384,6 @@ LOOKS: tuple[Look, ...] = (
     lambda reading, street, _: reading.destinations.workspace_of(street.destination.id),
     lambda reading, street, _: reading.channels.workspace_of(street.channel.id),
     lambda reading, *_: reading.channels.earliest(),
-    lambda reading, street, _: attempt(reading.incidents.open_of_key, street.home, street.mine.id),
-    lambda reading, street, _: reading.incidents.of_key(street.home, street.mine.id),
-    lambda reading, street, _: reading.incidents.workspace_of(street.incident.id),
-    lambda reading, *_: reading.incidents.open(after=None, limit=100),
-    lambda reading, *_: reading.incidents.uses_after_closing(limit=100),
-    lambda reading, *_: reading.incidents.run_out(0, limit=100),
-    lambda reading, street, _: reading.incidents.successors(street.home, [street.mine.id]),
-    lambda reading, street, _: reading.rotations.successors(street.home, [street.mine.id]),
     lambda reading, street, _: reading.posture_waivers.workspace_of(street.waiver.id),
     lambda reading, street, _: reading.rotations.workspace_of(street.rotation.id),
     lambda reading, street, _: reading.findings.workspace_of(street.finding.id),
@@ -423,8 +398,6 @@ LOOKS: tuple[Look, ...] = (
     list_incident_keys,
     list_destinations,
     list_channels,
-    list_incidents,
-    list_incident_keys,
     list_waivers,
     list_operators,
     list_workspaces,

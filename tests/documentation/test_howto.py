@@ -9,6 +9,7 @@ import pytest
 
 from keyturn.cli.run_supervision import OnChange
 from keyturn.destinations.contract import FaultKind
+from keyturn.domain.detectors import BLIND_SPOTS
 from keyturn.domain.event import EVENT_TYPES
 from keyturn.domain.evidence import BLOCKERS
 from keyturn.domain.finding import FindingKind
@@ -48,6 +49,7 @@ FOLLOWED = {
     "send-notifications.md",
     "deliver-new-tokens.md",
     "check-your-posture.md",
+    "see-unusual-use.md",
 }
 
 
@@ -108,7 +110,24 @@ def test_the_guide_to_plans_tells_every_finding() -> None:
     told = (HOWTO / "plan-rotations.md").read_text(encoding="utf-8")
     named = re.findall(r"^\| (`.+?`) \|", told, re.MULTILINE)
     kinds = {kind.strip("`") for cell in named for kind in cell.split(", ")}
-    assert kinds == set(FindingKind)
+    assert kinds == {"usage.…", *set(FindingKind) - set(BLIND_SPOTS)}
+
+
+def test_unusual_use(tmp_path: Path) -> None:
+    page = HOWTO / "see-unusual-use.md"
+    checkout = copy_project(tmp_path / "keyturn", "Makefile", "src")
+    with product(checkout) as address:
+        shown = walk(checkout, steps(page), instead={ADDRESS: address}, before={0: SIGNED_IN})
+    hold(page, steps(page), shown)
+
+
+def test_the_guide_to_unusual_use_tells_every_detector_and_what_it_cannot_see() -> None:
+    told = (HOWTO / "see-unusual-use.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| `(usage\.\w+)` \|", told, re.MULTILINE)
+    assert named == 2 * [kind.value for kind in BLIND_SPOTS]
+    assert set(BLIND_SPOTS) == {kind for kind in FindingKind if kind.startswith("usage.")}
+    for kind, blind_spot in BLIND_SPOTS.items():
+        assert f"| `{kind.value}` | {blind_spot} |" in told
 
 
 def test_the_guide_to_processes_tells_every_place_and_every_reaction() -> None:

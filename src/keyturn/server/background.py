@@ -14,6 +14,7 @@ from keyturn.services.advance import Advancer
 from keyturn.services.announce import Announcer
 from keyturn.services.context import Context
 from keyturn.services.deliver import Deliverer, Lane
+from keyturn.services.detect import DetectorWatch
 from keyturn.services.follow import follow
 from keyturn.services.launch import Launcher
 from keyturn.services.meter import Meter
@@ -39,6 +40,9 @@ LAUNCH_SECONDS = 1.0
 DELIVERY_LANES = 8
 TALLY_SECONDS = 2.0
 OVERSEE_SECONDS = 1.0
+# What is unusual is told within some seconds; where many keys are waiting it goes on at once.
+DETECT_SECONDS = 5.0
+DETECT_AGAIN_SECONDS = 0.5
 NOTIFY_SECONDS = 0.5
 TIDY_SECONDS = 600.0
 TIDY_AGAIN_SECONDS = 0.5
@@ -210,6 +214,7 @@ class Background:
         self._advancer = Advancer(context, witness)
         self._responder = Responder(context, witness)
         self._overseer = Overseer(context, witness)
+        self._detectors = DetectorWatch(context, meter)
         self._lanes = Lanes(DELIVERY_LANES)
         self._deliverer = Deliverer(context, self._lanes)
         self._tallied_at: float | None = None
@@ -225,6 +230,7 @@ class Background:
             Ticker("rotating", self._advance),
             Ticker("responding", self._respond),
             Ticker("overseeing", self._oversee),
+            Ticker("detecting", self._detect),
             Ticker("delivering", self._deliver),
             Ticker("launching", self._launch),
             notifying,
@@ -295,6 +301,11 @@ class Background:
         if self._lease.is_held():
             self._overseer.step()
         return OVERSEE_SECONDS
+
+    def _detect(self) -> float:
+        if self._lease.is_held():
+            self._detectors.step()
+        return DETECT_AGAIN_SECONDS if self._detectors.is_behind else DETECT_SECONDS
 
     def _deliver(self) -> float:
         if self._lease.is_held():

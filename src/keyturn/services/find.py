@@ -5,7 +5,7 @@ writes the difference alone, each with its entry in the log.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -40,16 +40,21 @@ _MOST_NAMED = 20
 
 
 def reconcile(
-    context: Context, workspace_id: UUID, causes: Sequence[Cause], kinds: Iterable[FindingKind]
+    context: Context,
+    workspace_id: UUID,
+    causes: Sequence[Cause],
+    kinds: Iterable[FindingKind],
+    subject_ids: Collection[str] | None = None,
 ) -> int:
-    """Makes the unresolved findings of these kinds in a workspace those of the causes. Says how
-    many were written."""
+    """Makes the unresolved findings of these kinds in a workspace, on these subjects where any are
+    named, those of the causes. Says how many were written."""
     kinds = tuple(kinds)
     with context.store.read() as reading:
-        if not _differs(reading, workspace_id, causes, kinds):
+        present = reading.findings.unresolved_of(workspace_id, kinds, subject_ids)
+        if not _differs(reading, workspace_id, causes, present):
             return 0
     with context.store.change() as transaction:
-        present = transaction.findings.unresolved_of(workspace_id, kinds, None)
+        present = transaction.findings.unresolved_of(workspace_id, kinds, subject_ids)
         return _settle(context, transaction, workspace_id, causes, present, context.clock.now())
 
 
@@ -67,13 +72,13 @@ def reconcile_subject(
 
 
 def _differs(
-    reading: Reading, workspace_id: UUID, causes: Sequence[Cause], kinds: Sequence[FindingKind]
+    reading: Reading, workspace_id: UUID, causes: Sequence[Cause], present: Sequence[Finding]
 ) -> bool:
-    present = {one.identity for one in reading.findings.unresolved_of(workspace_id, kinds, None)}
+    known = {one.identity for one in present}
     wanted = {cause.identity for cause in causes}
-    if present - wanted:
+    if known - wanted:
         return True
-    new = [cause for cause in causes if cause.identity not in present]
+    new = [cause for cause in causes if cause.identity not in known]
     return any(_is_due(reading, workspace_id, cause) for cause in new)
 
 

@@ -49,6 +49,7 @@ class Meter:
         self._failed: list[tuple[str, Request]] = []
         self._calls: dict[User, _Calls] = {}
         self._kept_at: dict[User, int] = {}
+        self._touched: set[UUID] = set()
         self._waiters: list[Callable[[], None]] = []
         self._present: Counter[int] = Counter()
         self._lock = threading.Lock()
@@ -93,6 +94,12 @@ class Meter:
         with self._lock:
             self._waiters.append(tell)
         self.hurry()
+
+    def take_touched(self) -> set[UUID]:
+        """The keys of which requests were kept since this was asked last, allowed or not."""
+        with self._lock:
+            touched, self._touched = self._touched, set()
+            return touched
 
     @property
     def waiting(self) -> int:
@@ -188,6 +195,9 @@ class Meter:
                 self._kept_at[user] = max(request.at, self._kept_at.get(user, 0))
         for user, one in calls.items():
             self._kept_at[user] = max(one.last, self._kept_at.get(user, 0))
+        touched = {request.key_id for _, request in batch if request.key_id is not None}
+        with self._lock:
+            self._touched |= touched
 
 
 def user_of(request: Request) -> User | None:

@@ -26,6 +26,7 @@ from keyturn.domain.traffic import (
     hour_of,
 )
 from keyturn.storage.keys import chunks
+from keyturn.storage.records import id_of
 from keyturn.storage.schema import keys, traffic
 from keyturn.storage.sealed import Damage
 from keyturn.storage.session import Session
@@ -323,6 +324,17 @@ class Traffic:
         query = select(func.min(traffic.c.hour)).where(traffic.c.key_id == str(key_id))
         found = self._session.connection.execute(query).scalar()
         return found if is_instant(found) else None
+
+    def earliest(self) -> int | None:
+        """The first hour that there is anything of, of any key."""
+        found = self._session.connection.execute(select(func.min(traffic.c.hour))).scalar()
+        return found if is_instant(found) else None
+
+    def keys_since(self, hour: int, *, limit: int) -> Sequence[UUID]:
+        """At most `limit` keys of which there is anything from this hour on."""
+        query = select(traffic.c.key_id).where(traffic.c.hour >= hour).distinct().limit(limit)
+        found = map(id_of, self._session.connection.execute(query).scalars())
+        return [one for one in found if one is not None]
 
     def purge(self, before: int, *, limit: int) -> int:
         """Deletes at most `limit` rows of hours that began before `before`; says how many."""
