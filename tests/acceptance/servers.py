@@ -111,7 +111,9 @@ class Server:
 
     @property
     def id(self) -> int:
-        return self._process.pid
+        process_id = self._process.pid
+        assert process_id is not None  # it was started when this was made
+        return process_id
 
     def terminate(self) -> None:
         """Asks it to end, and does not wait."""
