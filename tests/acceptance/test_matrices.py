@@ -384,4 +384,4 @@ def test_nothing_of_a_tenant_stands_in_anothers_lists(home: Workspace, other: Wo
         text = json.dumps(expect(other.admin.get(path), 200))
         assert key.id not in text
         assert home.id not in text
-        assert "secret" not in text
+        assert "secret-prod" not in text

@@ -273,7 +273,7 @@ _PARTIAL = re.compile(
     r"USING (?:COVERING )?INDEX (?:ix_uses_overflowing|ix_rotations_open_id|ix_deliveries_due"
     r"|ix_messages_waiting|ix_incidents_open_id|ix_incident_keys_waived)\b"
 )
-_BY_INDEX = re.compile(r"USING (?:COVERING )?INDEX|USING INTEGER PRIMARY KEY|Index")
+_BY_INDEX = re.compile(r"USING (?:COVERING )?INDEX|USING (?:INTEGER )?PRIMARY KEY|Index")
 
 
 def assert_by_index(city: City, statement: str, values: Any) -> None:
@@ -482,7 +482,8 @@ HOT: dict[str, Ask] = {
     ),
     "waivers that hold": lambda reading: reading.posture_waivers.holding(TENANT, SOME_TIME),
     "waivers of a period": lambda reading: reading.posture_waivers.held(TENANT, 0, SOME_TIME),
-    "uses of a workspace": lambda reading: reading.uses.of_workspace(TENANT, SOME_TIME),
+    "uses since a time": lambda reading: reading.uses.of_since([KEY], SOME_TIME),
+    "what a key was used for": lambda reading: reading.traffic.used_for([KEY], SOME_TIME),
     "rotations that tell": lambda reading: reading.rotations.telling(
         TENANT, ("*",), "drill", SOME_TIME
     ),

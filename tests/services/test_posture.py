@@ -212,7 +212,7 @@ def test_ten_thousand_keys_are_judged_with_few_questions_and_in_seconds(
     assert by_id[CheckId.NETWORKS].total >= MANY
     assert by_id[CheckId.OWNED].counts[Result.PASS] >= MANY
     assert len(page) == 1_000
-    assert len(statements) < 60
+    assert len(statements) < 100  # some for each 500 keys
     assert work < 10  # not by the clock on the wall: others work here too
 
 

@@ -152,11 +152,13 @@ def _keys(
     now: int,
 ) -> Iterator[KeyFacts]:
     since = now - LOOKBACK_DAYS * DAY
+    views = list(_live(transaction, workspace_id, patterns, now))
+    ids = [view.key.id for view in views]
     uses: dict[UUID, list[Use]] = {}
-    for use in transaction.uses.of_workspace(workspace_id, since):
+    for use in transaction.uses.of_since(ids, since):
         uses.setdefault(use.key_id, []).append(use)
-    traffic = _traffic(transaction.traffic.used_for(workspace_id, since))
-    for view in _live(transaction, workspace_id, patterns, now):
+    traffic = _traffic(transaction.traffic.used_for(ids, since))
+    for view in views:
         key, slot = view.key, view.slot
         yield KeyFacts(
             key=key,

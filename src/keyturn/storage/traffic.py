@@ -11,7 +11,6 @@ from uuid import UUID
 from sqlalchemy import Row, and_, case, delete, func, literal, or_, select, tuple_
 
 from keyturn.domain.instant import is_instant
-from keyturn.domain.key import KeyState
 from keyturn.domain.request import Request
 from keyturn.domain.traffic import (
     HOUR,
@@ -27,7 +26,7 @@ from keyturn.domain.traffic import (
 )
 from keyturn.storage.keys import chunks
 from keyturn.storage.records import id_of
-from keyturn.storage.schema import keys, traffic
+from keyturn.storage.schema import traffic
 from keyturn.storage.sealed import Damage
 from keyturn.storage.session import Session
 from keyturn.storage.traffic_values import Spot
@@ -136,10 +135,10 @@ class Traffic:
         rows = self._session.connection.execute(query)
         return [one for row in rows if (one := self._opened(row)) is not None]
 
-    def used_for(self, workspace_id: UUID, since: int) -> list[Tally]:
-        """What the keys of a workspace were used for since then, in one question: the scopes that
-        were asked for, the signs of browsers, the calls to Keyturn itself, and with an empty value
-        all requests that came with a user agent. Revoked keys are left out."""
+    def used_for(self, key_ids: Collection[UUID], since: int) -> list[Tally]:
+        """What keys were used for since then: the scopes that were asked for, the signs of
+        browsers, the calls to Keyturn itself, and with an empty value all requests that came with a
+        user agent."""
         is_agent = traffic.c.facet == Facet.AGENT.value
         names = (
             traffic.c.key_id,
@@ -147,29 +146,30 @@ class Traffic:
             case((is_agent, literal("")), else_=traffic.c.value),
         )
         is_own_path = or_(traffic.c.value.like("% /v1/%"), traffic.c.value == REST)
-        query = (
-            select(
-                *names,
-                func.sum(traffic.c.allowed),
-                func.sum(traffic.c.denied),
-                func.min(traffic.c.first_at),
-                func.max(traffic.c.last_at),
+        found: list[Tally] = []
+        for chunk in chunks(key_ids):
+            query = (
+                select(
+                    *names,
+                    func.sum(traffic.c.allowed),
+                    func.sum(traffic.c.denied),
+                    func.min(traffic.c.first_at),
+                    func.max(traffic.c.last_at),
+                )
+                .where(
+                    traffic.c.key_id.in_(chunk),
+                    traffic.c.hour >= since,
+                    or_(
+                        traffic.c.facet.in_((Facet.SCOPE.value, Facet.BROWSER.value)),
+                        is_agent,
+                        and_(traffic.c.facet == Facet.PATH.value, is_own_path),
+                    ),
+                )
+                .group_by(*names)
             )
-            .select_from(keys.join(traffic, traffic.c.key_id == keys.c.id))
-            .where(
-                keys.c.workspace_id == str(workspace_id),
-                keys.c.status != KeyState.REVOKED.value,
-                traffic.c.hour >= since,
-                or_(
-                    traffic.c.facet.in_((Facet.SCOPE.value, Facet.BROWSER.value)),
-                    is_agent,
-                    and_(traffic.c.facet == Facet.PATH.value, is_own_path),
-                ),
-            )
-            .group_by(*names)
-        )
-        rows = self._session.connection.execute(query)
-        return [one for row in rows if (one := self._tallied(tuple(row))) is not None]
+            rows = self._session.connection.execute(query)
+            found += [one for row in rows if (one := self._tallied(tuple(row))) is not None]
+        return found
 
     def sums(
         self, key_ids: Collection[UUID], since: int, until: int, without: Collection[int] = ()

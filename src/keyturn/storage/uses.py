@@ -19,10 +19,10 @@ from sqlalchemy import Row, and_, func, select, text
 
 from keyturn.domain.evidence import Use, is_registered
 from keyturn.domain.instant import is_instant
-from keyturn.domain.key import KeyState
 from keyturn.domain.request import LONGEST_ENVIRONMENT, LONGEST_PLACE, Request, recordable
 from keyturn.domain.runtime import MOST_RUNTIMES_OF_A_KEY, OTHER, Runtime
 from keyturn.domain.seal import Cell
+from keyturn.storage.keys import chunks
 from keyturn.storage.schema import IS_OVERFLOW, keys, slots, uses
 from keyturn.storage.sealed import Damage
 from keyturn.storage.session import Session
@@ -171,20 +171,14 @@ class Uses:
         rows = self._session.connection.execute(query)
         return [use for row in rows if (use := self._opened(row)) is not None]
 
-    def of_workspace(self, workspace_id: UUID, since: int) -> list[Use]:
-        """How the keys of a workspace were used that were allowed since then, in one question. A
-        row that is none is left out."""
-        query = (
-            select(uses)
-            .select_from(keys.join(uses, uses.c.key_id == keys.c.id))
-            .where(
-                keys.c.workspace_id == str(workspace_id),
-                keys.c.status != KeyState.REVOKED.value,
-                uses.c.last_seen_at >= since,
-            )
-        )
-        rows = self._session.connection.execute(query)
-        return [use for row in rows if (use := self._opened(row)) is not None]
+    def of_since(self, key_ids: Collection[UUID], since: int) -> list[Use]:
+        """As `of`, of the uses that were allowed since then, for any number of keys."""
+        found: list[Use] = []
+        for chunk in chunks(key_ids):
+            query = select(uses).where(uses.c.key_id.in_(chunk), uses.c.last_seen_at >= since)
+            rows = self._session.connection.execute(query)
+            found += [use for row in rows if (use := self._opened(row)) is not None]
+        return found
 
     def tally(self, key_ids: Collection[UUID]) -> int:
         """How often these keys were used, allowed or denied: a number that every use changes."""
