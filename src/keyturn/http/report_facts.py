@@ -102,11 +102,11 @@ def _happened(report: Report) -> str:
         "suspected": f"{what} {verb} suspected to be exposed",
         "staff_change": f"{what} {verb} in the hands of somebody who left",
     }.get(incident.reason.value, f"{what} {verb} exposed")
-    found = f" Found at {incident.found_url}." if incident.found_url else ""
+    found = f" Found at {incident.found_url}" if incident.found_url else ""
     detail = f" {incident.detail}" if incident.detail else ""
     return (
         f"{reason}, exposed since {when(report.since)}. {incident.opened_by} opened the incident "
-        f"at {when(incident.opened_at)}.{found}{detail}"
+        f"at {when(incident.opened_at)}.{detail}{found}"
     )
 
 
