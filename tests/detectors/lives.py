@@ -327,7 +327,7 @@ def _live_steadily(life: Life, random: Random) -> None:
             spelled = releases.agent(agent, hour) if releases.is_versioned else f"{agent}/2.1"
             count = poisson(random, rate / len(life.usual))
             call(life, random, hour, replace(who, agent=spelled), routes, count, refused=noise)
-        if noise and shape > 0 and random.random() < 0.02:
+        if noise and rate > 0 and random.random() < 0.02:
             call(
                 life, random, hour, life.usual[0], life.routes[:1], random.randint(1, 6), refused=1
             )

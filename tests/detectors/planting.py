@@ -262,7 +262,7 @@ def plant(life: Life, random: Random) -> Label | None:
     since = MONTH + random.randint(1, 26) * DAY + random.randrange(24) * HOUR
     if life.kind == "dormant":
         return wakes(life, random, since) if random.random() < 0.7 else None
-    if random.random() < 0.4:
+    if random.random() < 0.3:
         return None
     for planter in random.sample(PLANTERS, len(PLANTERS)):
         label = planter(life, random, since)

@@ -1,4 +1,4 @@
-"""The detectors stay about as good as the benchmark prints: a small part of it, on own seeds."""
+"""The detectors stay about as good as the benchmark prints: a small part of it, on other seeds."""
 
 from keyturn.domain.detectors import BLIND_SPOTS
 from tests.detectors.quality import measure

@@ -11,7 +11,7 @@ _PATH = "/v1/posture"
 _posture = reading(Posture)
 _waiver = reading(PostureWaiver)
 
-CheckResult = Literal["pass", "fail", "unknown", "waived"]
+CheckResult = Literal["fail", "unknown", "waived", "pass"]
 
 
 def read_posture(*, check: str | None = None, result: CheckResult | None = None) -> Call[Posture]:

@@ -1,8 +1,8 @@
 """How much: more calls than ever, and more refusals than ever.
 
-An hour is held against the hours of four weeks that ended a day before it: with the median of those
-that had any traffic, their spread (the median absolute deviation, and never less than Poisson's),
-and the highest of them but for one day, so that a single bad day in the past hides nothing.
+An hour is held against the hours of four weeks, up to the day before the last: with the median of
+those that had any traffic, their spread (the median absolute deviation, and never less than
+Poisson's), and the highest of them but for one day, so that a single bad day hides nothing.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -128,26 +128,31 @@ def _loud(case: Case, hour: int) -> _Hit | None:
     known = _known(case, hour)
     if known is None:
         return None
-    usual = _Usual.of([(one // DAY, case.hours[one].calls) for one in known])
-    if usual.exceeds(count, TIMES_HIGHEST):
-        return _Hit(hour, count, usual, "an hour")
-    at_hour = _at_hour(case, hour)
+    if known.calls.exceeds(count, TIMES_HIGHEST):
+        return _Hit(hour, count, known.calls, "an hour")
+    at_hour = _at_hour(case, hour, count)
     if at_hour is not None and at_hour.exceeds(count, TIMES_HIGHEST_AT_HOUR):
         return _Hit(hour, count, at_hour, "an hour at this time of day")
     return _day(case, hour, known)
 
 
-def _at_hour(case: Case, hour: int) -> _Usual | None:
+def _at_hour(case: Case, hour: int, count: int) -> _Usual | None:
     """What is usual at this time of day, an hour before and after as well, on days of work or on
-    others. Hours without traffic count."""
+    others. Hours without traffic count. None where `count` is nothing beside it."""
     begins = case.begins
     counts = []
     is_weekend = _is_weekend(hour)
+    as_high = 0
     for back in range(2, 30):
+        day = []
         for shift in (-HOUR, 0, HOUR):
             one = hour - back * DAY + shift
             if one >= begins and _is_weekend(one) == is_weekend:
-                counts.append((one // DAY, case.hours.get(one, _NONE).calls))
+                day.append(case.hours.get(one, _NONE).calls)
+        as_high += any(one * TIMES_HIGHEST_AT_HOUR >= count for one in day)
+        if as_high > 2:
+            return None
+        counts += [(back, one) for one in day]
     if len(counts) < (12 if is_weekend else 24):
         return None
     found = _Usual.of(counts)
@@ -155,17 +160,19 @@ def _at_hour(case: Case, hour: int) -> _Usual | None:
     return found if found.middle >= 5 else None
 
 
-def _day(case: Case, hour: int, known: list[int]) -> _Hit | None:
+def _day(case: Case, hour: int, known: "_Known") -> _Hit | None:
     """The day that ends with this hour, against those before it."""
     count = _sum(case, hour)
     if count < 4 * LEAST_CALLS:
         return None
-    begins = known[0]
-    days = [
-        (back, _sum(case, hour - back * DAY))
-        for back in range(2, 30)
-        if hour - (back + 1) * DAY >= begins
-    ]
+    days = []
+    as_high = 0
+    for back in range(2, 30):
+        if hour - (back + 1) * DAY >= known.begins:
+            days.append((back, _sum(case, hour - back * DAY)))
+            as_high += days[-1][1] * TIMES_HIGHEST_DAY >= count
+            if as_high > 1:
+                return None
     used = [one for one in days if one[1]]
     if len(used) < _LEAST_DAYS:
         return None
@@ -175,23 +182,37 @@ def _day(case: Case, hour: int, known: list[int]) -> _Hit | None:
 
 def _refused(case: Case, hour: int) -> _Hit | None:
     count = case.hours[hour].denied
-    if count < LEAST_DENIED:
+    known = _known(case, hour) if count >= LEAST_DENIED else None
+    if known is None or not known.denied.exceeds(count, TIMES_HIGHEST_DENIED):
         return None
-    known = _known(case, hour)
-    if known is None:
+    return _Hit(hour, count, known.denied, "an hour")
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is usual of the hours in the weeks before."""
+
+    begins: int
+    calls: _Usual
+    denied: _Usual
+
+
+def _known(case: Case, hour: int) -> _Known | None:
+    """What to compare with, None where it is too little. It is the same for all hours of a day."""
+    if hour - case.begins < LEAST_PAST:
         return None
-    usual = _Usual.of([(one // DAY, case.hours[one].denied) for one in known])
-    return (
-        _Hit(hour, count, usual, "an hour") if usual.exceeds(count, TIMES_HIGHEST_DENIED) else None
+    return case.profile.once("known", (hour - _APART) // DAY * DAY, lambda one: _before(case, one))
+
+
+def _before(case: Case, until: int) -> _Known | None:
+    hours = list(hours_between(case.hours, until - _WINDOW, until))
+    if len(hours) < _LEAST_HOURS or len({one // DAY for one in hours}) < _LEAST_DAYS:
+        return None
+    return _Known(
+        begins=hours[0],
+        calls=_Usual.of([(one // DAY, case.hours[one].calls) for one in hours]),
+        denied=_Usual.of([(one // DAY, case.hours[one].denied) for one in hours]),
     )
-
-
-def _known(case: Case, hour: int) -> list[int] | None:
-    """The hours to compare with, None where they are too few."""
-    until = hour - _APART
-    known = list(hours_between(case.hours, until - _WINDOW, until))
-    enough = len(known) >= _LEAST_HOURS and len({one // DAY for one in known}) >= _LEAST_DAYS
-    return known if enough and hour - case.begins >= LEAST_PAST else None
 
 
 def _sum(case: Case, hour: int) -> int:

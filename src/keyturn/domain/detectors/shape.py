@@ -20,7 +20,8 @@ _ID = re.compile(
 )
 # The end of a pod's name (`-7f9c5d8b4-x2x9q`), or a number.
 _INSTANCE = re.compile(
-    r"(?:[-_.:/@](?:\d+|(?=[a-z0-9]*\d)[a-z0-9]{4,10}|[bcdfghjklmnpqrstvwxz2456789]{5}))+\Z",
+    r"(?:[-_.:/@](?:\d+|(?=[a-z0-9]*\d)[a-z0-9]{4,10}|[0-9a-f]{8,10}"
+    r"|[bcdfghjklmnpqrstvwxz2456789]{5}))+\Z",
     re.ASCII,
 )
 _PRODUCT = re.compile(r"([^\s/]+)/(\S+)", re.ASCII)
