@@ -31,6 +31,8 @@ def calling_commands() -> Iterator[tuple[str, ...]]:
             continue
         command = keyturn.get_command(context, name)
         if isinstance(command, click.Group):
+            if command.invoke_without_command:
+                yield (name,)
             yield from ((name, inner) for inner in command.list_commands(context))
         else:
             yield (name,)

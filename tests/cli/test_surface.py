@@ -130,6 +130,7 @@ ELSEWHERE = {
     ("POST /v1/verify", "api_key"): "by standard input or --file",
     ("POST /v1/channels", "kind"): "--to makes it a webhook, the other options mail",
     ("PATCH /v1/workspaces/{id}", "status"): "the commands suspend and resume",
+    ("GET /v1/posture/evidence", "limit"): "evidence is whole",
 }
 
 
@@ -191,6 +192,8 @@ def leaves(found: click.Command, name: str) -> Iterator[tuple[str, click.Command
     if not isinstance(found, click.Group):
         yield name, found
         return
+    if found.invoke_without_command and name:
+        yield name, found
     context = click.Context(found, info_name=name)
     for inner in found.list_commands(context):
         one = found.get_command(context, inner)
