@@ -89,7 +89,9 @@ def objects_of(home: Workspace) -> Objects:
     assert rotation.use(rotation.old, "stranger")["valid"]
     (finding,) = strangers_of(home, rotation.id)
     draft = {"kind": "webhook", "name": label("hook"), "url": "https://hooks.invalid/"}
-    channel = expect(home.admin.post("/v1/channels", {**draft, "events": ["workspace.resumed"]}), 201)
+    channel = expect(
+        home.admin.post("/v1/channels", {**draft, "events": ["workspace.resumed"]}), 201
+    )
     message = expect(home.admin.post(f"/v1/channels/{channel['id']}/test"), 202)
     return Objects(
         key=home.admin.create(name="a-prod").id,

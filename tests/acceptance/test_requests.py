@@ -21,8 +21,9 @@ from tests.acceptance.servers import until
 
 MEMBERS = {
     "id", "request_id", "at", "key_id", "valid", "code", "runtime", "declared", "ip", "user_agent",
-    "method", "path", "scopes", "environment",
+    "method", "path", "scopes", "environment", "country", "browser",
 }  # fmt: skip
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
 
 def test_a_verification_is_recorded_as_it_was_asked(home: Workspace) -> None:
@@ -37,7 +38,11 @@ def test_a_verification_is_recorded_as_it_was_asked(home: Workspace) -> None:
         environment="prod",
         method="POST",
         path="/pins/7?secret=1#x",
-        headers={"Cookie": "secret"},
+        headers={
+            "Cookie": "secret",
+            "Origin": "https://pins.example",
+            "sec-fetch-site": "cross-site",
+        },
     )
     (found,) = home.requests(request_id=name)
     assert set(found) == MEMBERS
@@ -55,7 +60,57 @@ def test_a_verification_is_recorded_as_it_was_asked(home: Workspace) -> None:
         "path": "/pins/7",
         "scopes": ["read", "write"],
         "environment": "prod",
+        "country": None,
+        "browser": "sec-fetch",
     }
+
+
+@pytest.mark.parametrize(
+    ("asked", "sign"),
+    [
+        ({"headers": {"Sec-Fetch-Dest": "empty", "Origin": "null"}}, "sec-fetch"),
+        ({"headers": {"ORIGIN": "https://pins.example"}}, "origin"),
+        ({"user_agent": FIREFOX}, "user-agent"),
+        ({"headers": {"User-Agent": FIREFOX}}, "user-agent"),
+        # Node's own `fetch` sends this one; crawlers say that they are like a browser.
+        ({"headers": {"sec-fetch-mode": "cors"}}, None),
+        ({"user_agent": "Mozilla/5.0 (compatible; Bot/1.0) AppleWebKit/537"}, None),
+        ({"user_agent": "python-httpx/0.28", "headers": {"User-Agent": FIREFOX}}, None),
+        # Told in another way than is meant: no reason to refuse the key.
+        ({"headers": [["X", "y"], ["Origin", "https://pins.example"]]}, "origin"),
+        ({"headers": {"origin": ["https://pins.example"], "x": 1}}, "origin"),
+        ({"headers": {"origin": 1, "sec-fetch-site": None}}, None),
+        ({"headers": [1, [], ["origin"]]}, None),
+        ({"headers": "Origin: https://pins.example"}, None),
+        ({"headers": {}}, None),
+        ({"headers": None}, None),
+    ],
+)
+def test_a_request_out_of_a_browser_is_told_by_its_sign(
+    home: Workspace, asked: dict[str, Any], sign: str | None
+) -> None:
+    key, name = home.admin.create(), label()
+    home.verify(key.token, request_id=name, **asked)
+    [found] = home.requests(request_id=name)
+    assert found["browser"] == sign
+    for one in ("sec-fetch", "origin", "user-agent"):
+        assert len(home.requests(count=0, request_id=name, browser=one)) == (one == sign)
+
+
+def test_a_request_is_found_by_the_country_of_its_address(home: Workspace) -> None:
+    """By the registries' assignments, where the extra `geo` is installed, as it is here."""
+    key = home.admin.create()
+    names = {ip: label() for ip in ("8.8.8.8", "193.0.6.139", "10.0.0.1")}
+    for ip, name in names.items():
+        home.verify(key.token, ip=ip, request_id=name)
+    found = {
+        one["ip"]: one["country"]
+        for name in names.values()
+        for one in home.requests(request_id=name)
+    }
+    assert found == {"8.8.8.8": "US", "193.0.6.139": "NL", "10.0.0.1": None}
+    [dutch] = home.requests(key_id=key.id, country="NL")
+    assert dutch["ip"] == "193.0.6.139"
 
 
 def test_a_request_is_visible_within_a_second(home: Workspace) -> None:

@@ -105,8 +105,8 @@ TABLES = {
             " '01900000-0000-7000-8000-' || (100000000000 + i % 300), 'vault',"
             " CASE WHEN i % 100 = 7 THEN 'waiting' WHEN i % 50 = 9 THEN 'restored'"
             " ELSE 'delivered' END,"
-            " CASE WHEN i % 100 = 7 THEN CAST('' AS BYTES) END, NULL, NULL, NULL, 1, i % 5, i, NULL,"
-            " NULL, NULL, NULL, NULL, NULL, NULL, i, 'op', i, CAST('' AS BYTES)"
+            " CASE WHEN i % 100 = 7 THEN CAST('' AS BYTES) END, NULL, NULL, NULL, 1, i % 5, i,"
+            " NULL, NULL, NULL, NULL, NULL, NULL, NULL, i, 'op', i, CAST('' AS BYTES)"
         ),
     ),
     "channels": (
@@ -136,8 +136,13 @@ TABLES = {
         (
             f"{ID}, 'request-' || (i % 3000), i, '01900000-0000-7000-8000-' || TENANT,"
             " '01900000-0000-7000-8000-' || (100000000000 + i % 1500), i % 2, 'valid', 'worker', 1,"
-            " '10.0.0.1', '00000000000000000000ffff0a000001', NULL, 'GET', '/', '[]', NULL"
+            " '10.0.0.1', '00000000000000000000ffff0a000001', NULL, 'GET', '/', '[]', NULL,"
+            " NULL, NULL, NULL"
         ),
+    ),
+    "traffic": (
+        REQUESTS,
+        f"{ID}, i % 500, 'caller', 'value' || i, 1, 1, i, i",
     ),
     "activity": (
         ENTRIES,

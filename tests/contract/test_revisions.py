@@ -51,7 +51,7 @@ def first_rows(house: House) -> dict[str, list[dict[str, object]]]:
     """What the house has, as the first revision kept it: without what came later."""
     late = {
         *("uses", "rotations", "findings", "heartbeat", "destinations", "deliveries"),
-        *("channels", "messages", "announced"),
+        *("channels", "messages", "announced", "traffic"),
     }
     rows = {
         name: house_rows(house, table)
@@ -62,6 +62,8 @@ def first_rows(house: House) -> dict[str, list[dict[str, object]]]:
         assert row.pop("policy") is row.pop("resumed_at") is row.pop("reveal") is None
     for row in rows["slots"]:
         assert row.pop("destinations") is None
+    for row in rows["requests"]:
+        assert row.pop("named_network") is row.pop("country") is row.pop("browser") is None
     kept = ("key_id", "runtime", "declared", "first_seen_at", "last_seen_at", "allowed", "denied")
     rows["runtimes"] = [{name: row[name] for name in kept} for row in house_rows(house, uses)]
     return rows

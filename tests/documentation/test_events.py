@@ -19,6 +19,9 @@ RESOLVED = {
     "following.state.value": {state.value for state in DeliveryState},
     "finding.state.value": {state.value for state in FindingState},
     "str(ended.state)": {state.value for state in RotationState if state not in OPEN_STATES},
+    # Where notes are made it is said by a literal.
+    "one.action": set(),
+    "step.verb": {"advanced", "counted", "recovered", "relapsed"},
     "_told(workspace, following)": {"updated", "suspended", "resumed"},
 }
 # A delivery that waits again was lost; one that is open was opened: neither is told by that word.

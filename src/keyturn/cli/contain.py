@@ -149,21 +149,27 @@ def _follow(
 ) -> bool:
     """Replaces what is to be, and tells what is left; whether all of that was done."""
     if not is_replaced:
-        _tell_rest(output, opened, opened, None)
+        _tell_rest(client, output, opened, opened, None)
         return True
     missing = without_replacement(opened, now())
     try:
         ready = _deliverable(opened, missing, course, folder, is_delivered)
         handed = (
-            replace_into(client, opened, ready, deliver_to=course.names, folder=folder)
+            replace_into(
+                client,
+                opened,
+                None if ready == missing else ready,
+                deliver_to=course.names,
+                folder=folder,
+            )
             if ready
             else None
         )
     except (KeyturnClientError, CommandFailed, KeyboardInterrupt):
         # The keys are dead, and that is told before what has gone wrong.
-        _tell_rest(output, opened, opened, None)
+        _tell_rest(client, output, opened, opened, None)
         raise
-    _tell_rest(output, opened, handed.incident if handed else opened, handed)
+    _tell_rest(client, output, opened, handed.incident if handed else opened, handed)
     return _tell_of_others(output, opened, missing, ready, handed)
 
 
@@ -181,7 +187,11 @@ def _deliverable(
 
 
 def _tell_rest(
-    output: Output, opened: OpenedIncident, incident: Incident, handed: Handed | None
+    client: "Keyturn",
+    output: Output,
+    opened: OpenedIncident,
+    incident: Incident,
+    handed: Handed | None,
 ) -> None:
     if output.as_json:
         after = {name: getattr(incident, name) for name in Incident.__struct_fields__}
@@ -192,7 +202,7 @@ def _tell_rest(
             click.echo()
             show_replacements(output, handed)
         click.echo()
-        tell_what_is_left(incident)
+        tell_what_is_left(client, incident)
 
 
 def _tell_of_others(

@@ -70,7 +70,7 @@ def exposed_by(client: "Keyturn", name: str, yes: bool) -> list[Exposed]:
     return [Exposed(id=UUID(key.id), label=f"{key.hint}…")]
 
 
-def tell_opened(output: Output, contained: Contained) -> None:
+def tell_opened(client: "Keyturn", output: Output, contained: Contained) -> None:
     """Tells all of it, for a command that does no more. Ends it with 5 where something names no
     key."""
     for at, opened in enumerate(contained.opened):
@@ -83,7 +83,7 @@ def tell_opened(output: Output, contained: Contained) -> None:
                 click.echo()
             tell_contained(opened)
             click.echo()
-            tell_what_is_left(opened)
+            tell_what_is_left(client, opened)
     refuse_unmatched(contained)
 
 

@@ -88,6 +88,8 @@ _BY_CODE = {
     "grant.exceeded": "Grant less, or present an administrator's token.",
     "permission.missing": "Present a token that has it; `keyturn self` shows what yours may do.",
     "key.unknown": "`keyturn keys list --status all` shows those that there are.",
+    "key.contained": "`keyturn incidents list --key` shows by which; only a false alarm gives it "
+    "back, and `keyturn incidents replace` a new one.",
     "slot.unknown": "`keyturn slots list` shows those that there are.",
     "workspace.unknown": "`keyturn workspaces list` shows those that there are.",
     "key.terminal": "Make a new one with `keyturn keys create`.",

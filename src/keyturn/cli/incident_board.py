@@ -75,7 +75,7 @@ def board_of(incident: Incident, moment: datetime) -> Board:
     )
     return Board(
         title=title_of(incident, moment),
-        step=f"Next: {incident.next_step}" if incident.next_step else "",
+        step=step_of(incident),
         command=command_of(incident, moment),
         facts=tuple(_facts(incident, moment)),
         keys=tuple(keys),
@@ -143,6 +143,13 @@ def title_of(incident: Incident, moment: datetime) -> str:
     return f"{told}, {waived:,} waived" if waived else told
 
 
+def step_of(incident: Incident) -> str:
+    """The one next step, as a sentence."""
+    sentence = incident.next_step
+    is_none = not sentence or sentence.startswith(("Wait", "Nothing"))
+    return sentence if is_none else f"Next: {sentence}"
+
+
 def status_of(key: IncidentKey, moment: datetime) -> str:
     """What has become of a key, in a word."""
     if key.recovered_at is not None:
@@ -162,7 +169,7 @@ def command_of(incident: Incident, moment: datetime) -> str:
     open_keys = [one for one in incident.keys if not one.is_settled(moment)]
     if not open_keys:
         return f"keyturn incidents close {name} --outcome confirmed"
-    if any(one.replacement_key_id is None for one in open_keys):
+    if any(one.needs_replacement and one.replacement_key_id is None for one in open_keys):
         return f"keyturn incidents replace {name}"
     callers = [(key, one) for key in open_keys for one in key.runtimes]
     for _, one in callers:
@@ -271,8 +278,9 @@ def _notes(incident: Incident, rows: Sequence[Row], moment: datetime) -> Iterato
             "Made by one of these keys before it was exposed, or out of your reach, and left "
             f"alone: {names}. Look whether they are well."
         )
-    if incident.is_open and incident.counted_at is None:
-        yield "Its last requests are still being counted."
+    is_told = incident.next_step.startswith("Wait")
+    if incident.is_open and incident.counted_at is None and not is_told:
+        yield "The last requests before the containment are being counted."
 
 
 def _of_unreached(one: UnreachedKey) -> str:

@@ -17,7 +17,7 @@ from keyturn.cli.ending import ABSENT, MOVED, CommandFailed
 from keyturn.cli.exposed import find_exposed
 from keyturn.cli.exposed_input import exposed_text
 from keyturn.cli.incident_terms import Terms, terms_options
-from keyturn.cli.naming import KEY_HELP, short
+from keyturn.cli.naming import KEY_HELP, short, spelled_id
 from keyturn.cli.output import Column, Output, counted, table_lines
 from keyturn.cli.repeating import once_option
 from keyturn.cli.when import BACK
@@ -46,7 +46,7 @@ _SELECTED = (
 @click.option("--key", "keys", multiple=True, metavar="KEY", help="May be repeated.")
 @click.option("--slot", metavar="SLOT", help="Select the keys of a slot.")
 @click.option("--owner", metavar="TEXT", help="Select those of an owner.")
-@click.option("--created-by", metavar="TEXT", help="Select those that somebody, or a key, made.")
+@click.option("--created-by", metavar="ID", help="Select those that a key or an operator made.")
 @click.option("--destination", metavar="NAME", help="Select those that were delivered there.")
 @click.option("--since", type=BACK, metavar="WHEN", help="Select those made since: 3d, or a time.")
 @click.option("--until", type=BACK, metavar="WHEN", help="Select those made before.")
@@ -94,7 +94,7 @@ def open_(
     select = KeySelection(
         slot=slot,
         owner=owner,
-        created_by=created_by,
+        created_by=None if created_by is None else spelled_id(created_by) or created_by,
         destination=destination,
         since=since,
         until=until,
@@ -109,10 +109,10 @@ def open_(
         raise click.UsageError("--dry-run and --expect go with a selection.")
     if token_file is not None:
         found = find_exposed(exposed_text(token_file))
-        tell_opened(output, contain_exposed(client, found, terms, idempotency_key))
+        tell_opened(client, output, contain_exposed(client, found, terms, idempotency_key))
     elif keys:
         named = [one for key in keys for one in exposed_by(client, key, yes)]
-        tell_opened(output, contain_exposed(client, named, terms, idempotency_key))
+        tell_opened(client, output, contain_exposed(client, named, terms, idempotency_key))
     else:
         _open_selected(client, output, select, terms, dry_run, expected_count, yes, idempotency_key)
 
@@ -159,7 +159,7 @@ def _open_selected(
             remedy="Look at them; then repeat it with --expect and their number.",
             code=MOVED,
         ) from error
-    tell_opened(output, Contained(opened=[opened], unmatched=()))
+    tell_opened(client, output, Contained(opened=[opened], unmatched=()))
 
 
 def _show(output: Output, selection: Selection, is_dry: bool) -> None:

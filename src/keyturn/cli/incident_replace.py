@@ -9,7 +9,7 @@ from keyturn.cli.connection import calling
 from keyturn.cli.delivering import Course, await_deliveries, course_options, tell_arrivals
 from keyturn.cli.ending import ABSENT, FAULT, WRONG, CommandFailed
 from keyturn.cli.handover import Handover, Issued, output_option
-from keyturn.cli.incident_board import command_of
+from keyturn.cli.incident_board import command_of, step_of
 from keyturn.cli.incident_tokens import (
     UNSURE,
     Handed,
@@ -63,7 +63,7 @@ def replace(
     """Make a new key for each contained one that has none yet, in its slot, with its rights.
 
     Where a slot has destinations, its token goes there. A key that has its replacement is not
-    given another.
+    given another, unless that was revoked and you name the key.
 
     \b
     Examples:
@@ -74,20 +74,18 @@ def replace(
     if folder is not None and (target is not None or course.names):
         raise click.UsageError("Give --output-dir, --output or --deliver-to, one of them.")
     found = named_incident(client, incident)
-    waiting = without_replacement(found, now())
-    wanted = [key_of(found, one) for one in keys] if keys else waiting
-    missing = [one for one in wanted if one in waiting]
-    if not missing:
+    wanted = [key_of(found, one) for one in keys] or without_replacement(found, now())
+    if not wanted:
         _tell_none(output, found)
         return
-    _require_way(found, missing, course, folder, target)
-    if target is not None or (folder is None and len(missing) == 1):
-        handed = _replace_one(client, output, found, missing[0], course, target, idempotency_key)
+    _require_way(found, wanted, course, folder, target)
+    if target is not None or (folder is None and len(wanted) == 1):
+        handed = _replace_one(client, output, found, wanted[0], course, target, idempotency_key)
     else:
         handed = replace_into(
             client,
             found,
-            missing,
+            wanted if keys else None,
             deliver_to=course.names,
             folder=folder,
             idempotency_key=idempotency_key,
@@ -172,6 +170,8 @@ def _replace_one(
             handover.deliver(output, issued, lambda one=one: taken_back(client, one))  # type: ignore[misc]
     if undelivered:
         _tell_next(output, made.incident)
+    elif not made.replacements:
+        _tell_none(output, made.incident)
     else:
         _show(output, handed)
         if target is not None:
@@ -180,7 +180,9 @@ def _replace_one(
 
 
 def _show(output: Output, handed: Handed) -> None:
-    if output.as_json:
+    if not handed.replacements:
+        _tell_none(output, handed.incident)
+    elif output.as_json:
         output.json({"replacements": members_of(handed), "incident": handed.incident})
     elif output.is_quiet:
         for one in handed.replacements:
@@ -201,7 +203,7 @@ def _tell_none(output: Output, incident: Incident) -> None:
 
 def _tell_next(output: Output, incident: Incident) -> None:
     if not output.as_json:
-        output.note(f"Next: {incident.next_step}")
+        output.note(step_of(incident))
         output.note(f"  {command_of(incident, now())}")
 
 

@@ -8,17 +8,22 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from keyturn.ambient import SystemClock
 from keyturn.cli.incident_board import KEYS, Board, board_of, brief
 from keyturn.cli.naming import short
 from keyturn.cli.output import counted, terminal_width
 from keyturn.cli.page import Command, Table, page_lines
 from keyturn.cli.when import BACK, now
-from keyturn.client.incident_records import Incident, OpenedIncident
+from keyturn.client.errors import KeyturnClientError
+from keyturn.client.incident_records import ElsewhereKey, Incident, OpenedIncident
 
 if TYPE_CHECKING:
+    from keyturn.client import Keyturn
     from keyturn.client.incidents import Containment, IncidentReason
 
 _MOST_SHOWN = 20
+_PATIENCE_SECONDS = 3
+_SECONDS_BETWEEN = 0.2
 _REASONS = ("leaked", "suspected", "staff_change", "other")
 _OF_OPENING = ("is_joined", "propagation")
 
@@ -97,13 +102,16 @@ def tell_contained(opened: OpenedIncident) -> None:
     if more:
         look = f"keyturn incidents show {short(opened.id)}"
         parts.append((f"… and {more:,} more; `{look}` lists them all.",))
+    if opened.elsewhere:
+        parts.append([_elsewhere(one) for one in opened.elsewhere[:_MOST_SHOWN]])
     for line in page_lines(parts, terminal_width()):
         click.echo(line)
 
 
-def tell_what_is_left(incident: Incident) -> None:
-    """What is left to do, and then the one next step."""
-    board = board_of(incident, now())
+def tell_what_is_left(client: "Keyturn", incident: Incident) -> None:
+    """What is left to do, and then the one next step; a moment is given to the last requests, so
+    that all who used the keys are known."""
+    board = board_of(_counted(client, incident), now())
     command = [Command(board.command)] if board.command else []
     left = [*_left(board), *board.notes]
     parts = [["Left to do:", *(f"- {one}" for one in left)]] if left else []
@@ -111,11 +119,24 @@ def tell_what_is_left(incident: Incident) -> None:
         click.echo(line)
 
 
+def _counted(client: "Keyturn", incident: Incident) -> Incident:
+    """The incident once its requests are counted, or as it is after a moment."""
+    clock = SystemClock()
+    deadline = clock.elapsed() + _PATIENCE_SECONDS
+    while incident.is_open and incident.counted_at is None and clock.elapsed() < deadline:
+        clock.sleep(_SECONDS_BETWEEN)
+        try:
+            incident = client.incidents.read(incident.id)
+        except KeyturnClientError:
+            break  # the keys are contained, and this is a courtesy
+    return incident
+
+
 def _happened(opened: OpenedIncident) -> str:
     keys = counted(len(opened.keys), "key")
     named = f"Incident {short(opened.id)}"
     if opened.is_joined:
-        return f"{keys} contained before: {named} is open, and is joined."
+        return f"{keys} contained before: incident {short(opened.id)} is open, and is joined."
     took = brief(opened.seconds.contain or 0)
     done = "revoked" if opened.containment == "revoke" else "suspended"
     return (
@@ -123,6 +144,11 @@ def _happened(opened: OpenedIncident) -> str:
             "accepts it", "accepts it" if len(opened.keys) == 1 else "accepts them"
         )
     )
+
+
+def _elsewhere(one: ElsewhereKey) -> str:
+    key, other = short(one.key_id), short(one.incident_id)
+    return f"{key} was contained before; `keyturn incidents show {other}` has it."
 
 
 def _shown(board: Board) -> int:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from keyturn.client import Keyturn
 
 UNSURE = "`keyturn incidents show` tells which keys have a replacement; one whose token nobody has \
-is ended with `keyturn keys revoke ID --reason unused`, and then replaced anew."
+is ended with `keyturn keys revoke ID --reason unused`, and its key replaced anew with --key."
 _COLUMNS = (
     Column("contained key", wide=True),
     Column("new key"),
@@ -50,7 +50,7 @@ def without_replacement(incident: Incident, moment: "datetime") -> list[Incident
     return [
         one
         for one in incident.keys
-        if one.replacement_key_id is None and not one.is_settled(moment)
+        if one.needs_replacement and one.replacement_key_id is None and not one.is_settled(moment)
     ]
 
 
@@ -77,17 +77,18 @@ def delivered_by_slot(incident: Incident, keys: Sequence[IncidentKey]) -> list[I
 def replace_into(
     client: "Keyturn",
     incident: Incident,
-    keys: Sequence[IncidentKey],
+    keys: Sequence[IncidentKey] | None,
     *,
     deliver_to: Sequence[str] | None,
     folder: str | None,
     idempotency_key: str | None = None,
 ) -> Handed:
-    """Makes a key for each of these, and lets go of the tokens that are not delivered."""
+    """Makes a key for each of these, or for each that needs one, and lets go of the tokens that
+    are not delivered."""
     with TokenFolder(folder, unsure=UNSURE, is_needed=False) as tokens:
         made = client.incidents.replace(
             incident.id,
-            key_ids=[one.key_id for one in keys],
+            key_ids=None if keys is None else [one.key_id for one in keys],
             deliver_to=deliver_to,
             idempotency_key=idempotency_key,
         )

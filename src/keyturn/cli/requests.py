@@ -14,6 +14,7 @@ from keyturn.client.resources import RecordedRequest
 
 if TYPE_CHECKING:
     from keyturn.client import Keyturn
+    from keyturn.client.requests import BrowserSign
 
 _COLUMNS = (
     Column("at (utc)"),
@@ -39,6 +40,12 @@ def requests() -> None:
 @click.option("--path", metavar="PATH", help="The beginning of a path.")
 @click.option("--valid/--denied", "valid", default=None, help="Only those.")
 @click.option("--code", metavar="WORD", help="Like revoked or scope_denied.")
+@click.option("--country", metavar="CODE", help="Where it came from, like DE.")
+@click.option(
+    "--browser",
+    type=click.Choice(["sec-fetch", "origin", "user-agent"]),
+    help="By which sign it came from a browser.",
+)
 @click.option("--since", type=BACK, metavar="WHEN", help="15m, 24h, or a time.")
 @click.option("--until", type=BACK, metavar="WHEN", help="1h, or a time.")
 @paged
@@ -53,6 +60,8 @@ def list_(
     path: str | None,
     valid: bool | None,
     code: str | None,
+    country: str | None,
+    browser: "BrowserSign | None",
     since: datetime | None,
     until: datetime | None,
     portion: Portion,
@@ -72,6 +81,8 @@ def list_(
         path=path,
         valid=valid,
         code=code,
+        country=country,
+        browser=browser,
         since=since,
         until=until,
         limit=portion.page_size,

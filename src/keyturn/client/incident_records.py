@@ -58,6 +58,14 @@ class IncidentKey(Record, frozen=True, kw_only=True):
     def slot(self) -> str:
         return f"{self.service}-{self.environment}"
 
+    @property
+    def needs_replacement(self) -> bool:
+        """One that another contained key had made, and that only intruders used, never did anything
+        for you."""
+        if self.because != "made_by_contained":
+            return True
+        return any(one.standing != "intruder" for one in self.runtimes)
+
     def is_settled(self, moment: datetime) -> bool:
         """Whether the incident may close over it at this moment."""
         waived = self.waived is not None and moment < self.waived.until

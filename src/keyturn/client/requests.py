@@ -10,6 +10,7 @@ from keyturn.client.resources import RecordedRequest, Usage
 _usage = reading(Usage)
 
 Bucket = Literal["minute", "hour", "day"]
+BrowserSign = Literal["sec-fetch", "origin", "user-agent"]
 
 
 def list_requests(
@@ -21,6 +22,8 @@ def list_requests(
     path: str | None = None,
     valid: bool | None = None,
     code: str | None = None,
+    country: str | None = None,
+    browser: BrowserSign | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
     limit: int | None = None,
@@ -39,6 +42,8 @@ def list_requests(
             path=path,
             valid=valid,
             code=code,
+            country=country,
+            browser=browser,
             since=since,
             until=until,
             limit=limit,

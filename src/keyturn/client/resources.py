@@ -236,6 +236,8 @@ class RecordedRequest(Record, frozen=True, kw_only=True):
     path: str | None = None
     scopes: list[str]
     environment: str | None = None
+    country: str | None = None
+    browser: str | None = None
 
 
 class UsageTotals(Record, frozen=True, kw_only=True):

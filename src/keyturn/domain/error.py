@@ -258,7 +258,7 @@ class IncidentCountMoved(KeyturnError):
     code = "incident.count_moved"
     title = "The selection holds another number of keys"
 
-    def __init__(self, detail: str, *, keys: tuple[tuple[str, str], ...]) -> None:
+    def __init__(self, detail: str, keys: tuple[tuple[str, str], ...] = ()) -> None:
         super().__init__(detail)
         self.keys = keys
 
@@ -269,7 +269,7 @@ class IncidentKeysOpen(KeyturnError):
     code = "incident.keys_open"
     title = "The incident has keys that are not recovered"
 
-    def __init__(self, detail: str, *, keys: tuple[tuple[str, str], ...]) -> None:
+    def __init__(self, detail: str, keys: tuple[tuple[str, str], ...] = ()) -> None:
         super().__init__(detail)
         self.keys = keys
 

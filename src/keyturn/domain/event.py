@@ -46,7 +46,7 @@ EVENT_TYPES = {
     "incident.advanced": "It has come on: `metadata` says to which state.",
     "incident.recovered": "Each of its keys is recovered or waived; it can be closed.",
     "incident.relapsed": "A key is not recovered any more.",
-    "incident.waived": "It may be closed over a key that is not recovered.",
+    "incident.waived": "It is closed over a key that is not recovered.",
     "incident.closed": "It is over.",
     "slot.created": "A slot was made.",
     "slot.updated": "What is said of a slot was changed.",

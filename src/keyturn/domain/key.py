@@ -135,8 +135,8 @@ class Key:
         )
 
     def contained(self, reason: RevocationReason | None, now: int) -> "Key":
-        """This key refused, whatever it was: revoked for `reason`, or without one suspended. Nothing
-        is beyond containing, an expired key neither: its expiry may have been a mistake."""
+        """This key refused, whatever it was: revoked for `reason`, or without one suspended. An
+        expired key is not beyond that: its expiry may have been a mistake of the clock."""
         if reason is not None:
             return self.revoked(reason, now)
         if self.state is not KeyState.ACTIVE:

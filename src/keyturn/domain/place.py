@@ -49,13 +49,24 @@ def _blocks(place: str, cidrs: tuple[str, ...] | None) -> list[Network]:
 
 
 @lru_cache(maxsize=65_536)
-def place_of(address: Address | None, networks: tuple[NamedNetwork, ...] = ()) -> str | None:
-    """The place of a call from `address`, None where that is not known."""
+def name_of(address: Address | None, networks: tuple[NamedNetwork, ...]) -> str | None:
+    """The workspace's name for the network of an address, None where it has none."""
     if address is None:
         return None
     for named in networks:
         if holds_address(named.cidrs, address):
             return named.name
+    return None
+
+
+@lru_cache(maxsize=65_536)
+def place_of(address: Address | None, networks: tuple[NamedNetwork, ...] = ()) -> str | None:
+    """The place of a call from `address`, None where that is not known."""
+    if address is None:
+        return None
+    name = name_of(address, networks)
+    if name is not None:
+        return name
     for block in _PRIVATE:
         if address.version == block.version and address in block:
             return str(block)

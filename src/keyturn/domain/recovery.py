@@ -136,7 +136,7 @@ class _Placed:
         return None
 
 
-def _natural(runtime: str, declared: bool, names: dict[str, ExpectedRuntime]) -> CallerStanding:  # noqa: FBT001
+def _natural(runtime: str, declared: bool, names: dict[str, ExpectedRuntime]) -> CallerStanding:
     if is_registered((runtime, declared), names):
         return CallerStanding.OURS
     return CallerStanding.CLAIMED if declared else CallerStanding.SUSPECT
@@ -172,16 +172,8 @@ def tell_next_step(incident: Incident, keys: Sequence[KeyRecovery], now: int) ->
     unreplaced = [
         one for one in open_keys if one.needs_replacement and one.key.replacement_key_id is None
     ]
-    if incident.counted_at is None:
-        return "Wait a moment: the last requests before the containment are being counted."
     if unreplaced:
-        many = "it" if len(keys) == 1 else f"{len(unreplaced)} of {len(keys)} keys"
-        first = unreplaced[0].key.name
-        return (
-            f"Make a replacement for {first}."
-            if len(keys) == 1
-            else f"Replace {many}: {first}" + ("." if len(unreplaced) == 1 else " and others.")
-        )
+        return _tell_unreplaced(unreplaced, len(keys))
     for one in open_keys:
         if one.unplaced:
             return _tell_unplaced(one)
@@ -189,6 +181,14 @@ def tell_next_step(incident: Incident, keys: Sequence[KeyRecovery], now: int) ->
         if one.missing:
             return _tell_missing(one)
     return "Wait a moment: its keys have recovered."
+
+
+def _tell_unreplaced(unreplaced: Sequence[KeyRecovery], total: int) -> str:
+    first = unreplaced[0].key.name
+    if total == 1:
+        return f"Make a replacement for {first}."
+    others = "" if len(unreplaced) == 1 else " and others"
+    return f"Make a replacement for {len(unreplaced)} of {total} keys: {first}{others}."
 
 
 def _tell_unplaced(one: KeyRecovery) -> str:

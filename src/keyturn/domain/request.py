@@ -24,6 +24,8 @@ class Request:
     `workspace_id` is None where the token named nothing that exists and the caller is of no
     workspace. Texts are as they came; `recordable` makes them fit to be kept. `place` is where it
     came from (`place.py`), and a check-in is a look at `/v1/self`, which is no use of the key.
+    `named_network` is the workspace's name for the network of the address, `country` the code of
+    its country (ISO 3166), `browser` the sign of one (`browser.py`); None where there is none.
     """
 
     at: int
@@ -40,10 +42,20 @@ class Request:
     environment: str | None
     place: str | None = None
     is_check_in: bool = False
+    named_network: str | None = None
+    country: str | None = None
+    browser: str | None = None
 
     @property
     def is_valid(self) -> bool:
         return self.code == VALID
+
+    @property
+    def network(self) -> str | None:
+        """Where it came from, as a person is told: the network's name, else the address."""
+        if self.named_network is not None or self.address is None:
+            return self.named_network
+        return str(self.address)
 
 
 # More than any token has: what may stand cut in two at the end of a text that was cut short.

@@ -39,7 +39,8 @@ from keyturn.services.locate import (
 @dataclass(slots=True, kw_only=True)
 class Call:
     """A call that passed the door, which it came to when it `arrived`. `workspace` is the one that
-    its header names, if any. What waits on the network does it `away`: meanwhile the call holds up no evidence."""
+    its header names, if any. What waits on the network does it `away`: meanwhile the call holds up
+    no evidence."""
 
     desk: Desk
     caller: Caller

@@ -41,6 +41,14 @@ def presented_token(headers: Headers) -> str:
     return found.pop().decode("latin-1")
 
 
+def header_texts(headers: Headers) -> dict[str, str]:
+    """The headers as texts, by their names in lower case; the first of each."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        found.setdefault(name.decode("latin-1"), value.decode("latin-1"))
+    return found
+
+
 def is_in_url(raw_path: bytes, query: bytes) -> bool:
     """Whether the URL holds something of a token's shape, or a query member named like one.
 

@@ -3,12 +3,14 @@
 from collections.abc import MutableMapping
 from typing import Any
 
+from keyturn.domain.browser import browser_sign
 from keyturn.domain.error import CredentialInUrl
+from keyturn.domain.place import name_of
 from keyturn.domain.redaction import find_token
 from keyturn.domain.request import Request
 from keyturn.domain.runtime import identify_runtime
 from keyturn.domain.token import Token
-from keyturn.http.credential import decoded, is_in_url, readable
+from keyturn.http.credential import decoded, header_texts, is_in_url, readable
 from keyturn.http.desk import Desk
 from keyturn.http.origin import caller_address
 from keyturn.services.identify import identify, reference
@@ -62,6 +64,9 @@ async def _record(desk: Desk, scope: MutableMapping[str, Any], token: Token) -> 
             path=readable(raw_path_of(scope)),
             scopes=(),
             environment=None,
+            named_network=name_of(address, networks),
+            country=desk.context.country(address),
+            browser=browser_sign(header_texts(headers), user_agent),
         )
     )
 

@@ -14,6 +14,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
+from keyturn.domain.browser import browser_sign
 from keyturn.domain.error import (
     CredentialInvalid,
     GrantExceeded,
@@ -24,7 +25,7 @@ from keyturn.domain.error import (
 )
 from keyturn.domain.identity import parse_id
 from keyturn.domain.permission import Permission
-from keyturn.domain.place import place_of
+from keyturn.domain.place import name_of, place_of
 from keyturn.domain.request import VALID, recordable
 from keyturn.domain.request import Request as RecordedRequest
 from keyturn.domain.runtime import check_runtime, identify_runtime
@@ -33,7 +34,7 @@ from keyturn.domain.token import parse_token
 from keyturn.domain.verdict import VerdictCode
 from keyturn.http.body import check_media_type, parse_json
 from keyturn.http.call import Call
-from keyturn.http.credential import presented_token, readable
+from keyturn.http.credential import header_texts, presented_token, readable
 from keyturn.http.desk import Desk
 from keyturn.http.exposure import raw_path_of
 from keyturn.http.origin import caller_address
@@ -311,4 +312,7 @@ class Visit:
             path=readable(raw_path_of(self.request.scope)),
             scopes=(),
             environment=None,
+            named_network=name_of(self._address, networks),
+            country=self._desk.context.country(self._address),
+            browser=browser_sign(header_texts(self._headers), user_agent),
         )

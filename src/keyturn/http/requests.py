@@ -1,6 +1,6 @@
 """`/v1/requests`: what was done with keys, as Keyturn saw it."""
 
-from typing import Annotated, cast
+from typing import Annotated, Literal, cast
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
@@ -17,6 +17,8 @@ from keyturn.http.schema import GivenInstant, Paged, Shown, ShownInstant
 from keyturn.http.spelling import AddressOrBlock, Id, Sought
 from keyturn.services.inspect import list_requests
 from keyturn.storage.requests import RecordedRequest, RequestFilter
+
+BrowserSign = Literal["sec-fetch", "origin", "user-agent"]
 
 router = APIRouter(tags=["requests"], route_class=GuardedRoute)
 
@@ -36,6 +38,8 @@ class RequestBody(Shown):
     path: str | None
     scopes: list[str]
     environment: str | None
+    country: str | None
+    browser: str | None
 
     @classmethod
     def of(cls, request: RecordedRequest) -> "RequestBody":
@@ -54,6 +58,8 @@ class RequestBody(Shown):
             path=request.path,
             scopes=list(request.scopes),
             environment=request.environment,
+            country=request.country,
+            browser=request.browser,
         )
 
 
@@ -67,6 +73,10 @@ class RequestsAsked(Paged):
     path: Sought | None = Field(default=None, description="The beginning of a path.")
     valid: bool | None = None
     code: Sought | None = None
+    country: Sought | None = Field(default=None, description="A country's code, like `DE`.")
+    browser: BrowserSign | None = Field(
+        default=None, description="By which sign it came from a browser."
+    )
     since: GivenInstant | None = None
     until: GivenInstant | None = None
 
@@ -88,6 +98,8 @@ class RequestsAsked(Paged):
             path=self.path,
             valid=self.valid,
             code=self.code,
+            country=self.country,
+            browser=self.browser,
             since=self.since,
             until=self.until,
         )

@@ -48,6 +48,12 @@ ID: Keywords = {
 }
 # No pattern tells an address; the names of these two formats are our own.
 ADDRESS: Keywords = {"format": "ip", "maxLength": 64}
+# Anything is taken; this is what is meant.
+HEADERS: Keywords = {
+    "description": "The headers of the request, an object of texts. Origin, Sec-Fetch-Site, "
+    "Sec-Fetch-Dest and User-Agent are looked at, the rest is ignored.",
+    "examples": [{"Origin": "https://pins.example"}],
+}
 NETWORK: Keywords = {"format": "cidr", "maxLength": 64}
 
 

@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 
 from keyturn.domain.activity import ActorType
+from keyturn.domain.browser import browser_sign
 from keyturn.domain.error import (
     KeyturnError,
     MethodNotAllowed,
@@ -33,7 +34,8 @@ from keyturn.http.body import Receive, check_media_type, parse_json
 from keyturn.http.credential import presented_token
 from keyturn.http.desk import Desk
 from keyturn.http.origin import caller_address
-from keyturn.http.spelling import ADDRESS, RUNTIME, SCOPE
+from keyturn.http.told_headers import headers_in
+from keyturn.http.spelling import ADDRESS, HEADERS, RUNTIME, SCOPE
 from keyturn.http.tenancy import named_workspace
 from keyturn.services.identify import MALFORMED, Caller, identify, reference
 from keyturn.services.locate import locate_workspace
@@ -69,6 +71,7 @@ class VerifyBody(msgspec.Struct, frozen=True, gc=False):
     environment: str | None = None
     method: str | None = None
     path: str | None = None
+    headers: Annotated[Any, msgspec.Meta(extra_json_schema=HEADERS)] = None
 
 
 class VerifiedKey(msgspec.Struct, frozen=True, gc=False):
@@ -170,7 +173,7 @@ class VerifyEndpoint:
             raise RequestInvalid.at("", "This call takes no query parameters.")
         if body is None:
             raise fault
-        question = _question(body, subject, scope)
+        question = _question(body, subject, scope, self._desk.context.country)
         credential = None if subject is None else reading.found.get(subject.id)
         ring = self._desk.context.ring
         return caller, verify(ring, caller, question, credential, now=now, home=home)
@@ -301,13 +304,20 @@ def _invalid(raw: bytes, error: msgspec.ValidationError) -> KeyturnError:
     return RequestInvalid.at(pointer, f"{detail}.")
 
 
-def _question(body: VerifyBody, token: Token | None, scope: Scope) -> Question:
+def _question(
+    body: VerifyBody,
+    token: Token | None,
+    scope: Scope,
+    country_of: Callable[[Address | None], str | None],
+) -> Question:
     """The question that a body asks. Raises `RequestInvalid` for members that cannot be meant."""
     address = None
     if body.ip is not None:
         address = parse_address(body.ip)
         if address is None:
             raise RequestInvalid.at("/ip", "This is an IPv4 or IPv6 address, without a port.")
+    headers = {} if body.headers is None else headers_in(body.headers)
+    agent = body.user_agent or headers.get("user-agent")
     request_id = body.request_id
     if request_id is None or REQUEST_ID.fullmatch(request_id) is None or holds_shape(request_id):
         request_id = scope["keyturn.request_id"]
@@ -319,11 +329,13 @@ def _question(body: VerifyBody, token: Token | None, scope: Scope) -> Question:
         request_id=request_id,
         scopes=() if not body.scopes else check_scopes(body.scopes),
         address=address,
-        user_agent=body.user_agent,
+        user_agent=agent,
         runtime=None if body.runtime is None else check_runtime(body.runtime, "/runtime"),
         environment=body.environment,
         method=body.method,
         path=body.path,
+        country=country_of(address),
+        browser=browser_sign(headers, agent),
     )
 
 

@@ -1,5 +1,5 @@
-"""What runs beside the requests: recording, rotating, following incidents, delivering, tidying, telling of damage,
-signing heads."""
+"""What runs beside the requests: recording, rotating, following incidents, delivering, tidying,
+telling of damage, signing heads."""
 
 import logging
 import threading

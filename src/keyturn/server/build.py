@@ -34,6 +34,7 @@ from keyturn.http.verify import VerifyEndpoint
 from keyturn.outbound.client import GuardedOutbound
 from keyturn.outbound.guard import AddressGuard
 from keyturn.server.background import Background
+from keyturn.server.countries import find_countries
 from keyturn.server.diagnose import database_fault
 from keyturn.server.edge import Edge
 from keyturn.server.files import make_private_folder
@@ -190,6 +191,7 @@ def make_context(
         entropy=SystemEntropy(),
         brand=brand,
         environments=settings.environments,
+        country_of=find_countries(),
         activity_retention_days=settings.activity_retention_days,
         request_retention_days=settings.request_retention_days,
         has_mail=settings.mail_server is not None,

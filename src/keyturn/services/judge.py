@@ -39,7 +39,7 @@ class JudgedKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedIncident:
-    """An incident and its keys. `unreached` are (id, name), the name None where that is not known."""
+    """An incident and its keys. `unreached` are (id, name), the name None where it is not known."""
 
     incident: Incident
     keys: tuple[JudgedKey, ...]
@@ -53,7 +53,7 @@ class JudgedIncident:
         return tell_next_step(self.incident, [one.recovery for one in self.keys], now)
 
     def replaced_at(self) -> int | None:
-        """When the last of the keys that need a replacement got its own; None where one has none."""
+        """When the last of the keys that need a replacement got it; None where one has none."""
         needing = [one.contained for one in self.keys if one.recovery.needs_replacement]
         times = [one.replaced_at for one in needing]
         return None if None in times else max((at for at in times if at is not None), default=None)
@@ -224,7 +224,7 @@ def keep_incident(
     step: Step,
     now: int,
     *,
-    verb: str | None = None,
+    verb: str,
     told: Mapping[str, object] | None = None,
 ) -> Incident:
     """Writes a step and its entry; one that changes nothing is not written."""
@@ -233,7 +233,6 @@ def keep_incident(
     after = replace(step.incident, version=before.version + 1, updated_at=now)
     transaction.incidents.replace_keys(step.changed)
     transaction.incidents.replace(after, before.version)
-    verb = verb or step.verb
     note(
         context,
         transaction,

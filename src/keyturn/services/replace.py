@@ -164,7 +164,7 @@ def _keep(
     ]
     step = next_of(incident, judge_keys(transaction, incident, following), None, now, keys)
     after = keep_incident(
-        context, transaction, author, incident, step, now, verb="advanced" if made else None
+        context, transaction, author, incident, step, now, verb="advanced" if made else step.verb
     )
     slots = {one.key_id: str(one.slot) for one in keys}
     note_all(

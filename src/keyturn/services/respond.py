@@ -188,6 +188,7 @@ def open_incident(
             patterns,
             min(arrived, now),
             now,
+            action="incident.key_contained",
         )
         if remember is not None:
             remember(transaction, opened)
@@ -341,7 +342,7 @@ def contain(
     arrived: int,
     now: int,
     *,
-    action: str = "incident.key_contained",
+    action: str,
 ) -> OpenedIncident:
     """Contains keys that were found, in a transaction that has begun. Who calls has judged the
     rights; what those keys made is contained where `patterns` reach it. The entries of the keys
@@ -414,7 +415,7 @@ def _scope(
         for one in new.sound
     }
     since = {id_: exposed for id_, (_, _, exposed) in keys.items()}
-    since |= {id_: exposure.exposed_since or 0 for id_ in new.damaged}
+    since |= dict.fromkeys(new.damaged, exposure.exposed_since or 0)
     unreached: dict[UUID, None] = {}
     makers = set(since)
     while makers:
@@ -588,19 +589,14 @@ def _note_contained(
     notes = []
     for one in keys:
         key = moved.get(one.key_id)
-        subject = (
-            Subject(workspace_id=one.workspace_id, type="api_key", id=str(one.key_id))
-            if key is None
-            else key_subject(key)
-        )
         is_named = one.because is Because.NAMED
+        who = one.name if is_named else f"{one.name}, which a contained key had made,"
+        subject = Subject(workspace_id=one.workspace_id, type="api_key", id=str(one.key_id))
         notes.append(
             Note(
                 action=action if is_named else "incident.key_contained",
-                subject=subject,
-                message=f"Key {one.name} was contained ({'revoked before' if key is None else verb})."
-                if is_named
-                else f"Key {one.name}, which a contained key had made, was contained ({verb}).",
+                subject=subject if key is None else key_subject(key),
+                message=f"Key {who} was contained ({verb if key is not None else 'as it was'}).",
                 metadata={
                     "incident_id": str(incident.id),
                     "slot": str(one.slot),

@@ -11,7 +11,6 @@ from keyturn.domain.error import IntegrityFailed, KeyUnknown, PermissionMissing
 from keyturn.domain.key import Key, KeyState, RevocationReason
 from keyturn.domain.permission import Permission
 from keyturn.domain.rotation import Rotation, RotationAct
-from keyturn.domain.slot import DEFAULT_ENVIRONMENT, SlotName
 from keyturn.services.conclude import end_rotation, free_old_key, keep_rotation
 from keyturn.services.context import Context
 from keyturn.services.define import require_version

@@ -18,6 +18,7 @@ ONCE = 2_000
 IDEMPOTENCY_DAYS = 1
 SENT_DAYS = 30
 DEAD_DAYS = 90
+TRAFFIC_DAYS = 400
 
 _log = logging.getLogger("keyturn.tidy")
 
@@ -32,11 +33,12 @@ class Tidied:
     deliveries: int = 0
     messages: int = 0
     expired: int = 0
+    traffic: int = 0
 
     @property
     def is_done(self) -> bool:
         most = max(self.requests, self.entries, self.deliveries, self.messages, self.expired)
-        return most < ONCE
+        return max(most, self.traffic) < ONCE
 
 
 class Tidier:
@@ -76,14 +78,15 @@ def _newest(context: Context) -> int | None:
 
 
 def tidy(context: Context, now: int) -> Tidied:
-    """Removes at most a few thousand requests that have outlived their time at `now`, as many
-    deliveries that have been done with for as long, and messages; and blanks as many activity
-    entries. As many messages that wait in vain wait no longer."""
+    """Removes at most a few thousand requests that have outlived their time at `now`, as many rows
+    of traffic, as many deliveries that have been done with for as long, and messages; and blanks as
+    many activity entries. As many messages that wait in vain wait no longer."""
     expired = expire_messages(context, now, limit=ONCE)
     with context.store.record() as transaction:
         requests = transaction.requests.purge(
             now - context.request_retention_days * DAY, limit=ONCE
         )
+        traffic = transaction.traffic.purge(now - TRAFFIC_DAYS * DAY, limit=ONCE)
         entries = transaction.activity.blank_expired(now, limit=ONCE)
         deliveries = transaction.deliveries.purge(
             now - context.request_retention_days * DAY, limit=ONCE
@@ -100,4 +103,5 @@ def tidy(context: Context, now: int) -> Tidied:
         deliveries=deliveries,
         messages=messages,
         expired=expired,
+        traffic=traffic,
     )

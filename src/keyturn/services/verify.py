@@ -11,7 +11,7 @@ from uuid import UUID
 from keyturn.domain.digest import PepperRing
 from keyturn.domain.network import Address
 from keyturn.domain.permission import Permission, covers_slot
-from keyturn.domain.place import place_of
+from keyturn.domain.place import name_of, place_of
 from keyturn.domain.request import (
     LONGEST_ENVIRONMENT,
     LONGEST_METHOD,
@@ -40,6 +40,8 @@ class Question:
     environment: str | None = None
     method: str | None = None
     path: str | None = None
+    country: str | None = None
+    browser: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,9 @@ def _answer(
         path=bounded(question.path, LONGEST_PATH),
         scopes=question.scopes,
         environment=bounded(question.environment, LONGEST_ENVIRONMENT),
+        named_network=name_of(question.address, networks),
+        country=question.country,
+        browser=question.browser,
     )
     if credential is None:
         return Answer(Verdict(code=code, key=None), None, request)

@@ -18,7 +18,6 @@ from keyturn.storage.session import Session
 from keyturn.storage.slots import name_matches
 from keyturn.storage.workspaces import Workspaces
 
-
 CHUNK = 500
 
 

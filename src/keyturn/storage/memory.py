@@ -16,6 +16,8 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from keyturn.storage.traffic_values import TrafficValues
+
 MOST_VERSIONS = 100_000
 
 
@@ -46,6 +48,7 @@ class Memory:
         self._mark = 0
         self._lock = threading.Lock()
         self.fault: str | None = None
+        self.traffic = TrafficValues()
 
     def mark(self) -> int:
         """To be taken before a transaction or a statement begins."""

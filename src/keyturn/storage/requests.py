@@ -24,6 +24,7 @@ from keyturn.storage.keys import in_slots
 from keyturn.storage.schema import keys, requests
 from keyturn.storage.sealed import Damage
 from keyturn.storage.session import Session
+from keyturn.storage.traffic import Traffic
 from keyturn.storage.uses import Uses
 
 
@@ -45,6 +46,14 @@ class RecordedRequest:
     path: str | None
     scopes: tuple[str, ...]
     environment: str | None
+    named_network: str | None = None
+    country: str | None = None
+    browser: str | None = None
+
+    @property
+    def network(self) -> str | None:
+        """Where it came from: the workspace's name for the network, else the address."""
+        return self.ip if self.named_network is None else self.named_network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +68,8 @@ class RequestFilter:
     path: str | None = None
     valid: bool | None = None
     code: str | None = None
+    country: str | None = None
+    browser: str | None = None
     since: int | None = None
     until: int | None = None
 
@@ -85,7 +96,9 @@ class Requests:
         mark = "?" if connection.dialect.name == "sqlite" else "%s"
         statement = f"{_INSERT} ({', '.join([mark] * len(requests.columns))})"
         connection.exec_driver_sql(statement, [_cells(id_, request) for id_, request in batch])
-        Uses(self._session).count([request for _, request in batch])
+        made = [request for _, request in batch]
+        Uses(self._session).count(made)
+        Traffic(self._session).count(made)
 
     def newest_at(self) -> int | None:
         """When the newest request was made."""
@@ -131,6 +144,9 @@ class Requests:
                 path=cells["path"],
                 scopes=tuple(json.loads(cells["scopes"])),
                 environment=cells["environment"],
+                named_network=cells["named_network"],
+                country=cells["country"],
+                browser=cells["browser"],
             )
         except (ValueError, TypeError, AttributeError, RecursionError):
             self._session.damage.append(Damage("request", str(cells["id"])))
@@ -168,6 +184,9 @@ def _cells(id_: str, request: Request) -> tuple[Cell, ...]:
         recordable_path(request.path),
         _spelled_scopes(request.scopes),
         recordable(request.environment, LONGEST_ENVIRONMENT),
+        request.named_network,
+        request.country,
+        request.browser,
     )
 
 
@@ -189,7 +208,7 @@ def _wanted(workspace_id: UUID, wanted: RequestFilter) -> ColumnElement[bool]:
     ]
     if wanted.key_id is not None:
         terms.append(requests.c.key_id == str(wanted.key_id))
-    for name in ("request_id", "runtime", "code"):
+    for name in ("request_id", "runtime", "code", "country", "browser"):
         word = getattr(wanted, name)
         if word is not None:
             terms.append(requests.c[name] == word)

@@ -560,10 +560,30 @@ requests = Table(
     _text("path", optional=True),
     _text("scopes"),
     _text("environment", optional=True),
+    _text("named_network", optional=True),
+    _text("country", optional=True),
+    _text("browser", optional=True),
     Index("ix_requests_workspace_id_at_id", "workspace_id", "at", "id"),
     Index("ix_requests_key_id_at_id", "key_id", "at", "id"),
     Index("ix_requests_workspace_id_request_id", "workspace_id", "request_id"),
     Index("ix_requests_at", "at"),
+)
+
+traffic = Table(
+    "traffic",
+    metadata,
+    _text("key_id"),
+    _number("hour"),
+    _text("facet"),
+    _text("value"),
+    _number("allowed"),
+    _number("denied"),
+    _number("first_at"),
+    _number("last_at"),
+    PrimaryKeyConstraint("key_id", "hour", "facet", "value"),
+    Index("ix_traffic_hour", "hour"),
+    postgresql_with={"fillfactor": 70},
+    sqlite_with_rowid=False,
 )
 
 activity = Table(

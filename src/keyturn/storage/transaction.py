@@ -24,6 +24,7 @@ from keyturn.storage.requests import Requests
 from keyturn.storage.rotations import Rotations
 from keyturn.storage.session import Session
 from keyturn.storage.slots import Slots
+from keyturn.storage.traffic import Traffic
 from keyturn.storage.usage import Usage
 from keyturn.storage.uses import Uses
 from keyturn.storage.workspaces import Workspaces
@@ -42,6 +43,7 @@ class Reading:
         self.peppered = PepperedRows(session)
         self.activity = Activity(session)
         self.requests = Requests(session)
+        self.traffic = Traffic(session)
         self.usage = Usage(session)
         self.uses = Uses(session)
         self.rotations = Rotations(session)

@@ -16,6 +16,7 @@ import to see what a failing test compared.
 
 from keyturn.testing.storage.changing import ChangeContract, ReadContract, SwapContract
 from keyturn.testing.storage.channelling import ChannelContract, MessageContract
+from keyturn.testing.storage.counting import TrafficContract
 from keyturn.testing.storage.delivering import DeliveryContract, DestinationContract
 from keyturn.testing.storage.listing import ListContract, TenantContract
 from keyturn.testing.storage.recording import KeepContract, RecordContract
@@ -37,6 +38,7 @@ __all__ = [
     "StorageContract",
     "SwapContract",
     "TenantContract",
+    "TrafficContract",
     "UseContract",
 ]
 
@@ -50,6 +52,7 @@ class StorageContract(
     RecordContract,
     KeepContract,
     UseContract,
+    TrafficContract,
     RotationContract,
     FindingContract,
     DestinationContract,

@@ -144,6 +144,12 @@ def request(
     environment: str | None = None,
     place: str | None = None,
     is_check_in: bool = False,
+    method: str | None = None,
+    user_agent: str | None = None,
+    scopes: tuple[str, ...] = (),
+    named_network: str | None = None,
+    country: str | None = None,
+    browser: str | None = None,
 ) -> Request:
     return Request(
         at=at,
@@ -153,13 +159,16 @@ def request(
         code=code,
         runtime=Runtime(runtime, declared=declared),
         address=None if ip is None else parse_address(ip),
-        user_agent=None,
-        method=None,
+        user_agent=user_agent,
+        method=method,
         path=path,
-        scopes=(),
+        scopes=scopes,
         environment=environment,
         place=place,
         is_check_in=is_check_in,
+        named_network=named_network,
+        country=country,
+        browser=browser,
     )
 
 

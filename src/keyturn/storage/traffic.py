@@ -1,0 +1,224 @@
+"""Keeping traffic: the counts by hour, raised in the transaction that keeps the requests.
+
+A batch has few different requests: they are told apart first, and a value is worked out once.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, delete, func, select, tuple_
+
+from keyturn.domain.instant import is_instant
+from keyturn.domain.request import Request
+from keyturn.domain.traffic import MOST_VALUES, REST, Facet, TrafficRow, facets_of, hour_of
+from keyturn.storage.schema import traffic
+from keyturn.storage.sealed import Damage
+from keyturn.storage.session import Session
+from keyturn.storage.traffic_values import Spot
+
+_AT_ONCE = 500  # ids in one question
+
+_COUNT = (
+    "INSERT INTO traffic (key_id, hour, facet, value, allowed, denied, first_at, last_at)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (key_id, hour, facet, value) DO UPDATE SET"
+    " allowed = traffic.allowed + excluded.allowed,"
+    " denied = traffic.denied + excluded.denied,"
+    " first_at = CASE WHEN excluded.first_at < traffic.first_at"
+    " THEN excluded.first_at ELSE traffic.first_at END,"
+    " last_at = CASE WHEN excluded.last_at > traffic.last_at"
+    " THEN excluded.last_at ELSE traffic.last_at END"
+)
+
+_Name = tuple[str, int, str, str]  # key, hour, facet, value
+
+
+@dataclass(slots=True)
+class _Count:
+    """What is to be added to a row."""
+
+    first: int
+    last: int
+    allowed: int = 0
+    denied: int = 0
+
+    def add(self, at: int, is_valid: bool) -> None:
+        if at < self.first:
+            self.first = at
+        elif at > self.last:
+            self.last = at
+        if is_valid:
+            self.allowed += 1
+        else:
+            self.denied += 1
+
+    def merge(self, other: "_Count") -> None:
+        self.first = min(self.first, other.first)
+        self.last = max(self.last, other.last)
+        self.allowed += other.allowed
+        self.denied += other.denied
+
+
+class Traffic:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def count(self, batch: Iterable[Request]) -> None:
+        """Raises the counts of a batch of requests; those without a key count nowhere."""
+        alike = _told_apart(batch)
+        if not alike:
+            return
+        self._learn({spot for spot, _, _ in alike})
+        rows: dict[_Name, _Count] = {}
+        for spot, request, count in alike:
+            for facet, value in facets_of(request):
+                name = (*spot, facet.value, self._within(spot, facet.value, value))
+                row = rows.get(name)
+                if row is None:
+                    row = rows[name] = _Count(count.first, count.last)
+                row.merge(count)
+        # In one order always, so that two nodes counting at once cannot wait for each other.
+        connection = self._session.connection
+        is_sqlite = connection.dialect.name == "sqlite"
+        connection.exec_driver_sql(
+            _COUNT if is_sqlite else _COUNT.replace("?", "%s"),
+            [
+                (*name, one.allowed, one.denied, one.first, one.last)
+                for name, one in sorted(rows.items())
+            ],
+        )
+
+    def of_keys(self, key_ids: Collection[UUID], since: int, until: int) -> Sequence[TrafficRow]:
+        """The rows of these keys whose hours begin from `since` on and before `until`."""
+        found: list[TrafficRow] = []
+        ids = sorted(map(str, key_ids))
+        for first in range(0, len(ids), _AT_ONCE):
+            query = (
+                select(traffic)
+                .where(
+                    traffic.c.key_id.in_(ids[first : first + _AT_ONCE]),
+                    traffic.c.hour >= since,
+                    traffic.c.hour < until,
+                )
+                .order_by(traffic.c.key_id, traffic.c.hour, traffic.c.facet, traffic.c.value)
+            )
+            rows = self._session.connection.execute(query)
+            found += [one for row in rows if (one := self._opened(row)) is not None]
+        return found
+
+    def hours(self, key_id: UUID, since: int, until: int) -> Sequence[TrafficRow]:
+        """The rows of one key by caller, in the order of their hours: they add up to everything."""
+        query = (
+            select(traffic)
+            .where(
+                traffic.c.key_id == str(key_id),
+                traffic.c.hour >= since,
+                traffic.c.hour < until,
+                traffic.c.facet == Facet.CALLER.value,
+            )
+            .order_by(traffic.c.hour, traffic.c.value)
+        )
+        rows = self._session.connection.execute(query)
+        return [one for row in rows if (one := self._opened(row)) is not None]
+
+    def begins_at(self, key_id: UUID) -> int | None:
+        """The first hour of a key that there is anything of."""
+        query = select(func.min(traffic.c.hour)).where(traffic.c.key_id == str(key_id))
+        found = self._session.connection.execute(query).scalar()
+        return found if is_instant(found) else None
+
+    def purge(self, before: int, *, limit: int) -> int:
+        """Deletes at most `limit` rows of hours that began before `before`; says how many."""
+        names = (traffic.c.key_id, traffic.c.hour, traffic.c.facet, traffic.c.value)
+        old = select(*names).where(traffic.c.hour < before).order_by(traffic.c.hour).limit(limit)
+        return self._session.connection.execute(
+            delete(traffic).where(tuple_(*names).in_(old))
+        ).rowcount
+
+    def _opened(self, row: Row[*tuple[Any, ...]]) -> TrafficRow | None:
+        """The row, None where it is none: traffic is not sealed."""
+        cells = row._mapping
+        try:
+            numbers = [cells[name] for name in ("hour", "first_at", "last_at")]
+            counts = [cells[name] for name in ("allowed", "denied")]
+            if not all(map(is_instant, numbers)) or not all(map(is_instant, counts)):
+                raise ValueError("no number")
+            return TrafficRow(
+                key_id=UUID(cells["key_id"]),
+                hour=numbers[0],
+                facet=Facet(cells["facet"]),
+                value=_text(cells["value"]),
+                allowed=counts[0],
+                denied=counts[1],
+                first_at=numbers[1],
+                last_at=numbers[2],
+            )
+        except (ValueError, TypeError, AttributeError):
+            self._session.damage.append(Damage("traffic", str(cells["key_id"])))
+            return None
+
+    def _within(self, spot: Spot, facet: str, value: str) -> str:
+        """The value that one is counted as: itself, or the rest where there are too many."""
+        values = self._session.memory.traffic
+        known = values.begin(spot).get(facet, ())
+        if hash(value) not in known:
+            if len(known) >= MOST_VALUES:
+                return REST
+            values.learn(spot, facet, value)
+        return value
+
+    def _learn(self, spots: set[Spot]) -> None:
+        """Reads which values there are of the hours that this process has not written to."""
+        values = self._session.memory.traffic
+        values.make_room(len(spots))
+        unknown = sorted(spot for spot in spots if values.of(spot) is None)
+        for first in range(0, len(unknown), _AT_ONCE):
+            some = set(unknown[first : first + _AT_ONCE])
+            for spot in some:
+                values.begin(spot)
+            query = select(
+                traffic.c.key_id, traffic.c.hour, traffic.c.facet, traffic.c.value
+            ).where(
+                traffic.c.key_id.in_(sorted({one[0] for one in some})),
+                traffic.c.hour.in_(sorted({one[1] for one in some})),
+            )
+            for key_id, hour, facet, value in self._session.connection.execute(query):
+                if (key_id, hour) in some:
+                    values.learn((key_id, hour), facet, value)
+
+
+def _told_apart(batch: Iterable[Request]) -> list[tuple[Spot, Request, _Count]]:
+    """A batch's requests of keys, one of each that differs in what is counted."""
+    found: dict[tuple[object, ...], tuple[Spot, Request, _Count]] = {}
+    for request in batch:
+        if request.key_id is None:
+            continue
+        at = request.at
+        hour = hour_of(at)
+        name = (
+            request.key_id,
+            hour,
+            request.runtime.name,
+            request.runtime.declared,
+            request.address if request.named_network is None else request.named_network,
+            request.method,
+            request.path,
+            request.scopes,
+            request.user_agent,
+            request.environment,
+            request.country,
+            request.browser,
+        )
+        one = found.get(name)
+        if one is None:
+            one = found[name] = ((str(request.key_id), hour), request, _Count(at, at))
+        one[2].add(at, request.is_valid)
+    return list(found.values())
+
+
+def _text(cell: object) -> str:
+    if not isinstance(cell, str):
+        raise TypeError("no text")
+    return cell
