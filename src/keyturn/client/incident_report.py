@@ -38,6 +38,20 @@ class ReportRuntime(Record, frozen=True, kw_only=True):
     after_containment: int = 0
 
 
+class ReportRequest(Record, frozen=True, kw_only=True):
+    """A request of a caller that is not ours."""
+
+    request_id: str
+    at: Instant
+    key_id: str
+    runtime: str
+    network: str | None = None
+    valid: bool
+    code: str
+    method: str | None = None
+    path: str | None = None
+
+
 class IncidentReport(Record, frozen=True, kw_only=True):
     """Who used the keys of an incident, for what, and what of that is unlike their usual life. It
     is not `complete` where the records do not reach back to the start of the window."""
@@ -50,3 +64,5 @@ class IncidentReport(Record, frozen=True, kw_only=True):
     paths: list[dict[str, object]] = msgspec.field(default_factory=list)
     findings: list[dict[str, object]] = msgspec.field(default_factory=list)
     timeline: list[dict[str, object]] = msgspec.field(default_factory=list)
+    requests: list[ReportRequest] = msgspec.field(default_factory=list)
+    requests_total: int = 0

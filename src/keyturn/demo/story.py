@@ -17,6 +17,7 @@ from keyturn.client import (
 )
 from keyturn.demo.evidence import Chapter, Evidence, Response
 from keyturn.demo.figures import Figures, measure
+from keyturn.demo.journal import Entry
 from keyturn.demo.onlooker import LOOK_SECONDS, Onlooker
 from keyturn.demo.pace import BLOCK, NETWORK, THIEF, Pace
 from keyturn.demo.place import Place
@@ -59,7 +60,9 @@ class Story:
             with self._chapter("rotation", "scheduler-prod is rotated by its schedule"):
                 rotating = Rotating(keyturn, self._onlooker, self._pace, self._hints)
                 replacement = rotating.play(scheduler)
-            with self._chapter("incident", "worker-prod has leaked: contained, replaced, recovered"):
+            with self._chapter(
+                "incident", "worker-prod has leaked: an incident"
+            ):
                 responding = Responding(keyturn, self._onlooker, self._pace, self._hints)
                 responded = responding.play(worker.key)
             with self._chapter("log", "What was sent is compared with the request log"):
