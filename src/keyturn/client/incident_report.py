@@ -6,6 +6,7 @@ The same holds here as in `resources.py`.
 import msgspec
 
 from keyturn.client.record import Instant, Record
+from keyturn.client.resources import RecordedRequest
 
 
 class ReportWindow(Record, frozen=True, kw_only=True):
@@ -38,23 +39,18 @@ class ReportRuntime(Record, frozen=True, kw_only=True):
     after_containment: int = 0
 
 
-class ReportRequest(Record, frozen=True, kw_only=True):
-    """A request of a caller that is not ours."""
+class ReportIndistinguishable(Record, frozen=True, kw_only=True):
+    """How many requests a thief could hide in, who shares an address of yours and copies a name;
+    `detail` says it in a sentence."""
 
-    request_id: str
-    at: Instant
-    key_id: str
-    runtime: str
-    network: str | None = None
-    valid: bool
-    code: str
-    method: str | None = None
-    path: str | None = None
+    requests: int
+    detail: str
 
 
 class IncidentReport(Record, frozen=True, kw_only=True):
     """Who used the keys of an incident, for what, and what of that is unlike their usual life. It
-    is not `complete` where the records do not reach back to the start of the window."""
+    is not `complete` where the records do not reach back to the start of the window. `requests` are
+    the newest of callers that are not ours, of `requests_total`."""
 
     window: ReportWindow
     complete: bool
@@ -64,5 +60,7 @@ class IncidentReport(Record, frozen=True, kw_only=True):
     paths: list[dict[str, object]] = msgspec.field(default_factory=list)
     findings: list[dict[str, object]] = msgspec.field(default_factory=list)
     timeline: list[dict[str, object]] = msgspec.field(default_factory=list)
-    requests: list[ReportRequest] = msgspec.field(default_factory=list)
+    unlike: list[dict[str, object]] = msgspec.field(default_factory=list)
+    indistinguishable: ReportIndistinguishable | None = None
+    requests: list[RecordedRequest] = msgspec.field(default_factory=list)
     requests_total: int = 0

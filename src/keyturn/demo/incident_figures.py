@@ -22,7 +22,7 @@ class IncidentFigures(msgspec.Struct, frozen=True, kw_only=True):
     `answered_ms` is how long the caller waited for the incident to be opened. `tried` of those
     `sent_after` its answer are the thief's. `last_…_ms` and `first_refusal_ms` count from the
     answer; before it they are negative. `strangers` are the callers who are not ours by the report;
-    of their requests `reported` were the thief's, by id, and `misreported` nobody's that he knows.
+    of their requests `reported` were the thief's, by id, and `misreported` nobody's that the thief's journal knows.
     `replaced_ms`, `used_ms` (the service's first request with the replacement) and `recovered_ms`
     count from the call that opened it, by Keyturn's clock."""
 
@@ -37,6 +37,7 @@ class IncidentFigures(msgspec.Struct, frozen=True, kw_only=True):
     strangers: list[str]
     reported: int
     misreported: int
+    is_complete: bool
     was_refused: bool
     is_closed: bool
     replaced_ms: float | None
@@ -82,8 +83,9 @@ def measure_incident(evidence: Evidence) -> IncidentFigures:
         strangers=strangers_of(response.report),
         reported=len(reported),
         misreported=max(len(listed), response.report.requests_total) - len(reported),
+        is_complete=response.report.complete,
         was_refused=response.was_refused,
-        is_closed=response.incident.state == "closed",
+        is_closed=response.incident.outcome == "confirmed" and not response.incident.is_open,
         replaced_ms=_ms(seconds.replace),
         used_ms=_used_ms(evidence),
         recovered_ms=_ms(seconds.recover),

@@ -49,6 +49,7 @@ def _of_report(figures: IncidentFigures) -> list[Line]:
             fault=first(
                 (sent - reported, f"The report misses {requests(sent - reported)} of the thief."),
                 (others, f"The report lays {requests(others)} on a thief who did not send them."),
+                (not figures.is_complete, "The report is not complete."),
                 (not figures.thief.served, "The thief got at nothing, so it proves nothing."),
             ),
         ),

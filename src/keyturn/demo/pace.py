@@ -68,12 +68,12 @@ class Pace:
     @property
     def aftermath_seconds(self) -> float:
         """How long is looked at what came of the end of a key."""
-        return self.seconds * 0.15
+        return self.seconds * 0.12
 
     @property
     def exposure_seconds(self) -> float:
         """How long a thief has a key that works."""
-        return self.seconds * 0.12
+        return self.seconds * 0.1
 
     @property
     def keys(self) -> dict[str, Access]:

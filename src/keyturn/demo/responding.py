@@ -6,6 +6,7 @@
    hand is to open it, to say who the stranger is, to ask for the replacement, and to close it.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,11 +93,11 @@ class Responding:
             lambda: len(self._stolen()) >= len(thief.steps), "The thief has not called"
         )
         self._onlooker.let_pass(self._pace.exposure_seconds)
-        self._say(f"A build has put its token into {found_in.name}, and somebody found it there.")
         tried = tally(self._stolen())
+        self._say(f"Leak: a build has put the worker's token into {found_in.name}.")
         self._say(
-            f"He has called {tried.sent:,} times from {thief.address}, while the worker works: "
-            f"{tried.served:,} served, {tried.refused:,} refused."
+            f"Thief: whoever found it there has called {tried.sent:,} times from {thief.address}, "
+            f"while the worker works: {tried.served:,} served, {tried.refused:,} refused."
         )
         return found_in
 
@@ -177,7 +178,7 @@ class Responding:
     def _close(self, opened: OpenedIncident) -> Incident:
         closed = self._keyturn.incidents.close(opened.id, "confirmed")
         self._onlooker.telling.incident(closed)
-        self._say(f"Close: {closed.state}, {closed.outcome}. {closed.next_step}")
+        self._say(f"Close: {closed.outcome}. {closed.next_step}")
         return closed
 
     def _stolen(self) -> Sequence[Entry]:
@@ -188,9 +189,17 @@ class Responding:
 
 
 def tell_report(report: IncidentReport) -> list[str]:
-    """Who used the key, and what cannot be told apart."""
-    return [
+    """Who used the key, what those did who are not ours, and what cannot be told apart."""
+    told = [
         f"  {one.runtime:<18}  {one.standing:<8}  {one.network or '-':<12}  "
         f"{one.allowed:>5,} let in  {one.denied:,} denied"
         for one in report.runtimes
     ]
+    calls = Counter(f"{one.method} {one.path}" for one in report.requests)
+    if calls:
+        shown = ", ".join(f"{call} ({number})" for call, number in sorted(calls.items()))
+        ids = [one.request_id for one in reversed(report.requests)]
+        told.append(f"  Not ours: {shown}; by request id, from {ids[0]} to {ids[-1]}.")
+    if report.indistinguishable is not None:
+        told.append(f"  {report.indistinguishable.detail}")
+    return told

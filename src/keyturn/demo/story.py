@@ -60,9 +60,7 @@ class Story:
             with self._chapter("rotation", "scheduler-prod is rotated by its schedule"):
                 rotating = Rotating(keyturn, self._onlooker, self._pace, self._hints)
                 replacement = rotating.play(scheduler)
-            with self._chapter(
-                "incident", "worker-prod has leaked: an incident"
-            ):
+            with self._chapter("incident", "worker-prod has leaked: an incident"):
                 responding = Responding(keyturn, self._onlooker, self._pace, self._hints)
                 responded = responding.play(worker.key)
             with self._chapter("log", "What was sent is compared with the request log"):
