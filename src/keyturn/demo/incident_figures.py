@@ -22,7 +22,7 @@ class IncidentFigures(msgspec.Struct, frozen=True, kw_only=True):
     `answered_ms` is how long the caller waited for the incident to be opened. `tried` of those
     `sent_after` its answer are the thief's. `last_…_ms` and `first_refusal_ms` count from the
     answer; before it they are negative. `strangers` are the callers who are not ours by the report;
-    of their requests `reported` were the thief's, by id, and `misreported` nobody's that the thief's journal knows.
+    of their requests `reported` are in the thief's journal by id, and `misreported` are not.
     `replaced_ms`, `used_ms` (the service's first request with the replacement) and `recovered_ms`
     count from the call that opened it, by Keyturn's clock."""
 
