@@ -46,7 +46,7 @@ def measure(batches: int, keys: int, paths: int) -> float:
         engine: Engine = sqlite_engine(path)
         migrate(engine)
         engine.dispose()
-        store = SqliteStore(path, Sealer(bytes(32)), lambda damage: None)
+        store = SqliteStore(path, Sealer(bytes(32)), lambda _: None)
         spent = 0.0
         try:
             for number in range(batches):

@@ -208,7 +208,7 @@ def _standing(key: IncidentKey, one: IncidentRuntime, status: str) -> tuple[str,
     if key.replacement_key_id is None:
         return "waits", "a new key"
     if one.denied_since:
-        return "waits", "to be let in with the new key: it was denied"
+        return "waits", "being let in with the new key: it was denied"
     return "waits", "its first use of the new key"
 
 

@@ -8,7 +8,7 @@
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -87,6 +87,40 @@ class TrafficRow:
         return caller_of(self.value) if self.facet is Facet.CALLER else None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """Requests of a key within a stretch of time, by one value of a facet."""
+
+    key_id: UUID
+    facet: Facet
+    value: str
+    allowed: int
+    denied: int
+    first_at: int
+    last_at: int
+
+    @property
+    def requests(self) -> int:
+        return self.allowed + self.denied
+
+    @property
+    def caller(self) -> Caller | None:
+        """Who called, None for the rest, and of another facet."""
+        return caller_of(self.value) if self.facet is Facet.CALLER else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rhythm:
+    """How much a key was used in an hour of the day, 0 to 23 in UTC: altogether, in the busiest of
+    these hours, and in how many of them at all."""
+
+    key_id: UUID
+    hour_of_day: int
+    requests: int
+    busiest: int
+    hours: int
+
+
 def hour_of(at: int) -> int:
     return at - at % HOUR
 
@@ -108,16 +142,39 @@ def caller_in(request: Request) -> Caller:
 
 def facets_of(request: Request) -> Iterator[tuple[Facet, str]]:
     """What a request is counted under."""
-    yield Facet.CALLER, caller_in(request).spelled
-    for scope in set(request.scopes):
-        yield Facet.SCOPE, scope
-    method, path = recordable(request.method, LONGEST_METHOD), recordable_path(request.path)
+    return facets(
+        caller_in(request),
+        request.scopes,
+        method=recordable(request.method, LONGEST_METHOD),
+        path=recordable_path(request.path),
+        agent=recordable(request.user_agent, LONGEST_USER_AGENT),
+        environment=recordable(request.environment, LONGEST_ENVIRONMENT),
+        country=request.country,
+        browser=request.browser,
+    )
+
+
+def facets(
+    caller: Caller,
+    scopes: Iterable[str],
+    *,
+    method: str | None,
+    path: str | None,
+    agent: str | None,
+    environment: str | None,
+    country: str | None,
+    browser: str | None,
+) -> Iterator[tuple[Facet, str]]:
+    """What a request of these texts, as they are kept, is counted under."""
+    yield Facet.CALLER, caller.spelled
+    for scope in set(scopes):
+        yield Facet.SCOPE, scope[:LONGEST_VALUE]
     for facet, value in (
         (Facet.PATH, " ".join(part for part in (method, path) if part)),
-        (Facet.AGENT, recordable(request.user_agent, LONGEST_USER_AGENT)),
-        (Facet.ENVIRONMENT, recordable(request.environment, LONGEST_ENVIRONMENT)),
-        (Facet.COUNTRY, request.country),
-        (Facet.BROWSER, request.browser),
+        (Facet.AGENT, agent),
+        (Facet.ENVIRONMENT, environment),
+        (Facet.COUNTRY, country),
+        (Facet.BROWSER, browser),
     ):
         if value:
             yield facet, value[:LONGEST_VALUE]

@@ -34,9 +34,9 @@ from keyturn.http.body import Receive, check_media_type, parse_json
 from keyturn.http.credential import presented_token
 from keyturn.http.desk import Desk
 from keyturn.http.origin import caller_address
-from keyturn.http.told_headers import headers_in
 from keyturn.http.spelling import ADDRESS, HEADERS, RUNTIME, SCOPE
 from keyturn.http.tenancy import named_workspace
+from keyturn.http.told_headers import headers_in
 from keyturn.services.identify import MALFORMED, Caller, identify, reference
 from keyturn.services.locate import locate_workspace
 from keyturn.services.meter import user_of

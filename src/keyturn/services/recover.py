@@ -204,8 +204,17 @@ def view_incident(
     """One incident, with those of its keys that the caller may read of. Raises `IncidentUnknown`
     or `PermissionMissing`."""
     with context.store.read() as transaction:
-        incident = found_incident(transaction, workspace_id, id)
-        judged = judge_incident(transaction, incident)
+        return judged_for(transaction, caller, workspace_id, id)
+
+
+def judged_for(
+    transaction: Reading,
+    caller: Caller,
+    workspace_id: UUID,
+    id: UUID,  # noqa: A002
+) -> JudgedIncident:
+    """As `view_incident`, in a transaction that has begun."""
+    judged = judge_incident(transaction, found_incident(transaction, workspace_id, id))
     shown = judged.within(caller.rights.slots(Permission.REQUESTS_READ))
     if not shown.keys:
         caller.rights.require(Permission.REQUESTS_READ, judged.contained[0].slot)

@@ -1,7 +1,7 @@
 """Keeping requests. The counts that follow from them stand in `uses.py`."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
@@ -20,7 +20,8 @@ from keyturn.domain.request import (
     recordable_path,
 )
 from keyturn.domain.seal import Cell
-from keyturn.storage.keys import in_slots
+from keyturn.domain.traffic import Caller, Facet, Tally, facets
+from keyturn.storage.keys import chunks, in_slots
 from keyturn.storage.schema import keys, requests
 from keyturn.storage.sealed import Damage
 from keyturn.storage.session import Session
@@ -74,6 +75,9 @@ class RequestFilter:
     until: int | None = None
 
 
+_NAMES_AT_ONCE = 200
+_Counts = dict[tuple[str, Facet, str], list[int]]
+_Found = list[RecordedRequest]
 _INSERT = f"INSERT INTO requests ({', '.join(column.name for column in requests.columns)}) VALUES"
 
 
@@ -152,6 +156,117 @@ class Requests:
             self._session.damage.append(Damage("request", str(cells["id"])))
             return None
 
+    def counts(self, key_ids: Collection[UUID], since: int, until: int) -> dict[UUID, int]:
+        """How many requests there are of each of these keys, of those that have any."""
+        found: dict[UUID, int] = {}
+        for chunk in chunks(key_ids):
+            rows = self._session.connection.execute(
+                select(requests.c.key_id, func.count())
+                .where(requests.c.key_id.in_(chunk), requests.c.at >= since, requests.c.at < until)
+                .group_by(requests.c.key_id)
+            )
+            found |= {UUID(key_id): int(count) for key_id, count in rows}
+        return found
+
+    def tallies(self, key_ids: Collection[UUID], since: int, until: int) -> Sequence[Tally]:
+        """Counts of these keys by facet and value, as those of the traffic, of any stretch."""
+        alike = (
+            requests.c.key_id,
+            requests.c.runtime,
+            requests.c.declared,
+            func.coalesce(requests.c.named_network, requests.c.ip),
+            requests.c.scopes,
+            requests.c.method,
+            requests.c.path,
+            requests.c.user_agent,
+            requests.c.environment,
+            requests.c.country,
+            requests.c.browser,
+        )
+        found: _Counts = {}
+        for chunk in chunks(key_ids):
+            query = (
+                select(
+                    *alike,
+                    func.sum(requests.c.valid),
+                    func.count(),
+                    func.min(requests.c.at),
+                    func.max(requests.c.at),
+                )
+                .where(requests.c.key_id.in_(chunk), requests.c.at >= since, requests.c.at < until)
+                .group_by(*alike)
+            )
+            for row in self._session.connection.execute(query):
+                self._add(found, tuple(row))
+        return [
+            Tally(
+                key_id=UUID(key_id),
+                facet=facet,
+                value=value,
+                allowed=one[0],
+                denied=one[1],
+                first_at=one[2],
+                last_at=one[3],
+            )
+            for (key_id, facet, value), one in found.items()
+        ]
+
+    def _add(self, found: _Counts, cells: tuple[Any, ...]) -> None:
+        try:
+            key_id, runtime, declared, network, scopes, method, path, agent = cells[:8]
+            allowed, count, first, last = (int(one) for one in cells[11:])
+            counted = facets(
+                Caller(runtime, bool(declared), network),
+                json.loads(scopes),
+                method=method,
+                path=path,
+                agent=agent,
+                environment=cells[8],
+                country=cells[9],
+                browser=cells[10],
+            )
+            for facet, value in counted:
+                one = found.setdefault((key_id, facet, value), [0, 0, first, last])
+                one[0] += allowed
+                one[1] += count - allowed
+                one[2] = min(one[2], first)
+                one[3] = max(one[3], last)
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            self._session.damage.append(Damage("request", str(cells[0])))
+
+    def of_callers(
+        self,
+        key_ids: Collection[UUID],
+        callers: Collection[Caller],
+        since: int,
+        until: int,
+        *,
+        limit: int,
+    ) -> Sequence[RecordedRequest]:
+        """At most `limit` requests of these keys by these callers, newest first."""
+        who = tuple_(
+            requests.c.runtime,
+            requests.c.declared,
+            func.coalesce(requests.c.named_network, requests.c.ip, ""),
+        )
+        wanted = sorted((one.runtime, int(one.declared), one.network or "") for one in callers)
+        found: _Found = []
+        for chunk in chunks(key_ids):
+            for names in _batched(wanted, _NAMES_AT_ONCE):
+                query = (
+                    select(requests)
+                    .where(
+                        requests.c.key_id.in_(chunk),
+                        requests.c.at >= since,
+                        requests.c.at < until,
+                        who.in_(names),
+                    )
+                    .order_by(requests.c.at.desc(), requests.c.id.desc())
+                )
+                found += self._session.gather(query, limit, self._opened)
+        found.sort(key=lambda one: (one.at, one.id), reverse=True)
+        return found[:limit]
+
     def count(self, workspace_id: UUID, wanted: RequestFilter) -> int:
         query = select(func.count()).select_from(requests).where(_wanted(workspace_id, wanted))
         return int(self._session.connection.execute(query).scalar_one())
@@ -188,6 +303,11 @@ def _cells(id_: str, request: Request) -> tuple[Cell, ...]:
         request.country,
         request.browser,
     )
+
+
+def _batched(names: list[tuple[str, int, str]], size: int) -> Iterator[list[tuple[str, int, str]]]:
+    for first in range(0, len(names), size):
+        yield names[first : first + size]
 
 
 def _instant(cell: object) -> int:

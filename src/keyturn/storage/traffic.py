@@ -12,7 +12,19 @@ from sqlalchemy import Row, delete, func, select, tuple_
 
 from keyturn.domain.instant import is_instant
 from keyturn.domain.request import Request
-from keyturn.domain.traffic import MOST_VALUES, REST, Facet, TrafficRow, facets_of, hour_of
+from keyturn.domain.traffic import (
+    HOUR,
+    MOST_VALUES,
+    REST,
+    Caller,
+    Facet,
+    Rhythm,
+    Tally,
+    TrafficRow,
+    facets_of,
+    hour_of,
+)
+from keyturn.storage.keys import chunks
 from keyturn.storage.schema import traffic
 from keyturn.storage.sealed import Damage
 from keyturn.storage.session import Session
@@ -93,12 +105,11 @@ class Traffic:
     def of_keys(self, key_ids: Collection[UUID], since: int, until: int) -> Sequence[TrafficRow]:
         """The rows of these keys whose hours begin from `since` on and before `until`."""
         found: list[TrafficRow] = []
-        ids = sorted(map(str, key_ids))
-        for first in range(0, len(ids), _AT_ONCE):
+        for chunk in chunks(key_ids):
             query = (
                 select(traffic)
                 .where(
-                    traffic.c.key_id.in_(ids[first : first + _AT_ONCE]),
+                    traffic.c.key_id.in_(chunk),
                     traffic.c.hour >= since,
                     traffic.c.hour < until,
                 )
@@ -122,6 +133,154 @@ class Traffic:
         )
         rows = self._session.connection.execute(query)
         return [one for row in rows if (one := self._opened(row)) is not None]
+
+    def sums(
+        self, key_ids: Collection[UUID], since: int, until: int, without: Collection[int] = ()
+    ) -> list[Tally]:
+        """The counts of each key by facet and value, over the hours that begin from `since` on and
+        before `until`, without some."""
+        found: list[Tally] = []
+        for chunk in chunks(key_ids):
+            query = (
+                select(
+                    traffic.c.key_id,
+                    traffic.c.facet,
+                    traffic.c.value,
+                    func.sum(traffic.c.allowed),
+                    func.sum(traffic.c.denied),
+                    func.min(traffic.c.first_at),
+                    func.max(traffic.c.last_at),
+                )
+                .where(traffic.c.key_id.in_(chunk), traffic.c.hour >= since, traffic.c.hour < until)
+                .group_by(traffic.c.key_id, traffic.c.facet, traffic.c.value)
+            )
+            if without:
+                query = query.where(traffic.c.hour.not_in(sorted(without)))
+            rows = self._session.connection.execute(query)
+            found += [one for row in rows if (one := self._tallied(tuple(row))) is not None]
+        return found
+
+    def _tallied(self, cells: tuple[Any, ...]) -> Tally | None:
+        try:
+            numbers = [int(one) for one in cells[3:]]
+            if not all(map(is_instant, numbers)):
+                raise ValueError("no number")
+            return Tally(
+                key_id=UUID(cells[0]),
+                facet=Facet(cells[1]),
+                value=_text(cells[2]),
+                allowed=numbers[0],
+                denied=numbers[1],
+                first_at=numbers[2],
+                last_at=numbers[3],
+            )
+        except (ValueError, TypeError, AttributeError):
+            self._session.damage.append(Damage("traffic", str(cells[0])))
+            return None
+
+    def totals(
+        self, key_ids: Collection[UUID], hours: Collection[int]
+    ) -> dict[tuple[UUID, int], int]:
+        """How many requests each key has in each of these hours."""
+        found: dict[tuple[UUID, int], int] = {}
+        for chunk in chunks(key_ids):
+            rows = self._session.connection.execute(
+                select(
+                    traffic.c.key_id,
+                    traffic.c.hour,
+                    func.sum(traffic.c.allowed + traffic.c.denied),
+                )
+                .where(
+                    traffic.c.key_id.in_(chunk),
+                    traffic.c.hour.in_(sorted(hours)),
+                    traffic.c.facet == Facet.CALLER.value,
+                )
+                .group_by(traffic.c.key_id, traffic.c.hour)
+            )
+            found |= {(UUID(key_id), hour): int(count) for key_id, hour, count in rows}
+        return found
+
+    def cut_hours(self, key_ids: Collection[UUID], since: int, until: int) -> dict[UUID, set[int]]:
+        """The hours of each key in which there were more callers than are told apart."""
+        found: dict[UUID, set[int]] = {}
+        for chunk in chunks(key_ids):
+            rows = self._session.connection.execute(
+                select(traffic.c.key_id, traffic.c.hour).where(
+                    traffic.c.key_id.in_(chunk),
+                    traffic.c.hour >= since,
+                    traffic.c.hour < until,
+                    traffic.c.facet == Facet.CALLER.value,
+                    traffic.c.value == REST,
+                )
+            )
+            for key_id, hour in rows:
+                found.setdefault(UUID(key_id), set()).add(hour)
+        return found
+
+    def hours_of(
+        self, key_ids: Collection[UUID], callers: Collection[Caller], since: int, until: int
+    ) -> list[tuple[int, int, int]]:
+        """The hours in which these callers used these keys, newest first: each with the first and
+        the last of their requests."""
+        spans: dict[int, tuple[int, int]] = {}
+        names = sorted(one.spelled for one in callers)
+        for chunk in chunks(key_ids):
+            for first in range(0, len(names), _AT_ONCE):
+                rows = self._session.connection.execute(
+                    select(
+                        traffic.c.hour, func.min(traffic.c.first_at), func.max(traffic.c.last_at)
+                    )
+                    .where(
+                        traffic.c.key_id.in_(chunk),
+                        traffic.c.hour >= since,
+                        traffic.c.hour < until,
+                        traffic.c.facet == Facet.CALLER.value,
+                        traffic.c.value.in_([*names[first : first + _AT_ONCE], REST]),
+                    )
+                    .group_by(traffic.c.hour)
+                )
+                for hour, first_at, last_at in rows:
+                    known = spans.get(hour, (first_at, last_at))
+                    spans[hour] = (min(known[0], first_at), max(known[1], last_at))
+        return [(hour, *spans[hour]) for hour in sorted(spans, reverse=True)]
+
+    def rhythm(self, key_ids: Collection[UUID], since: int, until: int) -> list[Rhythm]:
+        """How each key was used over the hours of the day."""
+        found: list[Rhythm] = []
+        for chunk in chunks(key_ids):
+            total = func.sum(traffic.c.allowed + traffic.c.denied).label("total")
+            hourly = (
+                select(traffic.c.key_id, traffic.c.hour, total)
+                .where(
+                    traffic.c.key_id.in_(chunk),
+                    traffic.c.hour >= since,
+                    traffic.c.hour < until,
+                    traffic.c.facet == Facet.CALLER.value,
+                )
+                .group_by(traffic.c.key_id, traffic.c.hour)
+                .subquery()
+            )
+            hour_of_day = (hourly.c.hour.op("/")(HOUR).op("%")(24)).label("hour_of_day")
+            rows = self._session.connection.execute(
+                select(
+                    hourly.c.key_id,
+                    hour_of_day,
+                    func.sum(hourly.c.total),
+                    func.max(hourly.c.total),
+                    func.count(),
+                ).group_by(hourly.c.key_id, "hour_of_day")
+            )
+            found += [
+                Rhythm(
+                    key_id=UUID(key_id),
+                    hour_of_day=int(hour),
+                    requests=int(requests),
+                    busiest=int(busiest),
+                    hours=int(hours),
+                )
+                for key_id, hour, requests, busiest, hours in rows
+            ]
+        return found
 
     def begins_at(self, key_id: UUID) -> int | None:
         """The first hour of a key that there is anything of."""
