@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from keyturn.domain.error import IntegrityFailed
 from keyturn.domain.finding import FindingKind
+from keyturn.domain.incident import IncidentState
 from keyturn.domain.key import KeyStatus
 from keyturn.domain.message import MessageState
 from keyturn.domain.slot import SlotName
@@ -25,6 +26,7 @@ from keyturn.storage.credentials import POSITION_STATEMENT, key_statement, opera
 from keyturn.storage.deliveries import DeliveryFilter
 from keyturn.storage.findings import FindingFilter
 from keyturn.storage.idempotency import IdempotencyScope
+from keyturn.storage.incidents import IncidentFilter
 from keyturn.storage.keys import KeyFilter
 from keyturn.storage.messages import MessageFilter
 from keyturn.storage.requests import RequestFilter
@@ -88,6 +90,24 @@ TABLES = {
             " 'service' || @, 'prod', '', 'info',"
             " CASE WHEN i % 100 = 7 THEN 'open' ELSE 'resolved' END, i, '{}', NULL, NULL, NULL,"
             " CASE WHEN i % 100 = 7 THEN NULL ELSE i END, i, 1, CAST('' AS BYTES)"
+        ),
+    ),
+    # Every eighth is open, and every fiftieth key is waived.
+    "incidents": (
+        KEYS,
+        (
+            f"{ID}, '01900000-0000-7000-8000-' || TENANT,"
+            " CASE WHEN i % 8 = 7 THEN 'contained' ELSE 'closed' END, 'leaked', NULL, NULL, NULL,"
+            " 'revoke', i, 'op', i, NULL, '', '[]', '[]',"
+            " CASE WHEN i % 8 = 7 THEN NULL ELSE i END, NULL, NULL, i, 1, CAST('' AS BYTES)"
+        ),
+    ),
+    "incident_keys": (
+        KEYS,
+        (
+            f"{ID}, {ID}, '01900000-0000-7000-8000-' || TENANT, 'key', 'service' || @, 'prod',"
+            " 'named', 'active', i, i, '01900000-0000-7000-8000-' || (200000000000 + i), i, NULL,"
+            " CASE WHEN i % 50 = 7 THEN '[]' END, i, 1, CAST('' AS BYTES)"
         ),
     ),
     "destinations": (
@@ -242,7 +262,7 @@ _SCAN = re.compile(rf"(?:SCAN|Seq Scan) (?:TABLE )?(?:{'|'.join(TABLES)})(?:_\d+
 # All of a partial index is what is looked for, and no more.
 _PARTIAL = re.compile(
     r"USING (?:COVERING )?INDEX (?:ix_uses_overflowing|ix_rotations_open_id|ix_deliveries_due"
-    r"|ix_messages_waiting)\b"
+    r"|ix_messages_waiting|ix_incidents_open_id|ix_incident_keys_waived)\b"
 )
 _BY_INDEX = re.compile(r"USING (?:COVERING )?INDEX|USING INTEGER PRIMARY KEY|Index")
 
@@ -309,6 +329,7 @@ def activity(before: int | None = None, **wanted: Any) -> Ask:
 
 SCOPE = IdempotencyScope(caller_id=KEY, workspace_id=TENANT, route="POST", idempotency_key="k")
 OPEN = SlotName(service="service100000000047", environment="prod")
+INCIDENT = replace(making.incident(0), id=KEY)
 HOT: dict[str, Ask] = {
     "a key": lambda reading: reading.keys.view(TENANT, KEY),
     "a key to change": lambda reading: reading.keys.find(TENANT, KEY),
@@ -376,6 +397,30 @@ HOT: dict[str, Ask] = {
     "whether there was a finding": lambda reading: reading.findings.has_ever(
         TENANT, FindingKind.UNOWNED, "s100000000047", ""
     ),
+    "an incident": lambda reading: reading.incidents.find(TENANT, KEY),
+    "an incident's workspace": lambda reading: reading.incidents.workspace_of(KEY),
+    "the keys of an incident": lambda reading: reading.incidents.keys_of_each([INCIDENT]),
+    "the open incident of a key": lambda reading: reading.incidents.open_of_keys(TENANT, [KEY]),
+    "the incidents of a key": lambda reading: reading.incidents.of_key(TENANT, KEY),
+    "open incidents": lambda reading: reading.incidents.open(after=None, limit=50),
+    "more open incidents": lambda reading: reading.incidents.open(after=KEY, limit=50),
+    "incidents": lambda reading: reading.incidents.list(
+        TENANT, IncidentFilter(), limit=101, before=None
+    ),
+    "the second page of incidents": lambda reading: reading.incidents.list(
+        TENANT, IncidentFilter(states=(IncidentState.CLOSED,)), limit=101, before=KEY
+    ),
+    "what incidents put in the place of a key": lambda reading: reading.incidents.successors(
+        TENANT, [KEY]
+    ),
+    "what rotations put in the place of a key": lambda reading: reading.rotations.successors(
+        TENANT, [KEY]
+    ),
+    "the open rotations of keys": lambda reading: reading.rotations.open_of_keys(TENANT, [KEY]),
+    "several keys": lambda reading: reading.keys.among(TENANT, [KEY, TENANT]),
+    "what keys have made": lambda reading: reading.keys.made_by(TENANT, [KEY, TENANT]),
+    "several slots": lambda reading: reading.slots.among(TENANT, [OPEN]),
+    "waivers that have run out": lambda reading: reading.incidents.run_out(0, limit=100),
     "a destination": lambda reading: reading.destinations.find(TENANT, KEY),
     "a destination by its name": lambda reading: reading.destinations.named(
         TENANT, "vault100000000047"

@@ -51,7 +51,7 @@ def first_rows(house: House) -> dict[str, list[dict[str, object]]]:
     """What the house has, as the first revision kept it: without what came later."""
     late = {
         *("uses", "rotations", "findings", "heartbeat", "destinations", "deliveries"),
-        *("channels", "messages", "announced", "traffic"),
+        *("channels", "messages", "announced", "traffic", "incidents", "incident_keys"),
     }
     rows = {
         name: house_rows(house, table)

@@ -11,6 +11,7 @@ from keyturn.domain.channel import Channel
 from keyturn.domain.destination import Destination
 from keyturn.domain.error import CredentialInvalid, IntegrityFailed, KeyturnError, KeyUnknown
 from keyturn.domain.finding import Finding
+from keyturn.domain.incident import Incident
 from keyturn.domain.key import KeyState, RevocationReason
 from keyturn.domain.operator import OperatorKind
 from keyturn.domain.request import Request
@@ -32,6 +33,7 @@ from keyturn.services.scrub import Scrub
 from keyturn.services.watch import DamageWatch
 from keyturn.storage.contract import KeyCredential, Reference
 from keyturn.storage.findings import FindingFilter
+from keyturn.storage.incidents import IncidentFilter
 from keyturn.storage.keys import KeyFilter
 from keyturn.storage.records import SEALED as SEALED_TABLES
 from keyturn.storage.requests import RequestFilter
@@ -44,7 +46,7 @@ from tests.houses import BRAND, SEALER, House, Raw
 
 SEALED = (
     *("keys", "workspaces", "operators", "slots", "rotations", "destinations", "findings"),
-    "channels",
+    *("incidents", "incident_keys", "channels"),
 )
 
 
@@ -62,6 +64,8 @@ class Street:
     second: Token  # the operators
     rotation: Rotation  # of `mine` by `neighbour`, as far as the records say
     finding: Finding
+    incident: Incident
+    beside: Incident
     destination: Destination
     channel: Channel
 
@@ -84,6 +88,11 @@ class Street:
             ),
             "rotations": Row("rotations", {"id": str(self.rotation.id)}),
             "findings": Row("findings", {"id": str(self.finding.id)}),
+            "incidents": Row("incidents", {"id": str(self.incident.id)}),
+            "incident_keys": Row(
+                "incident_keys",
+                {"incident_id": str(self.incident.id), "key_id": str(self.mine.id)},
+            ),
             "destinations": Row("destinations", {"id": str(self.destination.id)}),
             "channels": Row("channels", {"id": str(self.channel.id)}),
             "change_head": Row("change_head", {"id": 1}),
@@ -98,6 +107,8 @@ DENIED = {
     "rotations": set[str](),
     "destinations": set[str](),
     "findings": set[str](),
+    "incidents": set[str](),
+    "incident_keys": set[str](),
     "channels": set[str](),
     "change_head": set[str](),
 }
@@ -121,6 +132,8 @@ def street(house: House) -> Street:
         second=operator.token,
         rotation=add_rotation(house, mine, neighbour),
         finding=add_finding(house),
+        incident=add_incident(house, 1, mine),
+        beside=add_incident(house, 2, neighbour),
         destination=add_destination(house),
         channel=add_channel(house),
     )
@@ -137,6 +150,15 @@ def add_finding(house: House) -> Finding:
     made = making.finding(1, workspace_id=house.workspace_id, slot="mine-prod")
     beside = making.finding(2, workspace_id=house.workspace_id, slot="mine-prod", mark="beside")
     making.add_findings(house.store, made, beside)
+    return made
+
+
+def add_incident(house: House, number: int, token: Token) -> Incident:
+    place = house.workspace_id
+    key = making.contained(0, incident=number, workspace_id=place)
+    key = replace(key, key_id=token.id)
+    made = making.incident(number, key, workspace_id=place)
+    making.add_incident(house.store, made, key)
     return made
 
 
@@ -182,6 +204,19 @@ def look_everywhere(house: House, street: Street) -> dict[str, set[str]]:
         attempt(reading.rotations.open_of_slot, street.home, street.rotation.slot)
         attempt(reading.rotations.open_of_key, street.home, street.mine.id)
         attempt(reading.findings.find, street.home, street.finding.id)
+        attempt(reading.incidents.find, street.home, street.incident.id)
+        attempt(reading.incidents.keys_of, street.home, street.incident.id)
+        attempt(reading.incidents.open_of_key, street.home, street.mine.id)
+        reading.incidents.of_key(street.home, street.mine.id)
+        reading.incidents.workspace_of(street.incident.id)
+        reading.incidents.open(after=None, limit=100)
+        reading.incidents.uses_after_closing(limit=100)
+        reading.incidents.run_out(0, limit=100)
+        reading.incidents.successors(street.home, [street.mine.id])
+        reading.rotations.successors(street.home, [street.mine.id])
+        labels = {street.incident.id: "mine", street.beside.id: "beside"}
+        keys = reading.incidents.keys_of_each((street.incident, street.beside))
+        shown["incident_keys"] = {labels[id_] for id_, found in keys.items() if found}
         attempt(reading.destinations.find, street.home, street.destination.id)
         attempt(reading.destinations.named, street.home, street.destination.name)
         reading.destinations.workspace_of(street.destination.id)
@@ -205,6 +240,8 @@ def look_everywhere(house: House, street: Street) -> dict[str, set[str]]:
             shown["rotations"] |= {places[rotation.workspace_id] for rotation in rotations}
             findings = reading.findings.list(place, FindingFilter(), limit=100, before=None)
             shown["findings"] |= {finding.mark for finding in findings}
+            incidents = reading.incidents.list(place, IncidentFilter(), limit=100, before=None)
+            shown["incidents"] |= {labels[one.id] for one in incidents}
             destinations = reading.destinations.list(place, None, limit=100, before=None)
             shown["destinations"] |= {one.name for one in destinations}
             assert reading.destinations.count(place, None) >= len(destinations)
@@ -244,6 +281,8 @@ SHOWN = {
     "rotations": {"home"},
     "destinations": {"mine", "beside"},
     "findings": {"", "beside"},
+    "incidents": {"mine", "beside"},
+    "incident_keys": {"mine", "beside"},
     "channels": {"mine", "beside"},
 }
 SHOWN_LESS = {
@@ -254,6 +293,8 @@ SHOWN_LESS = {
     "rotations": "home",
     "destinations": "mine",
     "findings": "",
+    "incidents": "mine",
+    "incident_keys": "mine",
     "channels": "mine",
 }
 
@@ -268,7 +309,7 @@ UNJOINED = {
 # What no credential asks for.
 UNASKED = {
     table: {(table, column.name) for column in metadata.tables[table].columns}
-    if table in ("findings", "destinations", "channels")
+    if table in ("findings", "incidents", "incident_keys", "destinations", "channels")
     else set[tuple[str, str]]()
     for table in SEALED
 }

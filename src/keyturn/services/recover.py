@@ -112,9 +112,7 @@ class Responder:
             now = self._context.clock.now()
             keys = transaction.incidents.keys_within(present)
             step = next_of(present, judge_keys(transaction, present, keys), known_until, now)
-            keep_incident(
-                self._context, transaction, RESPONDER, present, step, now, verb=step.verb
-            )
+            keep_incident(self._context, transaction, RESPONDER, present, step, now, verb=step.verb)
 
     def _tell(self, incident: Incident, error: KeyturnError) -> None:
         """Says once why an incident cannot be judged."""

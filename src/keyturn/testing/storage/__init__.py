@@ -20,6 +20,7 @@ from keyturn.testing.storage.counting import TrafficContract
 from keyturn.testing.storage.delivering import DeliveryContract, DestinationContract
 from keyturn.testing.storage.listing import ListContract, TenantContract
 from keyturn.testing.storage.recording import KeepContract, RecordContract
+from keyturn.testing.storage.responding import IncidentContract
 from keyturn.testing.storage.rotating import FindingContract, RotationContract
 from keyturn.testing.storage.using import UseContract
 
@@ -29,6 +30,7 @@ __all__ = [
     "DeliveryContract",
     "DestinationContract",
     "FindingContract",
+    "IncidentContract",
     "KeepContract",
     "ListContract",
     "MessageContract",
@@ -55,6 +57,7 @@ class StorageContract(
     TrafficContract,
     RotationContract,
     FindingContract,
+    IncidentContract,
     DestinationContract,
     DeliveryContract,
     ChannelContract,

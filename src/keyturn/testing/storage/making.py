@@ -10,6 +10,16 @@ from keyturn.domain.channel import Channel, ChannelKind, ChannelState, SigningSe
 from keyturn.domain.delivery import Delivery, DeliveryState
 from keyturn.domain.destination import Destination, DestinationState
 from keyturn.domain.finding import Finding, FindingKind, FindingState, Severity, SubjectType
+from keyturn.domain.incident import (
+    Because,
+    ContainedKey,
+    Containment,
+    Incident,
+    IncidentReason,
+    IncidentState,
+    Outcome,
+    hash_keys,
+)
 from keyturn.domain.instant import DAY
 from keyturn.domain.key import Key, KeyState
 from keyturn.domain.message import Envelope, Message, MessageState
@@ -250,6 +260,60 @@ def finding(
     )
 
 
+def contained(number: int, *, incident: int = 1, workspace_id: UUID = HOME) -> ContainedKey:
+    """Key `number`, as it is in an incident from its beginning."""
+    return ContainedKey(
+        incident_id=id_of(incident),
+        workspace_id=workspace_id,
+        key_id=id_of(number),
+        name=f"key {number}",
+        slot=slot_name("scheduler-prod"),
+        because=Because.NAMED,
+        state_before=KeyState.ACTIVE,
+        exposed_since=SOME_TIME - DAY,
+        contained_at=SOME_TIME,
+        replacement_key_id=None,
+        replaced_at=None,
+        recovered_at=None,
+        waiver=None,
+        updated_at=SOME_TIME,
+        version=1,
+    )
+
+
+def incident(
+    number: int,
+    *keys: ContainedKey,
+    workspace_id: UUID = HOME,
+    state: IncidentState = IncidentState.CONTAINED,
+    reason: IncidentReason = IncidentReason.LEAKED,
+) -> Incident:
+    """An incident over these keys in its first version."""
+    is_closed = state is IncidentState.CLOSED
+    return Incident(
+        id=id_of(number),
+        workspace_id=workspace_id,
+        state=state,
+        reason=reason,
+        detail=None,
+        found_url=None,
+        exposed_since=None,
+        containment=Containment.REVOKE,
+        opened_at=SOME_TIME + number,
+        opened_by="operator 1",
+        contained_at=SOME_TIME + number,
+        counted_at=None,
+        keys_hash=hash_keys(keys),
+        placements=(),
+        unreached=(),
+        closed_at=SOME_TIME + number if is_closed else None,
+        closed_by="operator 1" if is_closed else None,
+        outcome=Outcome.CONFIRMED if is_closed else None,
+        updated_at=SOME_TIME + number,
+        version=1,
+    )
+
+
 def destination(
     number: int, *, workspace_id: UUID = HOME, name: str = "vault", kind: str = "vault"
 ) -> Destination:
@@ -458,6 +522,20 @@ def log_finding(transaction: Writing, made: Finding) -> int:
         entry(0, workspace_id=made.workspace_id, version=made.version),
         Change(kind="finding", ref=str(made.id), version=made.version),
     )
+
+
+def log_incident(transaction: Writing, made: Incident) -> int:
+    return transaction.log.append(
+        entry(0, workspace_id=made.workspace_id, version=made.version),
+        Change(kind="incident", ref=str(made.id), version=made.version),
+    )
+
+
+def add_incident(store: Store, made: Incident, *keys: ContainedKey) -> None:
+    with store.change() as transaction:
+        transaction.incidents.add(made)
+        transaction.incidents.add_keys(keys)
+        log_incident(transaction, made)
 
 
 def log_destination(transaction: Writing, made: Destination) -> int:
