@@ -2,7 +2,7 @@
 
 1. A service takes its token from a place by itself, or from `keyturn run`, which tells it by a
    signal that there is another: either way a key is replaced without a restart. A thief has the one
-   that he found in a file of somebody else.
+   that was found in a file of somebody else.
 2. Each writes into its journal what it sent and what came of it. A service says who it is and names
    each request by an id; a thief does neither, and writes down what id the API has given it.
 3. The API is behind a proxy, which tells it where a call comes from. All callers being on one

@@ -1,7 +1,7 @@
 """The incident of the story: the worker's key has leaked, and somebody calls with it.
 
 1. Contained first: the key is dead everywhere when the call is answered. Only then is it asked who
-   used it, by the report, which knows nothing of the thief but what he did.
+   used it, by the report, which knows nothing of a thief but what was done.
 2. It ends when the worker has been seen at work with its new key, and not before. What is done by
    hand is to open it, to say who the stranger is, to ask for the replacement, and to close it.
 """
@@ -123,7 +123,7 @@ class Responding:
         return self._keyturn.incidents.open(tokens=[token], found_url=FOUND_URL)
 
     def _know(self, opened: OpenedIncident, answered_at: float) -> None:
-        """Reads the report, and says of who is not ours that he is an intruder."""
+        """Reads the report, and says of who is not ours that it is an intruder."""
         report = self._keyturn.incidents.report(opened.id)
         ms = (self._clock.elapsed() - answered_at) * 1_000
         self._say(f"Know: the report, {ms:,.0f} ms after that:")

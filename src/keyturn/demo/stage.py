@@ -47,7 +47,7 @@ class Stage:
 
     def __init__(self, folder: Path, *, is_kept: bool, bao: str | None) -> None:
         self.folder = folder
-        self._is_kept = is_kept
+        self.is_kept = is_kept
         self._bao = bao
         self._children: dict[str, Child] = {}
         self._jobs: dict[str, Child] = {}
@@ -70,7 +70,7 @@ class Stage:
 
     def start_keyturn(self, place: Place) -> Keyturn:
         """Starts Keyturn on SQLite; gives a client that is its first operator's."""
-        abandoned = "" if self._is_kept else str(self.folder)
+        abandoned = "" if self.is_kept else str(self.folder)
         child = self._start(
             "keyturn",
             KEYTURN_PROGRAM,

@@ -140,7 +140,8 @@ class Story:
         """How it was responded to, with the incident and its report as they are now."""
         id_ = responded.incident_id
         self._stage.keep_report(keyturn.incidents.export(id_, "html"))
-        self._say(f"The report of the incident, to print: {self._stage.report}")
+        how_long = "" if self._stage.is_kept else ", for as long as the folder is there (--keep)"
+        self._say(f"Report: to print, {self._stage.report}{how_long}.")
         return Response(
             service="worker",
             asked_at=responded.asked_at,
