@@ -11,6 +11,7 @@ import pytest
 
 from tests.acceptance.api import PATIENCE_SECONDS, Api, Site, Workspace, code_of, expect, label
 from tests.acceptance.delivering import unused_destination, waiting_delivery
+from tests.acceptance.responding import respond
 from tests.acceptance.rotating import rotate, used_key
 from tests.acceptance.servers import until
 
@@ -36,6 +37,9 @@ BODIES: dict[tuple[str, str], object] = {
     ("POST", "/v1/rotations/{id}/extend"): {"overlap_seconds": 200_000},
     ("POST", "/v1/rotations/{id}/runtimes"): {"runtime": "worker", "standing": "ours"},
     ("POST", "/v1/staff-changes"): {"person": "nobody"},
+    ("POST", "/v1/incidents"): {"select": {"slot": "nothing-prod"}, "dry_run": True},
+    ("POST", "/v1/incidents/{id}/runtimes"): {"runtime": "worker", "standing": "ours"},
+    ("POST", "/v1/incidents/{id}/close"): {"outcome": "false_alarm"},
     ("POST", "/v1/destinations"): {
         "name": "made",
         "kind": "file",
@@ -56,6 +60,7 @@ class Objects:
     workspace: str
     slot: str
     rotation: str
+    incident: str
     finding: str
     channel: str
     message: str
@@ -68,6 +73,7 @@ class Objects:
         of_nouns = {
             "workspaces": self.workspace,
             "rotations": self.rotation,
+            "incidents": self.incident,
             "findings": self.finding,
             "channels": self.channel,
             "messages": self.message,
@@ -98,12 +104,17 @@ def objects_of(home: Workspace) -> Objects:
         workspace=home.id,
         slot="a-prod",
         rotation=rotation.id,
+        incident=new_incident(home),
         finding=finding["id"],
         channel=channel["id"],
         message=message["id"],
         destination=unused_destination(home),
         delivery=waiting_delivery(home),
     )
+
+
+def new_incident(home: Workspace) -> str:
+    return respond(home, home.admin.create(name=new_slot())).id
 
 
 def strangers_of(home: Workspace, rotation_id: str) -> Any:
@@ -119,12 +130,14 @@ def strangers_of(home: Workspace, rotation_id: str) -> Any:
 
 
 def objects_of_nothing() -> Objects:
-    key, workspace, rotation, finding, channel, message, delivery = (str(uuid4()) for _ in range(7))
+    key, workspace, rotation, incident = (str(uuid4()) for _ in range(4))
+    finding, channel, message, delivery = (str(uuid4()) for _ in range(4))
     return Objects(
         key=key,
         workspace=workspace,
         slot="nothing-prod",
         rotation=rotation,
+        incident=incident,
         finding=finding,
         channel=channel,
         message=message,
@@ -180,6 +193,8 @@ def test_each_permission_opens_exactly_its_operations(
     for method, path, permission in operations(site):
         if method == "POST" and path.startswith("/v1/rotations/"):  # each ends it or goes before
             objects = replace(objects, rotation=rotate(home, used_key(home, name=new_slot())).id)
+        if method == "POST" and path.startswith("/v1/incidents/"):
+            objects = replace(objects, incident=new_incident(home))
         if method == "POST" and path.startswith("/v1/deliveries/"):
             objects = replace(objects, delivery=waiting_delivery(home))
         response = call(caller, method, path, objects)
@@ -261,6 +276,8 @@ def test_another_tenants_ids_and_names_in_filters_find_nothing(
     rotation = rotate(home, used_key(home, name="rotated-prod"))
     rotation.use(rotation.old, "stranger")
     assert strangers_of(home, rotation.id)
+    contained = home.admin.create()
+    respond(home, contained)
     draft = {"kind": "webhook", "name": "hook", "url": "https://hooks.invalid/"}
     channel = expect(home.admin.post("/v1/channels", draft), 201)
     expect(home.admin.post(f"/v1/channels/{channel['id']}/test"), 202)
@@ -281,6 +298,8 @@ def test_another_tenants_ids_and_names_in_filters_find_nothing(
         ("/v1/findings", {"slot": rotation.body["slot"]}),
         ("/v1/findings", {"subject_id": rotation.id}),
         ("/v1/findings", {"kind": "stranger_on_old_key"}),
+        ("/v1/incidents", {"state": "all", "key_id": contained.id}),
+        ("/v1/findings", {"subject_id": rotation.id, "state": "all"}),
         ("/v1/channels", {}),
         ("/v1/messages", {"channel_id": channel["id"]}),
         ("/v1/messages", {"event": "channel.test"}),

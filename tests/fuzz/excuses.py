@@ -128,6 +128,17 @@ EXCUSES = (
         pointer="/replaces",
         reason="a key replaces one of its own slot",
     ),
+    Excuse(code="incident.no_key", reason="only what is a key can be contained"),
+    Excuse(
+        operation="POST /v1/incidents",
+        pointer="|/select(/.*)?|/key_ids/[0-9]+|/dry_run|/expected_count|/exposed_since",
+        reason="keys are told in exactly one way, and were exposed before now",
+    ),
+    Excuse(
+        operation="POST /v1/incidents.*",
+        pointer="/found_url",
+        reason="no pattern tells what is an IPv6 address in brackets",
+    ),
     Excuse(
         operation="POST /v1/channels",
         pointer="|/kind|/url|/addresses",

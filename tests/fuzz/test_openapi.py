@@ -12,10 +12,15 @@ from tests.fuzz.trial import PHASES, Tally, run, seats
 
 SEED = 20_260_101
 OpenSite = Callable[..., Site]
-# No schema tells what these speak of: a runtime that has been seen, and a delivery, which is there
-# once a destination that was made before is named for a key.
+# No schema tells what these speak of: a runtime that has been seen; an incident, over keys made
+# before; and a delivery, which is there once a destination that was made before is named for
+# a key.
 GUESSED = {
     "POST /v1/rotations/{id}/runtimes",
+    "GET /v1/incidents/{id}",
+    "POST /v1/incidents/{id}/runtimes",
+    "POST /v1/incidents/{id}/replacements",
+    "POST /v1/incidents/{id}/close",
     "GET /v1/deliveries/{id}",
     "POST /v1/deliveries/{id}/retry",
     "POST /v1/deliveries/{id}/cancel",

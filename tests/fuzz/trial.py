@@ -37,6 +37,7 @@ _ISSUING = (
     "POST /v1/workspaces",
     "POST /v1/api-keys/{id}/rotations",
     "POST /v1/staff-changes",
+    "POST /v1/incidents/{id}/replacements",
 )
 _MOST_SHOWN = 1_000
 _LONG_SECONDS = 30_000_000
@@ -143,6 +144,12 @@ def before_call(
         ):
             body.pop("deadline", None)
             body["overlap_seconds"] = body.get("overlap_seconds") or _LONG_SECONDS
+        case "POST /v1/incidents" if len(str(body.get("detail"))) % 4:
+            # What contains keys would leave none for the other operations.
+            for name in ("key_ids", "tokens", "expected_count"):
+                body.pop(name, None)
+            body |= {"select": {"since": "2020-01-01T00:00:00Z"}, "dry_run": True}
+            body.pop("exposed_since", None)
         case "POST /v1/channels":
             body |= {"kind": "webhook", "url": "https://hooks.invalid/"}
             body.pop("addresses", None)
@@ -172,7 +179,7 @@ def tokens_are_told_at_creation_alone(
     text = response.text
     if response.status_code in (200, 201) and case.operation.label in _ISSUING:
         body = response.json()
-        for made in body.get("keys", [body]):
+        for made in body.get("replacements", body.get("keys", [body])):
             text = text.replace(f'"api_key":{json.dumps(made["api_key"])}', "")
     headers = "\n".join(value for values in response.headers.values() for value in values)
     assert not holds_shape(text + "\n" + headers), "a token stands in this answer"
