@@ -325,7 +325,12 @@ def test_interrupted_it_says_what_is_not_known_and_that_it_may_be_said_again(
 @pytest.fixture
 def strange(house: House, tmp_path: Path) -> Iterator[Place]:
     """A server that answers of an incident whatever it likes."""
-    odd: dict[str, Any] = {**OPENED, "detail": "\x1b[31m", "opened_by": "\x07", "next_step": "\x1b]0;x\x07Replace"}
+    odd: dict[str, Any] = {
+        **OPENED,
+        "detail": "\x1b[31m",
+        "opened_by": "\x07",
+        "next_step": "\x1b]0;x\x07Replace",
+    }
     key = {**odd["keys"][0], "name": "\x1b[2J"}
 
     def answers(handler: BaseHTTPRequestHandler) -> None:
