@@ -52,7 +52,7 @@ def get_report(
     complete_since = call.desk.witness.observe().complete_since
     report = report_incident(call.context, call.caller, home, id_, complete_since)
     headers = {"Cache-Control": "no-store", "Vary": "Accept"}
-    wanted = asked.format or preferred(request.headers.getlist("accept"), MEDIA_TYPES)
+    wanted: Format = asked.format or preferred(request.headers.getlist("accept"), MEDIA_TYPES)
     match wanted:
         case "json":
             return answer(ReportBody.of(report), headers=headers)
