@@ -88,13 +88,13 @@ class Responding:
     def _leak(self) -> Path:
         stage, thief = self._onlooker.stage, self._pace.thief
         found_in = stage.leak("worker")
+        self._say(f"Leak: a build has put the worker's token into {found_in.name}.")
         stage.start_thief(THIEF, thief, found_in)
         self._onlooker.until(
             lambda: len(self._stolen()) >= len(thief.steps), "The thief has not called"
         )
         self._onlooker.let_pass(self._pace.exposure_seconds)
         tried = tally(self._stolen())
-        self._say(f"Leak: a build has put the worker's token into {found_in.name}.")
         self._say(
             f"Thief: whoever found it there has called {tried.sent:,} times from {thief.address}, "
             f"while the worker works: {tried.served:,} served, {tried.refused:,} refused."
