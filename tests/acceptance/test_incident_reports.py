@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.api import Issued, Site, Workspace, expect, label
+from tests.acceptance.api import Issued, Site, Workspace, expect, expect_invalid, label
 from tests.acceptance.responding import Responding, respond
 from tests.acceptance.servers import until
 
@@ -280,15 +280,15 @@ def test_who_reads_some_slots_sees_the_keys_of_these_alone(home: Workspace) -> N
 def test_the_form_is_chosen_by_accept(home: Workspace, accept: str | None, media_type: str) -> None:
     incident = respond(home, leaked(home))
     headers = {} if accept is None else {"Accept": accept}
-    response = home.admin.get(f"{incident.path}/report", headers=headers)
+    response = home.admin.call("GET", f"{incident.path}/report", headers=headers)
     assert response.headers["content-type"] == media_type
     assert response.headers["cache-control"] == "no-store"
 
 
 def test_a_form_that_there_is_not_is_refused(home: Workspace) -> None:
     incident = respond(home, leaked(home))
-    expect(home.admin.get(f"{incident.path}/report", format="pdf"), 422)
-    expect(home.admin.get(f"{incident.path}/report", nonsense="1"), 422)
+    expect_invalid(home.admin.get(f"{incident.path}/report", format="pdf"), "/format")
+    expect_invalid(home.admin.get(f"{incident.path}/report", nonsense="1"), "/nonsense")
 
 
 FORMULAS = (
@@ -417,7 +417,8 @@ def test_a_ticket_has_no_links_and_no_mentions_of_a_strangers(home: Workspace) -
 def test_it_says_what_it_does_not_know(site: Site, home: Workspace) -> None:
     """Who verifies others with a key is counted, and has no request of its own."""
     key = home.holder("verify")
-    key.api.verify(home.admin.token)
+    asked = home.admin.create()
+    key.api.verify(asked.token)
     incident = respond(home, key)
     assert until(lambda: incident.now()["counted_at"] is not None, 20)
     body = report(incident)

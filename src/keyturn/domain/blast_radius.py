@@ -481,8 +481,8 @@ def tell_indistinguishable(entries: Sequence[CallerEntry]) -> str:
     names = sorted({one.caller.runtime for one in entries})
     some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     return (
-        f"{total} requests by {some} look like the usual callers. A thief behind the same address "
-        "who copies the name would look the same: nothing that was recorded tells them apart."
+        f"{total:,} requests by {some} look like the usual callers. A thief behind the same "
+        "address who copies the name would look the same: nothing recorded tells them apart."
     )
 
 

@@ -14,7 +14,7 @@ from keyturn.http.report_facts import facts_of
 from keyturn.http.report_page import HEADERS, spell_page
 from keyturn.http.report_texts import spell_csv, spell_markdown
 from keyturn.http.schema import Asked
-from keyturn.services.report import report_incident
+from keyturn.services.report import Report, report_incident
 
 Format = Literal["json", "markdown", "html", "csv"]
 MEDIA_TYPES: dict[str, Format] = {
@@ -51,17 +51,23 @@ def get_report(
     # Everything that was answered so far is in it.
     complete_since = call.desk.witness.observe().complete_since
     report = report_incident(call.context, call.caller, home, id_, complete_since)
+    accepted: Format = preferred(request.headers.getlist("accept"), MEDIA_TYPES)
+    return _spelled(report, accepted if asked.format is None else asked.format)
+
+
+def _spelled(report: Report, wanted: Format) -> Response:
     headers = {"Cache-Control": "no-store", "Vary": "Accept"}
-    wanted: Format = asked.format or preferred(request.headers.getlist("accept"), MEDIA_TYPES)
     match wanted:
         case "json":
             return answer(ReportBody.of(report), headers=headers)
         case "markdown":
-            text, media_type = spell_markdown(facts_of(report)), "text/markdown"
+            return _text(spell_markdown(facts_of(report)), "text/markdown", headers)
         case "html":
-            text, media_type = spell_page(facts_of(report)), "text/html"
-            headers |= HEADERS
+            return _text(spell_page(facts_of(report)), "text/html", {**headers, **HEADERS})
         case "csv":
-            text, media_type = spell_csv(report), "text/csv"
-            headers["Content-Disposition"] = f'attachment; filename="incident-{id_}.csv"'
+            name = f'attachment; filename="incident-{report.incident.id}.csv"'
+            return _text(spell_csv(report), "text/csv", {**headers, "Content-Disposition": name})
+
+
+def _text(text: str, media_type: str, headers: dict[str, str]) -> Response:
     return Response(text, media_type=f"{media_type}; charset=utf-8", headers=headers)

@@ -3,7 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from keyturn.domain.blast_radius import CallerEntry, tell_indistinguishable
+from keyturn.domain.blast_radius import (
+    NOT_OURS,
+    CallerEntry,
+    Oddity,
+    Unlike,
+    tell_indistinguishable,
+)
 from keyturn.domain.incident import CallerStanding, Containment, IncidentState
 from keyturn.domain.instant import format_instant
 from keyturn.domain.traffic import Facet
@@ -12,6 +18,8 @@ from keyturn.services.report import Report
 MOST_ROWS = 100
 MOST_NAMES = 5
 MOST_AT_ONCE = 10
+MOST_ALIKE = 8
+MOST_VALUES = 25
 
 Row = tuple[str, ...]
 
@@ -60,10 +68,10 @@ def facts_of(report: Report) -> Facts:
         left=_left(report),
         next_step=report.judged.next_step(report.made_at),
         strangers=_callers(
-            "Not ours",
-            "Callers that are no runtime of ours, the worst first.",
-            radius.not_ours,
-            "Every caller was ours.",
+            "Who is not ours",
+            "The worst first; and who says that it is ours, and is where that never was.",
+            [one for one in radius.runtimes if one.standing in NOT_OURS or one.unlike],
+            "Every caller was ours, and where it always is.",
             MOST_AT_ONCE,
         ),
         gaps=report.gaps,
@@ -94,11 +102,11 @@ def _happened(report: Report) -> str:
         "suspected": f"{what} {verb} suspected to be exposed",
         "staff_change": f"{what} {verb} in the hands of somebody who left",
     }.get(incident.reason.value, f"{what} {verb} exposed")
-    found = f" Found at {incident.found_url}." if incident.found_url else ""
+    found = f" Found at {incident.found_url}" if incident.found_url else ""
     detail = f" {incident.detail}" if incident.detail else ""
     return (
         f"{reason}, exposed since {when(report.since)}. {incident.opened_by} opened the incident "
-        f"at {when(incident.opened_at)}.{found}{detail}"
+        f"at {when(incident.opened_at)}.{detail}{found}"
     )
 
 
@@ -106,7 +114,8 @@ def _contained(report: Report) -> str:
     incident, after = report.incident, report.radius.totals.after_containment
     verb = "revoked" if incident.containment is Containment.REVOKE else "suspended"
     tried = "nobody has tried since" if not after else f"tried {after:,} times since"
-    return f"All {verb} at {when(incident.contained_at)}; {tried}."
+    which = "The key was" if len(report.judged.keys) == 1 else "All keys were"
+    return f"{which} {verb} at {when(incident.contained_at)}; {tried}."
 
 
 def _left(report: Report) -> str:
@@ -121,12 +130,18 @@ def _left(report: Report) -> str:
     unsettled = sum(not one.contained.is_settled(now) for one in keys)
     unplaced = sum(one.standing is CallerStanding.CLAIMED for one in report.radius.runtimes)
     parts = [
-        f"{unreplaced} of {len(keys)} keys without a replacement" if unreplaced else "",
+        _waiting(unreplaced, len(keys)),
         f"{unsettled - unreplaced} replaced and not recovered" if unsettled > unreplaced else "",
-        f"{unplaced} callers to be placed" if unplaced else "",
+        "" if not unplaced else f"{unplaced} caller{'s' * (unplaced > 1)} to be placed",
     ]
     told = ", ".join(part for part in parts if part)
     return f"{told[0].upper()}{told[1:]}." if told else "To close it."
+
+
+def _waiting(unreplaced: int, total: int) -> str:
+    if not unreplaced:
+        return ""
+    return "a replacement" if total == 1 else f"{unreplaced} of {total} keys to be replaced"
 
 
 def _callers(
@@ -175,7 +190,7 @@ def _tables(report: Report) -> Sequence[Table]:
                     when(one.last_at),
                     one.reason,
                 )
-                for one in radius.unlike[:MOST_ROWS]
+                for one in _some(radius.unlike)
             ],
             total=len(radius.unlike),
             empty="Nothing was.",
@@ -262,6 +277,17 @@ def _tables(report: Report) -> Sequence[Table]:
     )
 
 
+def _some(found: Sequence[Unlike]) -> list[Unlike]:
+    """A few of each sort: who tries a thousand paths hides nothing else."""
+    counts: dict[Oddity, int] = {}
+    kept = []
+    for one in found:
+        counts[one.what] = counts.get(one.what, 0) + 1
+        if counts[one.what] <= MOST_ALIKE:
+            kept.append(one)
+    return kept
+
+
 def _told(at: int | None) -> str:
     return "no" if at is None else when(at)
 
@@ -281,7 +307,7 @@ def _values(report: Report, title: str, facet: Facet) -> Table:
                 when(one.first_at),
                 when(one.last_at),
             )
-            for one in found[:MOST_ROWS]
+            for one in found[:MOST_VALUES]
         ],
         total=len(found),
         empty="None was recorded.",
