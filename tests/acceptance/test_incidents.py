@@ -479,6 +479,17 @@ def test_a_replacement_is_made_once(home: Workspace) -> None:
     assert [one["resource_id"] for one in told] == [first.id, second.id]
 
 
+def test_a_replacement_that_was_revoked_is_none_and_another_is_made(home: Workspace) -> None:
+    key = home.admin.create(name=f"{label()}-prod")
+    incident = respond(home, key)
+    (lost,) = incident.replace()
+    expect(home.admin.delete(f"/v1/api-keys/{lost.id}?reason=unused"), 204)
+    (again,) = incident.replace(key)
+    (contained,) = incident.now()["keys"]
+    assert contained["replacement_key_id"] == again.id != lost.id
+    assert home.verify(again.token)["valid"]
+
+
 def test_a_replacement_goes_to_nobody_who_holds_less(home: Workspace) -> None:
     key = home.admin.create(name=f"{label()}-prod", scopes=["write"])
     caller = home.holder("incidents:write", "requests:read")

@@ -148,7 +148,8 @@ def test_listed_those_that_are_open_with_what_is_next(house: House, case: Case) 
     assert f"Make a replacement for {case.name}." in listed.output
     told = json.loads(house.run("incidents", "list", "--key", case.hint, "--json").done().output)
     assert told == house.ask("GET", f"/v1/incidents?key_id={case.id}")
-    assert house.run("incidents", "list", "--key", case.hint, "--state", "closed").done()
+    closed = house.run("incidents", "list", "--key", case.hint, "--state", "closed", "-q").done()
+    assert closed.output == ""
 
 
 # --- to its end -----------------------------------------------------------------------------------

@@ -69,8 +69,16 @@ from keyturn.client.incident_records import (
 )
 from keyturn.client.incident_report import (
     IncidentReport,
+    ReportAttempt,
+    ReportEvent,
+    ReportIndistinguishable,
+    ReportLookalike,
+    ReportNetwork,
+    ReportPath,
     ReportRuntime,
     ReportTotals,
+    ReportUnlike,
+    ReportValue,
     ReportWindow,
 )
 from keyturn.client.key_source import KeySource
@@ -201,8 +209,16 @@ __all__ = [
     "Replacement",
     "Replacements",
     "Replayed",
+    "ReportAttempt",
+    "ReportEvent",
+    "ReportIndistinguishable",
+    "ReportLookalike",
+    "ReportNetwork",
+    "ReportPath",
     "ReportRuntime",
     "ReportTotals",
+    "ReportUnlike",
+    "ReportValue",
     "ReportWindow",
     "RetryPolicy",
     "RollbackUnsafe",
