@@ -19,7 +19,7 @@ import pytest
 from keyturn.client import Keyturn
 from keyturn.demo.figures import Figures
 from keyturn.demo.journal import Entry
-from keyturn.demo.openbao import READER, WRITER, find_openbao, token_file
+from keyturn.demo.openbao import READER, WRITER, token_file
 from keyturn.domain.redaction import find_token, holds_shape
 from tests.cli.programs import PROGRAM
 from tests.demo.conftest import Perform
@@ -35,11 +35,16 @@ ANYWHERE = {"keyturn", "publishing", "run-scheduler", "scheduler", "run-worker",
 ALL = ANYWHERE | {"openbao", "bao"}
 # Where it makes no difference, without the second that OpenBao needs to start.
 QUICK = ("--destination", "file")
-needs_openbao = pytest.mark.skipif(find_openbao() is None, reason="there is no OpenBao here")
-PLACES = [
-    pytest.param("openbao", "vault", marks=needs_openbao),
-    pytest.param("file", "file"),
-]
+needs_openbao = pytest.mark.usefixtures("bao")
+KINDS = {"openbao": "vault", "file": "file"}
+
+
+@pytest.fixture(params=KINDS)
+def choice(request: pytest.FixtureRequest) -> str:
+    """Each place that tokens may be delivered to, as it is chosen."""
+    if request.param == "openbao":
+        request.getfixturevalue("bao")
+    return str(request.param)
 
 
 def client(performance: Performance) -> Keyturn:
@@ -53,9 +58,8 @@ def client(performance: Performance) -> Keyturn:
 # --- it goes well ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("choice", "kind"), PLACES)
 def test_for_programs_it_prints_the_figures_alone_and_all_are_right(
-    choice: str, kind: str, perform: Perform
+    choice: str, perform: Perform
 ) -> None:
     performance = perform("--json", "--destination", choice)
     assert performance.wait() == 0, performance.errors
@@ -67,7 +71,7 @@ def test_for_programs_it_prints_the_figures_alone_and_all_are_right(
     assert (figures.failed_during_rotation, figures.failed_otherwise) == (0, 0)
     assert figures.sent_during_rotation > 0
     assert (figures.started_by, figures.has_started_by_itself) == ("keyturn rotations", True)
-    assert figures.destination_kind == kind
+    assert figures.destination_kind == KINDS[choice]
     assert figures.delivered_ms is not None
     assert figures.first_use_ms is not None
     assert min(figures.delivered_ms, figures.first_use_ms) > 0
@@ -162,8 +166,7 @@ def test_without_a_terminal_it_is_plain_lines_and_what_it_keeps_bears_it_out(
     assert performance.processes() == {}
 
 
-@pytest.mark.parametrize(("choice", "kind"), PLACES)
-def test_no_token_leaves_its_private_file(choice: str, kind: str, perform: Perform) -> None:
+def test_no_token_leaves_its_private_file(choice: str, perform: Perform) -> None:
     performance = perform("--keep", "--destination", choice)
     performance.await_chapter(ROTATION)
     commands = [
@@ -192,7 +195,7 @@ def test_no_token_leaves_its_private_file(choice: str, kind: str, perform: Perfo
     services = ("scheduler", "worker", "publishing")
     expected = {Path("keyturn/operator.token"), *(Path(f"keys/{name}.token") for name in services)}
     expected.add(Path("app.js"))  # the one that leaks, and it is dead
-    if kind == "vault":
+    if choice == "openbao":
         expected |= {token_file(Path("openbao"), who) for who in (WRITER, READER)}
     else:
         (workspace,) = (performance.home / "delivered").iterdir()

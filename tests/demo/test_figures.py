@@ -19,7 +19,12 @@ from keyturn.client import (
     RecordedRequest,
     Rotation,
 )
-from keyturn.client.incident_report import ReportRuntime, ReportTotals, ReportWindow
+from keyturn.client.incident_report import (
+    ReportIndistinguishable,
+    ReportRuntime,
+    ReportTotals,
+    ReportWindow,
+)
 from keyturn.demo.evidence import Chapter, Evidence, Replacement, Response
 from keyturn.demo.figures import Figures, measure
 from keyturn.demo.incident_figures import IncidentFigures
@@ -193,32 +198,37 @@ def incident() -> Incident:
     )
 
 
+def caller(runtime: str, network: str, standing: str) -> ReportRuntime:
+    return ReportRuntime(
+        runtime=runtime,
+        declared=standing == "ours",
+        network=network,
+        standing=standing,
+        first_seen_at=START,
+        last_seen_at=START,
+        allowed=1,
+        denied=2,
+        after_containment=2,
+        keys_total=1,
+        key_ids=["key-worker"],
+    )
+
+
 def report(stolen: Sequence[Entry]) -> IncidentReport:
     """One that knows all of these."""
     return IncidentReport(
+        incident=incident(),
+        made_at=START + timedelta(seconds=40),
         window=ReportWindow(since=START, until=START + timedelta(seconds=ASKED)),
         complete=True,
         totals=ReportTotals(allowed=3, denied=5, after_containment=4),
         runtimes=[
-            ReportRuntime(
-                runtime="worker",
-                declared=True,
-                network="cluster",
-                standing="ours",
-                allowed=2,
-                denied=3,
-            ),
-            ReportRuntime(
-                runtime="ua:curl",
-                declared=False,
-                network="203.0.113.66",
-                standing="intruder",
-                allowed=1,
-                denied=2,
-            ),
+            caller("worker", "cluster", "ours"),
+            caller("ua:curl", "203.0.113.66", "intruder"),
         ],
         requests=[record(one) for one in stolen],
         requests_total=len(stolen),
+        indistinguishable=ReportIndistinguishable(requests=2, detail="", callers=[]),
     )
 
 

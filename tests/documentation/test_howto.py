@@ -24,6 +24,7 @@ from tests.documentation.walk import (
     walk,
 )
 from tests.notifications.mailbox import Mailbox
+from tests.servers.openbao import require_program
 from tests.servers.postgres import Postgres
 
 HOWTO = PROJECT / "docs" / "howto"
@@ -48,6 +49,13 @@ FOLLOWED = {
 
 def test_every_guide_is_followed() -> None:
     assert {page.name for page in HOWTO.glob("*.md")} <= ELSEWHERE | FOLLOWED
+
+
+def test_no_row_that_a_guide_shows_stands_twice() -> None:
+    for page in HOWTO.glob("*.md"):
+        for step in steps(page):
+            ids = re.findall(r"^([0-9A-Za-z]{22})  ", step.shows or "", re.MULTILINE)
+            assert len(set(ids)) == len(ids), f"{page.name}: {step.script}"
 
 
 def test_names_and_owners(tmp_path: Path) -> None:
@@ -90,6 +98,7 @@ def test_the_guide_to_processes_tells_every_place_and_every_reaction() -> None:
 
 
 def test_deliveries(tmp_path: Path) -> None:
+    require_program()
     page = HOWTO / "deliver-new-tokens.md"
     checkout = copy_project(tmp_path / "keyturn", "Makefile", "src")
     with socket.create_server(("127.0.0.1", 0)) as free:

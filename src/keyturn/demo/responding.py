@@ -200,6 +200,4 @@ def tell_report(report: IncidentReport) -> list[str]:
         shown = ", ".join(f"{call} ({number})" for call, number in sorted(calls.items()))
         ids = [one.request_id for one in reversed(report.requests)]
         told.append(f"  Not ours: {shown}; by request id, from {ids[0]} to {ids[-1]}.")
-    if report.indistinguishable is not None:
-        told.append(f"  {report.indistinguishable.detail}")
-    return told
+    return [*told, f"  {report.indistinguishable.detail}"]
