@@ -79,13 +79,19 @@ def _settled_at(key: ContainedKey) -> int:
 
 
 def judge_incident(
-    transaction: Reading, incident: Incident, keys: Sequence[ContainedKey] | None = None
+    transaction: Reading,
+    incident: Incident,
+    keys: Sequence[ContainedKey] | None = None,
+    known: Mapping[UUID, Key] | None = None,
 ) -> JudgedIncident:
-    """Everything that is known of an incident now. Raises `IntegrityFailed` where its keys were
-    changed from outside."""
-    place = incident.workspace_id
+    """Everything that is known of an incident now. `known` are records of keys that this
+    transaction has read or written. Raises `IntegrityFailed` where its keys were changed from
+    outside."""
     keys = transaction.incidents.keys_within(incident) if keys is None else keys
-    records, _ = transaction.keys.among(place, {*(one.key_id for one in keys), *incident.unreached})
+    known = {} if known is None else known
+    wanted = {*(one.key_id for one in keys), *incident.unreached} - set(known)
+    read, _ = transaction.keys.among(incident.workspace_id, wanted)
+    records = {**known, **read}
     recoveries = judge_keys(transaction, incident, keys)
     names = ((id_, records.get(id_)) for id_ in incident.unreached)
     return JudgedIncident(
@@ -93,6 +99,13 @@ def judge_incident(
         keys=tuple(JudgedKey(recovery=one, key=records.get(one.key.key_id)) for one in recoveries),
         unreached=tuple((id_, None if key is None else key.name) for id_, key in names),
     )
+
+
+def followed_keys(transaction: Reading, incident: Incident) -> set[UUID]:
+    """The ids of all keys whose uses tell where an incident stands."""
+    keys = transaction.incidents.keys_within(incident)
+    chains = _chains(transaction, incident.workspace_id, keys)
+    return {*(one.key_id for one in keys), *chains.everything()}
 
 
 def judge_keys(

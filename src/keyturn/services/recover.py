@@ -9,8 +9,8 @@
 """
 
 import logging
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from keyturn.domain.error import (
@@ -29,6 +29,7 @@ from keyturn.services.identify import Caller
 from keyturn.services.journal import RESPONDER
 from keyturn.services.judge import (
     JudgedIncident,
+    followed_keys,
     judge_incident,
     judge_keys,
     keep_incident,
@@ -40,6 +41,7 @@ from keyturn.storage.incidents import IncidentFilter
 from keyturn.storage.transaction import Reading
 
 PAGE = 50
+_CHUNK = 500
 # A look that takes long is taken more rarely, so that it never fills a node's time.
 RESTS = 5.0
 MOST_REST_SECONDS = 5.0
@@ -48,6 +50,17 @@ MOST_FOUND = 1_000
 INCIDENT_KINDS = (FindingKind.CONTAINED_KEY_USED, FindingKind.WAIVER_EXPIRED)
 
 _log = logging.getLogger("keyturn.incidents")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rest:
+    """An incident of which nothing was to be written: its version, the end of the log, and how
+    often the keys that it follows had been used."""
+
+    version: int
+    position: int
+    followed: frozenset[UUID]
+    uses: int
 
 
 class Responder:
@@ -59,6 +72,7 @@ class Responder:
         self._free_at = 0.0
         self._found_at: float | None = None
         self._told: dict[UUID, str] = {}
+        self._rests: dict[UUID, _Rest] = {}
         self._with_findings: set[UUID] = set()
         self._open = 0
 
@@ -71,17 +85,20 @@ class Responder:
         failure: Exception | None = None
         after: UUID | None = None
         count = 0
+        seen: set[UUID] = set()
         while True:
             with self._context.store.read() as reading:
                 page = reading.incidents.open(after=after, limit=PAGE)
             if not page:
                 break
             count += len(page)
+            seen |= {one.id for one in page}
             after = page[-1].id
             known_until = self._witness.observe().until
             for incident in page:
                 failure = self._follow(incident, known_until) or failure
         self._open = count
+        self._rests = {id_: rest for id_, rest in self._rests.items() if id_ in seen}
         failure = self._find(began) or failure
         ended = self._context.clock.elapsed()
         self._free_at = ended + min((ended - began) * RESTS, MOST_REST_SECONDS)
@@ -93,7 +110,7 @@ class Responder:
         """What kept it from being followed, if it may be tried again."""
         try:
             with self._context.store.read() as reading:
-                if not _moves(reading, incident, known_until, self._context.clock.now()):
+                if not self._is_due(reading, incident, known_until):
                     return None
             self._carry_on(incident, known_until)
         except StorageUnavailable as error:
@@ -103,6 +120,27 @@ class Responder:
         except Exception as error:  # noqa: BLE001  (one incident must not hold up the others)
             return error
         return None
+
+    def _is_due(self, reading: Reading, incident: Incident, known_until: int) -> bool:
+        """Whether something is to be written. Where nothing was, that is so until something is
+        changed, or one of its keys is used: thousands of keys are not judged for nothing."""
+        position = reading.head().position
+        rest = self._rests.get(incident.id)
+        if (
+            rest is not None
+            and (rest.version, rest.position) == (incident.version, position)
+            and rest.uses == _tally(reading, rest.followed)
+        ):
+            return False
+        followed = frozenset(followed_keys(reading, incident))
+        uses = _tally(reading, followed)
+        if _moves(reading, incident, known_until, self._context.clock.now()):
+            return True
+        if incident.counted_at is not None:
+            self._rests[incident.id] = _Rest(
+                version=incident.version, position=position, followed=followed, uses=uses
+            )
+        return False
 
     def _carry_on(self, incident: Incident, known_until: int) -> None:
         with self._context.store.change() as transaction:
@@ -134,6 +172,14 @@ class Responder:
             return error
         self._with_findings = set(causes)
         return None
+
+
+def _tally(reading: Reading, ids: Collection[UUID]) -> int:
+    spelled = sorted(ids)
+    return sum(
+        reading.uses.tally(spelled[start : start + _CHUNK])
+        for start in range(0, len(spelled), _CHUNK)
+    )
 
 
 def _moves(reading: Reading, incident: Incident, known_until: int, now: int) -> bool:

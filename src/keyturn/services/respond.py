@@ -354,7 +354,8 @@ def contain(
     )
     if not new.ids:
         joined = next(present[id_] for id_ in found.ids)
-        return _opened(transaction, joined, found, present, is_open_already=True)
+        judged = judge_incident(transaction, joined)
+        return _opened(judged, found, present, is_open_already=True)
     scope = _scope(transaction, workspace_id, exposure, new, patterns, now)
     buried = _bury(context, transaction, workspace_id, exposure, new.damaged, now)
     moved = _contain(transaction, scope, buried, exposure, now)
@@ -370,25 +371,26 @@ def contain(
     _note_contained(context, transaction, author, incident, keys, moved, buried, action, now)
     for rotation in rotations:
         _cancel(context, transaction, author, rotation, {one.key_id for one in keys}, now)
-    return _opened(transaction, incident, found, present, is_open_already=False)
+    known = {**{key.id: key for key, _, _ in scope.keys}, **moved}
+    judged = judge_incident(transaction, incident, keys, known)
+    return _opened(judged, found, present, is_open_already=False)
 
 
 def _opened(
-    transaction: Reading,
-    incident: Incident,
+    judged: JudgedIncident,
     found: Found,
     present: Mapping[UUID, Incident],
     *,
     is_open_already: bool,
 ) -> OpenedIncident:
     return OpenedIncident(
-        judged=judge_incident(transaction, incident),
+        judged=judged,
         is_open_already=is_open_already,
         unmatched=found.unmatched,
         elsewhere=tuple(
             (id_, present[id_].id)
             for id_ in found.ids
-            if id_ in present and present[id_].id != incident.id
+            if id_ in present and present[id_].id != judged.incident.id
         ),
     )
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Row, and_, select, text
+from sqlalchemy import Row, and_, func, select, text
 
 from keyturn.domain.evidence import Use, is_registered
 from keyturn.domain.instant import is_instant
@@ -169,6 +169,13 @@ class Uses:
         query = select(uses).where(uses.c.key_id.in_(sorted(map(str, key_ids))))
         rows = self._session.connection.execute(query)
         return [use for row in rows if (use := self._opened(row)) is not None]
+
+    def tally(self, key_ids: Collection[UUID]) -> int:
+        """How often these keys were used, allowed or denied: a number that every use changes."""
+        query = select(func.coalesce(func.sum(uses.c.allowed + uses.c.denied), 0)).where(
+            uses.c.key_id.in_(sorted(map(str, key_ids)))
+        )
+        return int(self._session.connection.execute(query).scalar_one())
 
     def overflowing(self, limit: int) -> list[str]:
         """The ids of at most `limit` keys with more runtimes than are told apart."""
