@@ -23,6 +23,8 @@ IDENTITIES = {
     "destinations": ("id",),
     "deliveries": ("id",),
     "findings": ("id",),
+    "incidents": ("id",),
+    "incident_keys": ("incident_id", "key_id"),
     "changes": ("position",),
     "activity": ("number",),
     "change_head": ("id",),
@@ -50,6 +52,8 @@ _COLUMNS = {
     "destinations": ("id", "workspace_id", "name", "state", "updated_at", "version"),
     "deliveries": ("id", "workspace_id", "service", "key_id", "state"),
     "findings": ("id", "workspace_id", "kind", "subject_id", "state", "version"),
+    "incidents": ("id", "workspace_id", "state", "keys_hash", "updated_at", "version"),
+    "incident_keys": ("incident_id", "key_id", "replacement_key_id", "waiver", "version"),
     "changes": _CHANGE,
     "activity": _ENTRY,
     "change_head": ("id", "position", "activity_number"),
@@ -63,6 +67,7 @@ _TYPES = {
     "rotation": "rotation",
     "destination": "destination",
     "finding": "finding",
+    "incident": "incident",
 }
 # Each count of uses beside the requests that it counts. Calls that verify are counted and listed
 # under their subject alone.
@@ -178,14 +183,16 @@ def read_ledger(ask: Ask) -> Ledger:
 
 def moved(before: Ledger, after: Ledger) -> Counter[str]:
     """How many rows were added (`+keys`), taken away (`-keys`) and changed (`~keys`). What was
-    found meanwhile is left out, with its changes and entries: it comes when it comes."""
+    found meanwhile is left out, with its changes and entries, and so is how incidents that were
+    open have come on: that comes when it comes."""
     found: Counter[str] = Counter()
     for table in IDENTITIES.keys() - {"findings", "change_head"}:
         old, new = _unfound(before, table), _unfound(after, table)
         found[f"+{table}"] += len(new.keys() - old.keys())
         found[f"-{table}"] += len(old.keys() - new.keys())
         found[f"~{table}"] += sum(old[one] != new[one] for one in old.keys() & new.keys())
-    is_found = before.tables["findings"] != after.tables["findings"]
+    found.pop("~incidents", None)
+    is_found = any(before.tables[one] != after.tables[one] for one in ("findings", "incidents"))
     if found["+changes"] or found["+activity"] or not is_found:
         found["~change_head"] += before.rows("change_head") != after.rows("change_head")
     return +found
@@ -193,7 +200,11 @@ def moved(before: Ledger, after: Ledger) -> Counter[str]:
 
 def _unfound(ledger: Ledger, table: str) -> dict[tuple[Any, ...], Row]:
     return {
-        identity: row
-        for identity, row in ledger.tables[table].items()
-        if "finding" not in (row.get("kind"), row.get("resource_type"))
+        identity: row for identity, row in ledger.tables[table].items() if not _is_by_itself(row)
     }
+
+
+def _is_by_itself(row: Row) -> bool:
+    told = (row.get("kind"), row.get("resource_type"))
+    version = row.get("version", row.get("resource_version"))
+    return "finding" in told or ("incident" in told and version != 1)

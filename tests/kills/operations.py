@@ -192,6 +192,83 @@ def _refused(stage: Stage) -> Deed:
     )
 
 
+# --- incidents -----------------------------------------------------------------------------------
+
+
+def _incident_of(stage: Stage, key: Json) -> Json:
+    """The incident over a key, None where there is none; never two of them."""
+    found = stage.ask("GET", f"/v1/incidents?state=all&key_id={key['id']}")
+    assert len(found) <= 1, f"{len(found)} incidents over one key"
+    return stage.ask("GET", f"/v1/incidents/{found[0]['id']}") if found else None
+
+
+def _contain(stage: Stage) -> Deed:
+    keys = [stage.key(), stage.key()]
+
+    def is_done(_: Reply | None) -> bool:
+        verdicts = {stage.site.verdict(key["api_key"], stage.operator) for key in keys}
+        assert verdicts in ({"valid"}, {"revoked"}), verdicts
+        incidents = [one for key in keys if (one := _incident_of(stage, key)) is not None]
+        assert len({one["id"] for one in incidents}) <= 1, "two incidents over one containment"
+        for one in incidents:
+            assert {each["key_id"] for each in one["keys"]} == {key["id"] for key in keys}
+        assert (verdicts == {"revoked"}) == bool(incidents)
+        return bool(incidents)
+
+    return Deed(
+        method="POST",
+        path="/v1/incidents",
+        token=stage.admin,
+        body={"key_ids": [one["id"] for one in keys]},
+        headers={"Idempotency-Key": word("once")},
+        is_done=is_done,
+    )
+
+
+def _replace_contained(stage: Stage) -> Deed:
+    key = stage.key()
+    incident = stage.ask("POST", "/v1/incidents", {"key_ids": [key["id"]]})
+
+    def is_done(reply: Reply | None) -> bool:
+        (contained,) = stage.ask("GET", f"/v1/incidents/{incident['id']}")["keys"]
+        others = [one for one in stage.named(key["name"]) if one["id"] != key["id"]]
+        assert [one["id"] for one in others] == [
+            id_ for id_ in [contained["replacement_key_id"]] if id_ is not None
+        ], "a replacement that no incident knows, or none of it"
+        if reply is not None:
+            (made,) = reply.body["replacements"]
+            assert made["api_key"] is None or stage.is_let_in(made["api_key"])
+        return bool(others)
+
+    return Deed(
+        method="POST",
+        path=f"/v1/incidents/{incident['id']}/replacements",
+        token=stage.admin,
+        headers={"Idempotency-Key": word("once")},
+        is_done=is_done,
+    )
+
+
+def _false_alarm(stage: Stage) -> Deed:
+    key = stage.key()
+    body = {"key_ids": [key["id"]], "containment": "suspend"}
+    incident = stage.ask("POST", "/v1/incidents", body)
+
+    def is_done(_: Reply | None) -> bool:
+        state = stage.ask("GET", f"/v1/incidents/{incident['id']}")["state"]
+        assert stage.is_let_in(key["api_key"]) == (state == "closed"), state
+        return bool(state == "closed")
+
+    return Deed(
+        method="POST",
+        path=f"/v1/incidents/{incident['id']}/close",
+        token=stage.admin,
+        body={"outcome": "false_alarm"},
+        headers={"Idempotency-Key": word("once")},
+        is_done=is_done,
+    )
+
+
 # --- slots and workspaces ------------------------------------------------------------------------
 
 
@@ -315,7 +392,24 @@ OPERATIONS = (
     Operation(
         name="compromise",
         prepare=_move("DELETE", "?reason=compromised", "revoked"),
-        effect=effect(1, "~keys"),
+        effect=effect(2, "~keys", "+incidents", "+incident_keys"),
+    ),
+    Operation(
+        name="contain",
+        prepare=_contain,
+        effect=effect(
+            3, "~keys", "~keys", "+incidents", "+incident_keys", "+incident_keys", "+idempotency"
+        ),
+    ),
+    Operation(
+        name="replace-contained",
+        prepare=_replace_contained,
+        effect=effect(1, "+keys", "~incident_keys", "+idempotency", entries=1),
+    ),
+    Operation(
+        name="false-alarm",
+        prepare=_false_alarm,
+        effect=effect(1, "~keys", "+idempotency"),
     ),
     Operation(name="refusal", prepare=_refused, effect=effect(0, entries=1)),
     Operation(name="slot", prepare=_slot, effect=effect(1, "+slots")),

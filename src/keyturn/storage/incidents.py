@@ -251,15 +251,18 @@ class Incidents:
     def run_out(self, now: int, *, limit: int) -> Sequence[ContainedKey]:
         """At most `limit` keys that an incident was, or is to be, closed without, that have not
         recovered, and whose waiver has run out; of false alarms none. Damaged rows are left out."""
+        # A subquery, not a join: that may be planned as a walk over all incidents there ever were.
+        outcome = (
+            select(func.coalesce(incidents.c.outcome, ""))
+            .where(incidents.c.id == incident_keys.c.incident_id)
+            .scalar_subquery()
+        )
         query = (
             select(*INCIDENT_KEYS.selection())
-            .select_from(
-                incident_keys.join(incidents, incidents.c.id == incident_keys.c.incident_id)
-            )
             .where(
                 _is_waived,
                 incident_keys.c.recovered_at.is_(None),
-                func.coalesce(incidents.c.outcome, "") != Outcome.FALSE_ALARM.value,
+                outcome != Outcome.FALSE_ALARM.value,
             )
             .order_by(incident_keys.c.incident_id, incident_keys.c.key_id)
         )
