@@ -27,7 +27,7 @@ OPERATIONS = {
     "POST /v1/rotations/{id}/runtimes",
     "POST /v1/incidents", "GET /v1/incidents", "GET /v1/incidents/{id}",
     "POST /v1/incidents/{id}/runtimes", "POST /v1/incidents/{id}/replacements",
-    "POST /v1/incidents/{id}/close",
+    "POST /v1/incidents/{id}/close", "GET /v1/incidents/{id}/report",
     "POST /v1/destinations", "GET /v1/destinations",
     "GET /v1/destinations/{name}", "PATCH /v1/destinations/{name}",
     "DELETE /v1/destinations/{name}", "POST /v1/destinations/{name}/prove",
@@ -141,6 +141,6 @@ def test_every_body_is_a_closed_set_but_a_verification(site: Site) -> None:
 
 def test_what_waits_for_later_is_not_in_the_document(site: Site, home: Workspace) -> None:
     text = site.anyone.get("/openapi.json").text
-    for word in ("forward-auth", "incident_id", "browser_denied", "freshness_lost"):
+    for word in ("forward-auth", "browser_denied", "freshness_lost"):
         assert word not in text
     assert home.verify(home.admin.create().token)["deprecation"] is None

@@ -346,3 +346,54 @@ def test_no_token_that_was_contained_stands_in_the_servers_log_or_in_activity(ma
         for secret in (leak.token, token):
             assert secret[-49:-6] not in told + log + new.all, "it is shown"
     assert holding("incident.opened", told)
+
+
+# --- the report -----------------------------------------------------------------------------------
+
+
+def test_the_report_tells_who_was_not_ours_before_all_others(case: Case) -> None:
+    case.use("web", ip="10.1.0.4")  # denied now
+    shown = until(lambda: holding("1 of all after containment", case.run("report").done().output))
+    order(shown, "exposed from ", "crawler  claimed", "nightly  ours", "Next: ")
+    assert "203.0.113.7" in shown
+    assert "look like the usual callers. A thief behind the same address" in shown or (
+        "whom a thief could hide behind" in shown
+    )
+    told = json.loads(case.run("report", "--json").done().output)
+    path = f"/v1/incidents/{case.incident['id']}/report"
+    answered = case.house.ask("GET", path)
+    for one in (told, answered):
+        del one["made_at"]
+    assert told == answered
+
+
+@pytest.mark.parametrize(
+    ("form", "begins"),
+    [("markdown", "# Incident"), ("html", "<!"), ("csv", '"at",'), ("json", "{")],
+)
+def test_the_report_goes_into_a_file_of_its_own(
+    form: str, begins: str, house: House, case: Case
+) -> None:
+    file = house.place.folder / f"{case.name}.{form}"
+    for _ in range(2):  # in the place of an earlier one
+        done = case.run("report", "--format", form, "-o", file.name).done()
+        assert f"is in {file.name}" in done.errors
+    assert file.read_text().startswith(begins)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert case.run("report", "--format", form).done().output.startswith(begins)
+    assert not list(house.place.folder.glob(".*.draft"))
+
+
+def test_a_report_that_cannot_be_written_says_so(house: House, case: Case) -> None:
+    case.run("report", "-o", "nowhere/report.md").refused(
+        "cannot be written to nowhere/report.md", "--output"
+    )
+    case.run("report", "--json", "--format", "csv").refused("but not both", code=2)
+
+
+def test_what_a_stranger_sent_stands_in_the_report_as_text(case: Case) -> None:
+    leak = Leak(case.house, f"odd-{case.name}")
+    leak.use("web", user_agent="x", path="/\x1b[2J", method="GET", ip="203.0.113.9")
+    case.house.run("contain", leak.hint, "-q").done()
+    shown = case.house.run("incidents", "report", leak.hint).done()
+    assert "\x1b" not in shown.all

@@ -255,6 +255,8 @@ def completed(line: str, incomplete: str) -> tuple[list[str], set[str]]:
     [
         ("", "wor", ["workspaces"]),
         ("keys", "re", ["resume", "revoke"]),
+        ("incidents", "re", ["replace", "report"]),
+        ("incidents close --outcome", "fa", ["false_alarm"]),
         ("keys revoke", "--rea", ["--reason"]),
         ("keys revoke --reason", "comp", ["compromised"]),
         ("completion", "", ["bash", "zsh", "fish"]),

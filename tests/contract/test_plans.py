@@ -20,6 +20,7 @@ from keyturn.domain.incident import IncidentState
 from keyturn.domain.key import KeyStatus
 from keyturn.domain.message import MessageState
 from keyturn.domain.slot import SlotName
+from keyturn.domain.traffic import Caller
 from keyturn.storage.activity import ActivityFilter
 from keyturn.storage.contract import Store
 from keyturn.storage.credentials import POSITION_STATEMENT, key_statement, operator_statement
@@ -181,6 +182,7 @@ TABLES = {
 TENANT = UUID("01900000-0000-7000-8000-100000000007")
 KEY = UUID("01900000-0000-7000-8000-100000000047")
 RECEIVER = UUID("01900000-0000-7000-8000-100000000007")
+CALLER = Caller("worker", True, "10.0.0.1")
 
 
 def settle(ground: Ground, raw: Raw) -> None:
@@ -364,6 +366,19 @@ HOT: dict[str, Ask] = {
     "the second page of requests of a key": requests(before=(9_000, "x"), key_id=KEY),
     "requests of a request id": requests(request_id="request-47"),
     "requests of a time": requests(since=5_000, until=5_100),
+    "traffic of two keys": lambda reading: reading.traffic.of_keys([KEY, TENANT], 0, 400),
+    "hours of traffic": lambda reading: reading.traffic.hours(KEY, 0, SOME_TIME),
+    "the begin of traffic": lambda reading: reading.traffic.begins_at(KEY),
+    "sums of traffic": lambda reading: reading.traffic.sums([KEY], 0, SOME_TIME, [5]),
+    "totals of hours": lambda reading: reading.traffic.totals([KEY], [5, 6]),
+    "hours that were cut": lambda reading: reading.traffic.cut_hours([KEY], 0, SOME_TIME),
+    "hours of callers": lambda reading: reading.traffic.hours_of([KEY], [CALLER], 0, SOME_TIME),
+    "the rhythm of a key": lambda reading: reading.traffic.rhythm([KEY], 0, SOME_TIME),
+    "tallies of requests": lambda reading: reading.requests.tallies([KEY], 0, 9_000),
+    "counts of requests": lambda reading: reading.requests.counts([KEY], 0, 9_000),
+    "requests of callers": lambda reading: reading.requests.of_callers(
+        [KEY], [CALLER], 0, 9_000, limit=50
+    ),
     "a series": lambda reading: reading.usage.series(KEY, since=0, until=SOME_TIME, bucket=60),
     "runtimes": lambda reading: reading.usage.runtimes(KEY, since=0, until=SOME_TIME),
     "activity": activity(),
@@ -485,6 +500,7 @@ def test_what_is_read_often_is_read_by_an_index(city: City) -> None:
 
 TIDYING: dict[str, Ask] = {
     "purging requests": lambda transaction: transaction.requests.purge(100, limit=50),
+    "purging traffic": lambda transaction: transaction.traffic.purge(100, limit=50),
     "purging deliveries": lambda transaction: transaction.deliveries.purge(100, limit=50),
     "silencing deliveries": lambda transaction: transaction.deliveries.silence(KEY, OPEN),
     "purging answers": lambda transaction: transaction.idempotency.purge(10),

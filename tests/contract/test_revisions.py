@@ -2,7 +2,8 @@
 no row is sealed anew, and all of it stands as it was."""
 
 import io
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from sqlalchemy import Connection, Table, inspect, text
 from keyturn.domain.error import InstallationFault
 from keyturn.domain.slot import SlotName, SlotNotes
 from keyturn.domain.token import Token
+from keyturn.domain.traffic import HOUR, MOST_VALUES, Caller, Facet, TrafficRow
 from keyturn.domain.verdict import VerdictCode
 from keyturn.services.define import define_slot
 from keyturn.services.restore import Choice, Order, restore, weigh
@@ -103,11 +105,14 @@ def assert_as_it_was(house: House, ground: Ground, token: Token) -> None:
         assert view.slot is not None
         assert (view.slot.notes.owner, view.last_used_at) == ("ada", 101)
         with moved.store.read() as reading:
+            [hour] = reading.traffic.of_keys([token.id], 0, 10_000)
             [use] = reading.uses.of([token.id])
             [told] = reading.usage.runtimes(token.id, since=0, until=10_000)
             found = reading.workspaces.find(house.workspace_id)
         assert found is not None
         assert found.policy is None
+        assert hour.caller == Caller("worker", True, None)
+        assert (hour.allowed, hour.denied, hour.first_at, hour.last_at) == (2, 1, 100, 102)
         assert (use.environment, use.place, use.allowed, use.denied) == (None, None, 2, 1)
         assert (told.first_seen_at, told.last_seen_at, told.allowed) == (100, 101, 2)
         # And it goes on: the next use, the next change.
@@ -133,6 +138,66 @@ def test_a_database_of_the_first_revision_is_brought_to_this_one_with_all_that_i
     assert "runtimes" not in inspect(administration).get_table_names()
     administration.dispose()
     assert_as_it_was(house, empty_ground, token)
+
+
+def test_traffic_is_counted_from_the_requests_that_there_are(
+    house: House, empty_ground: Ground
+) -> None:
+    """As it would have been with each, even where a hostile hand left what is none of ours."""
+    made = [
+        making.request(
+            HOUR * (n % 3) + n,
+            key_id=making.id_of(1 + n % 2),
+            workspace_id=house.workspace_id,
+            ip=f"10.0.{n % 7}.1",
+            method="GET",
+            path=f"/{n}",
+            user_agent="curl/8",
+            scopes=("read", "write"),
+            code=("valid", "revoked")[n % 5 == 0],
+        )
+        for n in range(1_000)
+    ]
+    making.record(house.store, *made)
+    rows = first_rows(house)
+    if house.engine == "sqlite":
+        spoilt = [dict(row) for row in rows["requests"][:6]]
+        for number, row in enumerate(spoilt):
+            row["id"] = str(making.id_of(5_000 + number))
+        spoilt[0]["at"] = "noon"
+        spoilt[1]["at"] = -5
+        spoilt[2]["scopes"] = "{"
+        spoilt[2]["key_id"] = str(making.id_of(9))
+        spoilt[3]["runtime"] = b"bytes"
+        spoilt[4]["declared"] = "yes"
+        spoilt[5]["valid"] = "maybe"
+        spoilt[5]["key_id"] = str(making.id_of(9))
+        rows["requests"] += spoilt
+    at_first_revision(empty_ground, rows)
+    administration = empty_ground.administration()
+    migrate(administration)
+    administration.dispose()
+    keys = [making.id_of(1), making.id_of(2)]
+    with house.store.read() as reading:
+        wanted = reading.traffic.of_keys(keys, 0, 10 * HOUR)
+    moved = empty_ground.open(house.damage.append)
+    with moved.read() as reading:
+        found = reading.traffic.of_keys(keys, 0, 10 * HOUR)
+    moved.close()
+
+    def tell(rows: Sequence[TrafficRow]) -> dict[object, int]:
+        return {(row.key_id, row.hour, row.facet): 0 for row in rows} | {
+            (row.key_id, row.hour, row.facet, row.value): row.requests
+            for row in rows
+            # Which of too many values stand for themselves is as it came.
+            if row.facet is not Facet.PATH
+        }
+
+    assert tell(found) == tell(wanted)
+    for facet in Facet:
+        total = sum(row.requests for row in wanted if row.facet is facet)
+        assert sum(row.requests for row in found if row.facet is facet) == total
+    assert max(Counter((r.key_id, r.hour, r.facet) for r in found).values()) <= MOST_VALUES + 1
 
 
 def backup_of(house: House, rows: dict[str, list[dict[str, object]]]) -> bytes:

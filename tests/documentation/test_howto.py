@@ -12,6 +12,7 @@ from keyturn.destinations.contract import FaultKind
 from keyturn.domain.event import EVENT_TYPES
 from keyturn.domain.evidence import BLOCKERS
 from keyturn.domain.finding import FindingKind
+from keyturn.domain.incident import CallerStanding
 from keyturn.domain.rotation import Standing
 from tests.documentation.walk import (
     ADDRESS,
@@ -40,6 +41,7 @@ FOLLOWED = {
     "back-up-and-restore.md",
     "rotate-the-pepper.md",
     "rotate-a-key-by-evidence.md",
+    "respond-to-a-leak.md",
     "plan-rotations.md",
     "give-a-token-to-a-process.md",
     "send-notifications.md",
@@ -68,9 +70,14 @@ def test_names_and_owners(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["rotate-a-key-by-evidence.md", "plan-rotations.md", "give-a-token-to-a-process.md"],
+    [
+        "rotate-a-key-by-evidence.md",
+        "respond-to-a-leak.md",
+        "plan-rotations.md",
+        "give-a-token-to-a-process.md",
+    ],
 )
-def test_rotations(name: str, tmp_path: Path) -> None:
+def test_rotations_and_incidents(name: str, tmp_path: Path) -> None:
     page = HOWTO / name
     checkout = copy_project(tmp_path / "keyturn", "Makefile", "src")
     with product(checkout) as address:
@@ -82,6 +89,11 @@ def test_the_guide_to_a_rotation_tells_every_blocker() -> None:
     told = (HOWTO / "rotate-a-key-by-evidence.md").read_text(encoding="utf-8")
     assert set(BLOCKERS) <= set(re.findall(r"^\| `([a-z_.]+)` \|", told, re.MULTILINE))
     assert all(f"--standing {one}" in told for one in Standing)
+
+
+def test_the_guide_to_leaks_tells_every_standing_of_a_caller() -> None:
+    told = (HOWTO / "respond-to-a-leak.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `([a-z]+)` \|", told, re.MULTILINE)) == set(CallerStanding)
 
 
 def test_the_guide_to_plans_tells_every_finding() -> None:

@@ -341,3 +341,19 @@ def test_every_act_is_told_of_with_its_caller_and_request_id(house: House) -> No
     for table in ("activity", "changes", "keys", "requests"):
         text = str(house.run(f"SELECT * FROM {table}"))
         assert not [secret for secret in secrets if secret in text], table
+
+
+def test_traffic_outlives_the_requests_by_far_and_goes_as_well(house: House) -> None:
+    key_id = house.issue().token.id
+    making.record(
+        house.store,
+        making.request(house.clock.now(), key_id=key_id, workspace_id=house.workspace_id),
+    )
+    house.clock.advance(399 * DAY)
+    assert tidy(house.context, house.clock.now()).requests == 1
+    with house.store.read() as reading:
+        assert reading.traffic.begins_at(key_id) is not None
+    house.clock.advance(2 * DAY)
+    assert tidy(house.context, house.clock.now()).traffic == 1
+    with house.store.read() as reading:
+        assert reading.traffic.begins_at(key_id) is None

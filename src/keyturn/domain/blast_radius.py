@@ -20,7 +20,7 @@ from keyturn.domain.evidence import is_registered
 from keyturn.domain.incident import CallerStanding, Placement, placed_standing
 from keyturn.domain.instant import format_instant
 from keyturn.domain.network import parse_address
-from keyturn.domain.place import place_of
+from keyturn.domain.place import means_something_inside, place_of
 from keyturn.domain.runtime import NamedNetwork
 from keyturn.domain.traffic import REST, Caller, Facet, Rhythm, Tally
 
@@ -309,7 +309,7 @@ class _KeyView:
         if caller.network not in self._networks:
             address = None if caller.network is None else parse_address(caller.network)
             is_within = self._standings.place(caller) in self._places
-            if address is None or not is_within or address.is_global:
+            if address is None or not is_within or not means_something_inside(address):
                 found.append(Oddity.NETWORK)
         return found
 

@@ -48,6 +48,18 @@ def _blocks(place: str, cidrs: tuple[str, ...] | None) -> list[Network]:
     return [block for block in found if block is not None]
 
 
+def means_something_inside(address: Address) -> bool:
+    """Whether an address means something only inside somebody's network."""
+    return _block_within(address) is not None
+
+
+def _block_within(address: Address) -> Network | None:
+    for block in _PRIVATE:
+        if address.version == block.version and address in block:
+            return block
+    return None
+
+
 @lru_cache(maxsize=65_536)
 def name_of(address: Address | None, networks: tuple[NamedNetwork, ...]) -> str | None:
     """The workspace's name for the network of an address, None where it has none."""
@@ -67,8 +79,8 @@ def place_of(address: Address | None, networks: tuple[NamedNetwork, ...] = ()) -
     name = name_of(address, networks)
     if name is not None:
         return name
-    for block in _PRIVATE:
-        if address.version == block.version and address in block:
-            return str(block)
+    block = _block_within(address)
+    if block is not None:
+        return str(block)
     width = 16 if isinstance(address, IPv4Address) else 32
     return str(ip_network((int(address), address.max_prefixlen)).supernet(new_prefix=width))

@@ -66,7 +66,7 @@ def _fill() -> None:
     page: list[dict[str, object]] = []
     spot: tuple[str, int] | None = None
     rows: Rows = {}
-    for cells in connection.execute(_ALIKE):
+    for cells in connection.execute(_ALIKE.execution_options(yield_per=PAGE)):
         if not _is_one(cells):
             continue
         if (cells[0], cells[1]) != spot:
@@ -86,9 +86,16 @@ def _is_one(cells: Any) -> bool:
     numbers = (cells[1], cells[10], cells[11], cells[12], cells[13])
     return (
         all(type(one) is int and 0 <= one < LATEST for one in map(_whole, numbers))
-        and all(isinstance(cells[one], str) for one in (0, 2))
+        and all(_is_text(cells[one]) for one in (0, 2))
         and cells[3] in (0, 1)
     )
+
+
+def _is_text(cell: Any) -> bool:
+    """Half a pair of surrogates is a byte that is no UTF-8."""
+    if not isinstance(cell, str) or not cell:
+        return False
+    return not any("\ud800" <= one <= "\udfff" for one in cell)
 
 
 def _whole(cell: Any) -> Any:
@@ -98,11 +105,11 @@ def _whole(cell: Any) -> Any:
 
 def _facets(cells: Any) -> Iterator[tuple[str, str]]:
     _, _, runtime, declared, ip, method, path, scopes, agent, environment = cells[:10]
-    caller = [runtime, bool(declared), ip if isinstance(ip, str) else None]
+    caller = [runtime, bool(declared), ip if _is_text(ip) else None]
     yield "caller", json.dumps(caller, separators=(",", ":"))
-    called = " ".join(part for part in (method, path) if isinstance(part, str) and part)
+    called = " ".join(part for part in (method, path) if _is_text(part))
     for facet, value in (("path", called), ("agent", agent), ("environment", environment)):
-        if isinstance(value, str) and value:
+        if _is_text(value):
             yield facet, value[:LONGEST_VALUE]
     for scope in _scopes(scopes):
         yield "scope", scope
@@ -111,7 +118,7 @@ def _facets(cells: Any) -> Iterator[tuple[str, str]]:
 def _scopes(cell: Any) -> set[str]:
     try:
         found = json.loads(cell)
-        return {one[:LONGEST_VALUE] for one in found if isinstance(one, str) and one}
+        return {one[:LONGEST_VALUE] for one in found if _is_text(one)}
     except (ValueError, TypeError, RecursionError):
         return set()
 
