@@ -31,7 +31,9 @@ from keyturn.domain.error import InstallationFault
     show_default=True,
     help="Where new tokens are delivered: OpenBao, a file, or OpenBao where it is installed.",
 )
-@click.option("--keep", is_flag=True, help="Keep the temporary folder, with the tokens and the report in it.")
+@click.option(
+    "--keep", is_flag=True, help="Keep the temporary folder, with the tokens and the report in it."
+)
 @click.option("--json", "as_json", is_flag=True, help="Only the figures, for programs.")
 @click.pass_context
 def demo(ctx: click.Context, seconds: int, destination: str, keep: bool, as_json: bool) -> None:
