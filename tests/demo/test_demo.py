@@ -135,7 +135,7 @@ def test_without_a_terminal_it_is_plain_lines_and_what_it_keeps_bears_it_out(
         "  Not ours: DELETE /articles (",
         " requests by worker look like the usual callers. A thief behind the same address ",
         "Place: ua:python-requests at 203.0.113.66 is nobody of ours.",
-        "Close now? Refused (incident.keys_open): 1 of 1 keys are neither recovered nor waived.",
+        "Close now? Refused (incident.keys_open): ",
         "Replace: kt_prod_",
         "It is recovering: Bring the replacement of worker-prod to worker",
         "Recover: `keyturn run` has told worker, ",
