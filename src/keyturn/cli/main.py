@@ -102,7 +102,7 @@ COMMANDS = lazy_group(
     doctor=Lazy("keyturn.cli.doctor:doctor", "Check this installation.", _INSTALLATION),
     demo=Lazy(
         "keyturn.cli.demo:demo",
-        "See a key rotated without a hand and another revoked, live.",
+        "See a key rotated without a hand and a leak contained, live.",
         _HERE,
     ),
     completion=Lazy(
