@@ -1,5 +1,6 @@
 """Section 9: exposed keys are contained before anything else, and an incident is over them."""
 
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
@@ -348,6 +349,17 @@ def test_lists_tell_of_those_that_are_wanted(home: Workspace) -> None:
     assert (page.headers["x-total-count"], len(page.json())) == ("2", 1)
     assert "keys" not in page.json()[0]
     assert home.admin.get(page.headers["link"].split(">")[0][1:]).json()[0]["id"] == first.id
+
+
+def test_of_many_who_contain_a_key_at_once_all_are_in_one_incident(home: Workspace) -> None:
+    keys = [home.admin.create() for _ in range(3)]
+    asked = {"key_ids": [one.id for one in keys]}
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda _: home.admin.post("/v1/incidents", asked), range(6)))
+    assert sorted(one.status_code for one in answers) == [200] * 5 + [201]
+    assert len({one.json()["id"] for one in answers}) == 1
+    opened = expect(home.admin.get("/v1/incidents", key_id=keys[0].id), 200)
+    assert len(opened) == 1
 
 
 def test_a_key_may_contain_itself(home: Workspace) -> None:

@@ -11,8 +11,8 @@ from keyturn.domain.channel import Channel
 from keyturn.domain.destination import Destination
 from keyturn.domain.error import CredentialInvalid, IntegrityFailed, KeyturnError, KeyUnknown
 from keyturn.domain.finding import Finding
-from keyturn.domain.incident import Incident
-from keyturn.domain.key import KeyState, RevocationReason
+from keyturn.domain.incident import Containment, Incident
+from keyturn.domain.key import KeyState, KeyStatus, RevocationReason
 from keyturn.domain.operator import OperatorKind
 from keyturn.domain.request import Request
 from keyturn.domain.rotation import Rotation
@@ -28,6 +28,8 @@ from keyturn.services.define import define_slot
 from keyturn.services.locate import locate_key
 from keyturn.services.meter import Meter
 from keyturn.services.provision import WorkspaceAmendment, amend_workspace
+from keyturn.services.replace import replace_keys
+from keyturn.services.respond import Exposure, Named, open_incident
 from keyturn.services.revoke import resume_key, revoke_key, suspend_key
 from keyturn.services.scrub import Scrub
 from keyturn.services.watch import DamageWatch
@@ -660,6 +662,34 @@ def test_a_damaged_key_can_be_revoked_and_no_earlier_row_of_it_returns(
     fresh = house.again()
     assert found(fresh, street) == set(street.tokens) - DENIED["keys"]
     fresh.close()
+
+
+@pytest.mark.parametrize("damage", ["edited", "deleted"])
+@pytest.mark.parametrize("containment", list(Containment))
+def test_a_damaged_key_can_be_contained_and_no_earlier_row_of_it_returns(
+    house: House, street: Street, damage: str, containment: Containment
+) -> None:
+    exposure = Exposure(containment=containment)
+    token = house.issue(slot="other-prod").token
+    row = Row("keys", {"id": str(token.id)})
+    with house.raw() as raw:
+        old = row.genuine(raw)
+        if damage == "edited":
+            row.edit(raw, name="mallory")
+        else:
+            row.delete(raw)
+        named = Named(ids=(token.id,), tokens=(token,))
+        opened = open_incident(house.context, house.act(), street.home, exposure, named, 0)
+        (key,) = opened.judged.keys
+        assert (key.contained.key_id, key.status(0)) == (token.id, KeyStatus.REVOKED)
+        assert "Waive" in opened.judged.next_step(0)
+        made = replace_keys(
+            house.context, house.act(), street.home, opened.judged.incident.id, None, None
+        )
+        assert made.made == ()
+        raw.run("DELETE FROM keys WHERE id = :id", id=str(token.id))
+        row.restore(raw, old)
+    assert house.verdict(token) is VerdictCode.UNKNOWN
 
 
 def test_a_key_of_another_workspace_is_not_buried(house: House, street: Street) -> None:
