@@ -104,8 +104,8 @@ def measure(name: str, count: int, keys: int, folder: Path) -> bool:
     total = report.radius.totals.allowed
     print(
         f"{count:,} requests, {name} ({total:,} requests): {seconds:.2f} s, {spent:.2f} s of it "
-        f"on the processor (bound {BOUND_SECONDS:.0f} s), {seconds / counted:.1f} times a count(*) of that key "
-        f"({counted:.2f} s)",
+        f"on the processor (bound {BOUND_SECONDS:.0f} s), {seconds / counted:.1f} times a "
+        f"count(*) of that key ({counted:.2f} s)",
         flush=True,
     )
     return seconds <= BOUND_SECONDS
