@@ -379,12 +379,15 @@ HOT: dict[str, Ask] = {
     "sums of traffic": lambda reading: reading.traffic.sums([KEY], 0, SOME_TIME, [5]),
     "totals of hours": lambda reading: reading.traffic.totals([KEY], [5, 6]),
     "hours that were cut": lambda reading: reading.traffic.cut_hours([KEY], 0, SOME_TIME),
-    "hours of callers": lambda reading: reading.traffic.hours_of([KEY], [CALLER], 0, SOME_TIME),
+    "spans of callers": lambda reading: reading.traffic.spans([KEY], [CALLER], 0, SOME_TIME),
     "the rhythm of a key": lambda reading: reading.traffic.rhythm([KEY], 0, SOME_TIME),
     "tallies of requests": lambda reading: reading.requests.tallies([KEY], 0, 9_000),
     "counts of requests": lambda reading: reading.requests.counts([KEY], 0, 9_000),
     "requests of callers": lambda reading: reading.requests.of_callers(
         [KEY], [CALLER], 0, 9_000, limit=50
+    ),
+    "requests of callers at times": lambda reading: reading.requests.of_callers(
+        [KEY], [CALLER], 0, 9_000, limit=50, times=[5, 6]
     ),
     "a series": lambda reading: reading.usage.series(KEY, since=0, until=SOME_TIME, bucket=60),
     "runtimes": lambda reading: reading.usage.runtimes(KEY, since=0, until=SOME_TIME),
