@@ -472,6 +472,21 @@ def test_one_place_of_a_runtime_may_be_an_intruders(home: Workspace) -> None:
     assert standings == {"192.0.0.0/16": "ours", "198.51.0.0/16": "intruder"}
 
 
+def test_a_thief_next_door_does_not_hide_who_is_ours(home: Workspace) -> None:
+    key = home.admin.create(
+        name=f"{label('worker')}-prod",
+        runtimes=[{"name": "worker", "max_call_interval_seconds": 60}],
+    )
+    for address in ("198.51.100.7", "198.51.100.9"):
+        assert home.verify(key.token, runtime="worker", ip=address)["valid"]
+    home.settled_requests(key_id=key.id)
+    incident = respond(home, key)
+    incident.place("worker", "intruder", "198.51.100.9")
+    assert [one["standing"] for one in incident.key(key)["runtimes"]] == ["ours"]
+    incident.replace()
+    expect(incident.act("close"), 409, "incident.keys_open")
+
+
 def test_a_replacement_is_made_once(home: Workspace) -> None:
     first, second = (home.admin.create(name=f"{label()}-prod") for _ in range(2))
     incident = respond(home, first, second)

@@ -377,6 +377,7 @@ HOT: dict[str, Ask] = {
     "hours of traffic": lambda reading: reading.traffic.hours(KEY, 0, SOME_TIME),
     "the begin of traffic": lambda reading: reading.traffic.begins_at(KEY),
     "sums of traffic": lambda reading: reading.traffic.sums([KEY], 0, SOME_TIME, [5]),
+    "callers of keys": lambda reading: reading.traffic.callers([KEY, TENANT], 5),
     "totals of hours": lambda reading: reading.traffic.totals([KEY], [5, 6]),
     "hours that were cut": lambda reading: reading.traffic.cut_hours([KEY], 0, SOME_TIME),
     "spans of callers": lambda reading: reading.traffic.spans([KEY], [CALLER], 0, SOME_TIME),

@@ -16,7 +16,13 @@ from keyturn.domain.incident import (
     Placement,
 )
 from keyturn.domain.instant import SECOND
-from keyturn.domain.recovery import KeyRecovery, judge_key, tell_next_step
+from keyturn.domain.recovery import (
+    NOWHERE,
+    Addresses,
+    KeyRecovery,
+    judge_key,
+    tell_next_step,
+)
 from keyturn.domain.runtime import NamedNetwork
 from keyturn.domain.slot import ExpectedRuntime
 from keyturn.testing.ambience import SOME_TIME
@@ -76,10 +82,11 @@ def judge(
     placements: tuple[Placement, ...] = (),
     expected: tuple[ExpectedRuntime, ...] = WORKER,
     networks: tuple[NamedNetwork, ...] = (),
+    addresses: Addresses = NOWHERE,
 ) -> KeyRecovery:
     old = [one for one in uses if one.key_id == key.key_id]
     new = [one for one in uses if one.key_id != key.key_id]
-    return judge_key(key, placements, old, new, expected, networks)
+    return judge_key(key, placements, old, new, expected, networks, addresses)
 
 
 def standings(recovery: KeyRecovery) -> dict[tuple[str, str | None], str]:
@@ -122,6 +129,15 @@ def test_a_word_on_a_place_counts_before_one_on_all() -> None:
     assert standings(found) == {("worker", "home"): "ours", ("worker", "198.51.0.0/16"): "intruder"}
     named = judge(*uses, placements=(placed("worker", "intruder", "192.0.2.7"),), networks=HOME)
     assert standings(named)[("worker", "home")] == "intruder"
+    # Another address of that place was seen, which nobody spoke of: it may be ours.
+    seen: Addresses = {("worker", "198.51.0.0/16"): frozenset({"198.51.100.9", "198.51.100.7"})}
+    thief = (placed("worker", "intruder", "198.51.100.9"),)
+    assert standings(judge(*uses, placements=thief))[("worker", "198.51.0.0/16")] == "intruder"
+    found = judge(*uses, placements=thief, addresses=seen)
+    assert standings(found)[("worker", "198.51.0.0/16")] == "ours"
+    thieves = (*thief, placed("worker", "intruder", "198.51.100.7"))
+    found = judge(*uses, placements=thieves, addresses=seen)
+    assert standings(found)[("worker", "198.51.0.0/16")] == "intruder"
     both = (
         placed("worker", "intruder", "198.51.100.9"),
         placed("worker", "ours", "198.51.100.8"),

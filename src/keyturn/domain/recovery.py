@@ -12,7 +12,7 @@
    it: it never did anything for us.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from keyturn.domain.evidence import Identity, Use, is_registered
@@ -31,6 +31,11 @@ from keyturn.domain.network import parse_address
 from keyturn.domain.place import place_of
 from keyturn.domain.runtime import NamedNetwork
 from keyturn.domain.slot import ExpectedRuntime
+
+# A runtime at a place; and from which addresses each was seen.
+Spot = tuple[str, str | None]
+Addresses = Mapping[Spot, frozenset[str]]
+NOWHERE: Addresses = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,11 +92,13 @@ def judge_key(
     new_uses: Iterable[Use],
     expected: Sequence[ExpectedRuntime],
     networks: tuple[NamedNetwork, ...],
+    addresses: Addresses = NOWHERE,
 ) -> KeyRecovery:
     """What is known of a contained key. `new_uses` are those of its replacement, and of what has
-    replaced that since."""
+    replaced that since; `addresses` is from where each runtime was allowed, by runtime and place,
+    as far as placements ask for it."""
     names = {one.name: one for one in expected}
-    where = _Placed(placements, networks)
+    where = _Placed(placements, networks, addresses)
     since = looks_back_to(key)
     places: dict[tuple[str, bool, str | None], list[Use]] = {}
     for use in old_uses:
@@ -120,22 +127,36 @@ def judge_key(
 
 
 class _Placed:
-    """What a person said of callers. An address stands for the place that it is of."""
+    """What a person said of callers. Uses are told apart by place, and a person may name an address
+    in it: an intruder's address speaks for its place where no other was seen there (`addresses`, by
+    runtime and place), one of ours always."""
 
-    def __init__(self, placements: Sequence[Placement], networks: tuple[NamedNetwork, ...]) -> None:
-        self._words: dict[tuple[str, str | None], set[CallerStanding]] = {}
+    def __init__(
+        self,
+        placements: Sequence[Placement],
+        networks: tuple[NamedNetwork, ...],
+        addresses: Addresses,
+    ) -> None:
+        self._words = {(one.runtime, one.network): one.standing for one in placements}
+        self._at: dict[Spot, dict[str, CallerStanding]] = {}
+        self._seen = addresses
         for one in placements:
             address = None if one.network is None else parse_address(one.network)
-            place = one.network if address is None else place_of(address, networks)
-            self._words.setdefault((one.runtime, place), set()).add(one.standing)
+            if address is not None and one.network is not None:
+                spot = (one.runtime, place_of(address, networks))
+                self._at.setdefault(spot, {})[one.network] = one.standing
 
     def standing(self, runtime: str, place: str | None) -> CallerStanding | None:
         """Of two words on one place the one that has us wait counts."""
-        words = self._words.get((runtime, place)) or self._words.get((runtime, None)) or set()
-        for standing in (CallerStanding.OURS, CallerStanding.INTRUDER):
-            if standing in words:
-                return standing
-        return None
+        spot = (runtime, place)
+        said = self._at.get(spot, {})
+        exact = self._words.get(spot)
+        if CallerStanding.OURS in (exact, *said.values()):
+            return CallerStanding.OURS
+        is_whole = bool(said) and not (self._seen.get(spot, frozenset()) - said.keys())
+        if exact is not None or is_whole:
+            return CallerStanding.INTRUDER
+        return self._words.get((runtime, None))
 
 
 def _natural(runtime: str, declared: bool, names: dict[str, ExpectedRuntime]) -> CallerStanding:

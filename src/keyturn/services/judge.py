@@ -6,10 +6,28 @@ from uuid import UUID
 
 from keyturn.domain.activity import Category
 from keyturn.domain.evidence import Use
-from keyturn.domain.incident import ContainedKey, Incident, is_counted, state_of
+from keyturn.domain.incident import (
+    CallerStanding,
+    ContainedKey,
+    Incident,
+    is_counted,
+    looks_back_to,
+    state_of,
+)
 from keyturn.domain.key import Key, KeyStatus
+from keyturn.domain.network import parse_address
 from keyturn.domain.permission import covers_slot
-from keyturn.domain.recovery import KeyRecovery, judge_key, tell_next_step
+from keyturn.domain.place import place_of
+from keyturn.domain.recovery import (
+    NOWHERE,
+    Addresses,
+    KeyRecovery,
+    Spot,
+    judge_key,
+    tell_next_step,
+)
+from keyturn.domain.runtime import NamedNetwork
+from keyturn.domain.traffic import hour_of
 from keyturn.services.context import Context
 from keyturn.services.journal import Author, Subject, note
 from keyturn.services.tombstone import is_tombstone
@@ -125,6 +143,7 @@ def judge_keys(
     networks = () if workspace is None else workspace.networks
     slots = transaction.slots.among(place, {one.slot for one in keys})
     chains = _chains(transaction, place, keys)
+    addresses = _addresses(transaction, incident, keys, networks)
     uses = _uses(transaction, {*(one.key_id for one in keys), *chains.everything()})
     judged = []
     for one in keys:
@@ -137,9 +156,36 @@ def judge_keys(
                 [use for id_ in chains.of(one) for use in uses.get(id_, ())],
                 () if slot is None else slot.notes.runtimes or (),
                 networks,
+                addresses,
             )
         )
     return judged
+
+
+def _addresses(
+    transaction: Reading,
+    incident: Incident,
+    keys: Sequence[ContainedKey],
+    networks: tuple[NamedNetwork, ...],
+) -> Addresses:
+    """From where the runtimes were allowed of which an address was called an intruder's."""
+    runtimes = {
+        one.runtime
+        for one in incident.placements
+        if one.standing is CallerStanding.INTRUDER
+        and one.network is not None
+        and parse_address(one.network) is not None
+    }
+    if not runtimes or not keys:
+        return NOWHERE
+    since = min(map(looks_back_to, keys))
+    found: dict[Spot, set[str]] = {}
+    for caller in transaction.traffic.callers([one.key_id for one in keys], hour_of(since)):
+        address = None if caller.network is None else parse_address(caller.network)
+        if caller.runtime in runtimes and caller.network is not None and address is not None:
+            spot = (caller.runtime, place_of(address, networks))
+            found.setdefault(spot, set()).add(caller.network)
+    return {spot: frozenset(seen) for spot, seen in found.items()}
 
 
 class _Chains:

@@ -21,6 +21,7 @@ from keyturn.domain.traffic import (
     Rhythm,
     Tally,
     TrafficRow,
+    caller_of,
     facets_of,
     hour_of,
 )
@@ -207,6 +208,26 @@ class Traffic:
                 query = query.where(traffic.c.hour.not_in(sorted(without)))
             rows = self._session.connection.execute(query)
             found += [one for row in rows if (one := self._tallied(tuple(row))) is not None]
+        return found
+
+    def callers(self, key_ids: Collection[UUID], since: int) -> set[Caller]:
+        """Who was allowed on any of these keys in the hours that begin from `since` on."""
+        found: set[Caller] = set()
+        for chunk in chunks(key_ids):
+            query = (
+                select(traffic.c.value)
+                .where(
+                    traffic.c.key_id.in_(chunk),
+                    traffic.c.hour >= since,
+                    traffic.c.facet == Facet.CALLER.value,
+                    traffic.c.allowed > 0,
+                )
+                .distinct()
+            )
+            for value in self._session.connection.execute(query).scalars():
+                caller = caller_of(value) if isinstance(value, str) else None
+                if caller is not None:
+                    found.add(caller)
         return found
 
     def _tallied(self, cells: tuple[Any, ...]) -> Tally | None:
