@@ -14,7 +14,7 @@ from keyturn.domain.blast_radius import (
 )
 from keyturn.domain.incident import CallerStanding, Placement
 from keyturn.domain.runtime import NamedNetwork
-from keyturn.domain.traffic import REST, Caller, Facet, Rhythm, Tally
+from keyturn.domain.traffic import HOUR, REST, Caller, Facet, Rhythm, Tally
 
 KEY = UUID(int=1)
 WORKER = Caller("worker", True, "10.1.0.7")
@@ -151,6 +151,8 @@ def rhythm(hour: int, requests: int, hours: int = 30, busiest: int | None = None
         requests=requests,
         busiest=requests // hours if busiest is None else busiest,
         hours=hours,
+        first=hour * HOUR,
+        last=(hour + 24) * HOUR,
     )
 
 
@@ -166,6 +168,7 @@ def test_hours_and_volume_are_told_against_enough_of_the_past() -> None:
         (Oddity.VOLUME, "09:00 UTC", 300),
     ]
     assert "busiest hour before had 20" in radius.unlike[1].reason
+    assert (radius.unlike[0].first_at, radius.unlike[0].last_at) == (3 * HOUR, 27 * HOUR)
     little = [rhythm(hour, 7, 7) for hour in range(8, 18)]
     radius = weigh_traffic(
         [key([tally(WORKER)], window, rhythm_before=little, rhythm_since=since)], PLAIN

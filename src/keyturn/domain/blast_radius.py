@@ -360,12 +360,9 @@ class _KeyView:
         if sum(one.hours for one in before.values()) < HOURS_KNOWN:
             return
         busiest = max(one.busiest for one in before.values())
-        whole = _Entry()
-        for tally in self._key.window:
-            if tally.facet is Facet.CALLER:
-                whole.add(tally, False)
         for one in self._key.rhythm_since:
             value = f"{one.hour_of_day:02d}:00 UTC"
+            whole = _Entry(first_at=one.first, last_at=one.last)
             if one.hour_of_day not in before:
                 reason = "The key was never used in this hour of the day before."
                 yield self._told(Oddity.HOURS, value, whole, reason, requests=one.requests)

@@ -112,13 +112,16 @@ class Tally:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rhythm:
     """How much a key was used in an hour of the day, 0 to 23 in UTC: altogether, in the busiest of
-    these hours, and in how many of them at all."""
+    these hours, and in how many of them at all. `first` and `last` are the earliest and the latest
+    of them."""
 
     key_id: UUID
     hour_of_day: int
     requests: int
     busiest: int
     hours: int
+    first: int
+    last: int
 
 
 def hour_of(at: int) -> int:

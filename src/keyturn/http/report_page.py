@@ -45,6 +45,7 @@ overflow-wrap:anywhere}
 tr:last-child td{border-bottom:0}
 td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 th.n{text-align:right}
+td.w{white-space:nowrap}
 td.t{white-space:nowrap;color:var(--soft);font-variant-numeric:tabular-nums}
 .intruder{color:var(--bad);font-weight:700}.suspect{color:var(--warn);font-weight:600}
 .claimed{color:var(--claim);font-weight:600}.ours{color:var(--good)}
@@ -55,6 +56,7 @@ footer{color:var(--soft);font-size:12px;margin-top:16px}
 section{break-inside:auto}tr{break-inside:avoid}}
 """
 _NUMBERS = frozenset({"allowed", "denied", "after", "requests"})
+_WORDS = frozenset({"what", "verdict", "status", "slot"})
 _TIMES = frozenset({"at", "first", "last"})
 _STANDINGS = frozenset({"intruder", "suspect", "claimed", "ours"})
 _LONGEST_CELL = 600
@@ -136,6 +138,8 @@ def _row(heads: Row, cells: Row) -> str:
 
 def _kind(head: str, cell: str) -> str:
     """The class of a cell: one of ours, by its column, never a word from outside."""
+    if head in _WORDS:
+        return ' class="w"'
     if head in _NUMBERS:
         return ' class="n"'
     if head in _TIMES and cell:

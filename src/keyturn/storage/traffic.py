@@ -334,6 +334,8 @@ class Traffic:
                     func.sum(hourly.c.total),
                     func.max(hourly.c.total),
                     func.count(),
+                    func.min(hourly.c.hour),
+                    func.max(hourly.c.hour),
                 ).group_by(hourly.c.key_id, "hour_of_day")
             )
             found += [
@@ -343,8 +345,10 @@ class Traffic:
                     requests=int(requests),
                     busiest=int(busiest),
                     hours=int(hours),
+                    first=int(first),
+                    last=int(last),
                 )
-                for key_id, hour, requests, busiest, hours in rows
+                for key_id, hour, requests, busiest, hours, first, last in rows
             ]
         return found
 
