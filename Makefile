@@ -13,7 +13,7 @@ help: ## Say what there is to make
 run: server-environment ## Run the whole product here: embedded SQLite, one process (Ctrl-C ends it)
 	@exec .venv/bin/keyturn dev $(ARGS)
 
-demo: server-environment ## See a key rotated without a hand and another revoked, live
+demo: server-environment ## See a key rotated without a hand and a leak contained, live
 	@exec .venv/bin/keyturn demo $(ARGS)
 
 test: dev-environment ## Run the tests; ARGS="-k rotation -n0" goes to pytest

@@ -49,7 +49,8 @@ SELECT printf('01900000-0000-7000-8000-%012x', i), 'request-' || i, :begin + i *
 _THIEF = f"""{_NUMBERS}
 INSERT INTO requests (id, request_id, at, workspace_id, key_id, valid, code, runtime, declared, ip,
     ip_order, user_agent, method, path, scopes, environment)
-SELECT printf('01900000-0000-7000-a000-%012x', i), 'thief-' || i, :begin + i * :step, :workspace,
+SELECT printf('01900000-0000-7000-a000-%012x', i), 'thief-' || i,
+    :begin + i / 5 * 7200000000 + i % 5 * 600000000, :workspace,
     :key, 1, 'valid', 'ua:curl', 0, '198.51.100.23', '00000000000000000000ffffc6336417', 'curl/8.9',
     'GET', '/admin/' || i, '["read"]', NULL FROM one"""
 _CALLER = """'["' || runtime || '",' || iif(declared, 'true', 'false') || ',"' || ip || '"]'"""
@@ -98,12 +99,13 @@ def measure(name: str, count: int, keys: int, folder: Path) -> bool:
         house.close()
     # The thief alone is not ours, and what it did lies scattered among all the others' requests.
     assert (report.requests_total, len(report.requests)) == (THIEVES, THIEVES)
-    seconds = statistics.median(one for one, _ in timed)
+    seconds = statistics.median(one for one, _, _ in timed)
+    spent = statistics.median(one for _, _, one in timed)
     total = report.radius.totals.allowed
     print(
-        f"{count:,} requests, {name} ({total:,} requests): {seconds:.2f} s (bound "
-        f"{BOUND_SECONDS:.0f} s), {seconds / counted:.1f} times a count(*) of that key "
-        f"({counted:.2f} s)",
+        f"{count:,} requests, {name} ({total:,} requests): {seconds:.2f} s, {spent:.2f} s of it "
+        f"on the processor (bound {BOUND_SECONDS:.0f} s), {seconds / counted:.1f} times a "
+        f"count(*) of that key ({counted:.2f} s)",
         flush=True,
     )
     return seconds <= BOUND_SECONDS
@@ -122,8 +124,8 @@ def fill(house: House, token: Token, count: int, keys: int) -> None:
             raw.run(f"DROP INDEX {index}")
         step = SPAN // count
         raw.run(_INSERT, begin=begin, step=step, last=count - 1, keys=keys, **names)
-        week = SOME_TIME - 7 * DAY
-        raw.run(_THIEF, begin=week, step=6 * DAY // THIEVES, last=THIEVES - 1, **names)
+        # Five in an hour, over sixty hours: each of these has to be looked through.
+        raw.run(_THIEF, begin=SOME_TIME - 7 * DAY, last=THIEVES - 1, **names)
         _count(raw)
         for _, statement in indexes:
             raw.run(statement)
@@ -155,12 +157,12 @@ def contain(house: House, token: Token) -> OpenedIncident:
     )
 
 
-def one_report(house: House, opened: OpenedIncident) -> tuple[float, Report]:
-    began = time.perf_counter()
+def one_report(house: House, opened: OpenedIncident) -> tuple[float, Report, float]:
+    began, spent = time.perf_counter(), time.process_time()
     report = report_incident(
         house.context, house.operator, house.workspace_id, opened.judged.incident.id, None
     )
-    return time.perf_counter() - began, report
+    return time.perf_counter() - began, report, time.process_time() - spent
 
 
 def one_count(house: House, token: Token) -> float:

@@ -38,6 +38,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 RUN_FOLDER = pytest.StashKey[Path]()
+# Where a test takes many seconds.
+LONG = ("canary", "deliveries_live", "demo", "documentation", "kills", "rotations_live")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -60,6 +62,22 @@ def pytest_configure_node(node: object) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput") and RUN_FOLDER in config.stash:
         remove_run(config.stash[RUN_FOLDER])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Long tests come first in the share that each worker begins with. What is stolen at the end is
+    then short, and no worker waits for the last long test of another."""
+    workers = int(getattr(config, "workerinput", {}).get("workercount", 1))
+    long = [item for item in items if item.path.parent.name in LONG]
+    short = [item for item in items if item.path.parent.name not in LONG]
+    ordered: list[pytest.Item] = []
+    for left in range(workers, 0, -1):
+        # As pytest-xdist shares them out: to each an equal part of what is left.
+        size = (len(long) + len(short)) // left
+        part = min(size, len(long) // left)
+        ordered += long[:part] + short[: size - part]
+        long, short = long[part:], short[size - part :]
+    items[:] = ordered
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,24 +1,24 @@
 """Real server processes for tests: an installation of their own, a free port, a clean stop."""
 
+import itertools
 import os
 import re
-import select
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+from tests.servers.forked import become, fork
 from tests.servers.postgres import Postgres
 
 ENGINES = ("sqlite", "postgresql")
 START_SECONDS = 30
 STOP_SECONDS = 10
-_ADDRESS = re.compile(rb"http://(127\.0\.0\.1):(\d+)")
-_KEYTURN = "from keyturn.cli.main import main; main()"
+COMMAND_SECONDS = 60
+_ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)\b.*\n")
 
 
 @dataclass(kw_only=True)
@@ -29,6 +29,7 @@ class Installation:
     home: Path
     database_url: str
     settings: Mapping[str, str] = field(default_factory=dict)
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1), repr=False)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -52,15 +53,32 @@ class Installation:
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs `keyturn` on this installation, beside its server if there is one."""
-        return subprocess.run(
-            [sys.executable, "-c", _KEYTURN, *arguments],
-            env=self.environment,
-            cwd=self.home.parent,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            stdin=subprocess.DEVNULL,
+        output, errors = self.stream(), self.stream()
+        process = self.start(*arguments, output=output, errors=errors)
+        process.join(COMMAND_SECONDS)
+        if process.exitcode is None:
+            process.kill()
+            raise subprocess.TimeoutExpired(arguments, COMMAND_SECONDS)
+        return subprocess.CompletedProcess(
+            arguments, process.exitcode, output.read_text(), errors.read_text()
         )
+
+    def start(self, *arguments: str, output: Path, errors: Path) -> ForkServerProcess:
+        return fork(
+            become,
+            arguments,
+            environment=self.environment,
+            folder=self.home.parent,
+            output=output,
+            errors=errors,
+        )
+
+    def stream(self) -> Path:
+        """A file that is new, for a standard stream."""
+        while (path := self.home.parent / f"{next(self._numbers)}.stream").exists():
+            pass
+        path.touch(mode=0o600)
+        return path
 
     def make(self) -> None:
         done = self.command("init")
@@ -79,15 +97,8 @@ class Server:
     def __init__(self, installation: Installation) -> None:
         self.installation = installation
         self.engine = installation.engine
-        self._log = installation.log.open("ab")
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _KEYTURN, "serve"],
-            env=installation.environment,
-            cwd=installation.home.parent,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-        )
+        self._output = installation.stream()
+        self._process = installation.start("serve", output=self._output, errors=installation.log)
         try:
             self.port = self._await_port()
         except BaseException:
@@ -98,21 +109,26 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def id(self) -> int:
+        process_id = self._process.pid
+        assert process_id is not None  # it was started when this was made
+        return process_id
+
     def terminate(self) -> None:
         """Asks it to end, and does not wait."""
-        self._process.send_signal(signal.SIGTERM)
+        self._process.terminate()
 
     def wait(self, seconds: float = STOP_SECONDS) -> int:
         """Its exit code, once it has ended. Raises `TimeoutExpired`."""
-        try:
-            return self._process.wait(seconds)
-        finally:
-            if self._process.returncode is not None:
-                self._close()
+        self._process.join(seconds)
+        code = self._process.exitcode
+        if code is None:
+            raise subprocess.TimeoutExpired("serve", seconds)
+        return code
 
     def stop(self) -> int:
-        if self._process.poll() is None:
-            self.terminate()
+        self.terminate()
         try:
             return self.wait()
         except subprocess.TimeoutExpired:
@@ -122,22 +138,17 @@ class Server:
     def kill(self) -> None:
         """Ends it with no chance to do anything."""
         self._process.kill()
-        self._process.wait()
-        self._close()
-
-    def _close(self) -> None:
-        if self._process.stdout is not None:
-            self._process.stdout.close()
-        self._log.close()
+        self._process.join()
 
     def _await_port(self) -> int:
-        output = self._process.stdout
-        assert output is not None
-        ready, _, _ = select.select([output], [], [], START_SECONDS)
-        match = _ADDRESS.search(output.readline()) if ready else None
-        if match is None:
-            raise AssertionError(f"the server did not start: {self.installation.log.read_text()}")
-        return int(match.group(2))
+        deadline = time.monotonic() + START_SECONDS
+        while (match := _ADDRESS.search(self._output.read_text())) is None:
+            if self._process.exitcode is not None or time.monotonic() > deadline:
+                log = self.installation.log
+                told = log.read_text() if log.exists() else "it says nothing"
+                raise AssertionError(f"the server did not start: {told}")
+            time.sleep(0.01)
+        return int(match.group(1))
 
 
 class Estate:

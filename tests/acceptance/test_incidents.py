@@ -1,5 +1,6 @@
 """Section 9: exposed keys are contained before anything else, and an incident is over them."""
 
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
@@ -350,6 +351,17 @@ def test_lists_tell_of_those_that_are_wanted(home: Workspace) -> None:
     assert home.admin.get(page.headers["link"].split(">")[0][1:]).json()[0]["id"] == first.id
 
 
+def test_of_many_who_contain_a_key_at_once_all_are_in_one_incident(home: Workspace) -> None:
+    keys = [home.admin.create() for _ in range(3)]
+    asked = {"key_ids": [one.id for one in keys]}
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda _: home.admin.post("/v1/incidents", asked), range(6)))
+    assert sorted(one.status_code for one in answers) == [200] * 5 + [201]
+    assert len({one.json()["id"] for one in answers}) == 1
+    opened = expect(home.admin.get("/v1/incidents", key_id=keys[0].id), 200)
+    assert len(opened) == 1
+
+
 def test_a_key_may_contain_itself(home: Workspace) -> None:
     key = home.holder("incidents:write")
     expect(key.api.post("/v1/incidents", {"key_ids": [key.id]}), 201)
@@ -477,6 +489,17 @@ def test_a_replacement_is_made_once(home: Workspace) -> None:
     expect_invalid(incident.act("replacements", {"key_ids": [str(uuid4())]}), "/key_ids/0")
     told = home.activity(action="incident.replaced")
     assert [one["resource_id"] for one in told] == [first.id, second.id]
+
+
+def test_a_replacement_that_was_revoked_is_none_and_another_is_made(home: Workspace) -> None:
+    key = home.admin.create(name=f"{label()}-prod")
+    incident = respond(home, key)
+    (lost,) = incident.replace()
+    expect(home.admin.delete(f"/v1/api-keys/{lost.id}?reason=unused"), 204)
+    (again,) = incident.replace(key)
+    (contained,) = incident.now()["keys"]
+    assert contained["replacement_key_id"] == again.id != lost.id
+    assert home.verify(again.token)["valid"]
 
 
 def test_a_replacement_goes_to_nobody_who_holds_less(home: Workspace) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -26,6 +27,7 @@ PERMISSIONS = [
     "verify",
 ]
 PUBLIC = {("GET", "/"), ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics")}
+SOON = (datetime.now(UTC) + timedelta(days=30)).isoformat()
 BODIES: dict[tuple[str, str], object] = {
     ("POST", "/v1/api-keys"): {"name": "made-prod"},
     ("PATCH", "/v1/api-keys/{id}"): {"name": "changed"},
@@ -49,6 +51,7 @@ BODIES: dict[tuple[str, str], object] = {
     ("POST", "/v1/deliveries/{id}/cancel"): {"reason": "It is seen to."},
     ("POST", "/v1/channels"): {"kind": "webhook", "name": "made", "url": "https://x.invalid/"},
     ("PATCH", "/v1/channels/{id}"): {"name": "renamed"},
+    ("POST", "/v1/posture/waivers"): {"check": "log.verified", "reason": "why", "until": SOON},
 }
 
 
@@ -63,6 +66,7 @@ class Objects:
     incident: str
     finding: str
     channel: str
+    waiver: str
     message: str
     destination: str
     delivery: str
@@ -76,6 +80,7 @@ class Objects:
             "incidents": self.incident,
             "findings": self.finding,
             "channels": self.channel,
+            "posture": self.waiver,
             "messages": self.message,
             "deliveries": self.delivery,
         }
@@ -99,6 +104,8 @@ def objects_of(home: Workspace) -> Objects:
         home.admin.post("/v1/channels", {**draft, "events": ["workspace.resumed"]}), 201
     )
     message = expect(home.admin.post(f"/v1/channels/{channel['id']}/test"), 202)
+    waived = {"check": "keys.owned", "slot": slot, "reason": "why", "until": SOON}
+    waiver = expect(home.admin.post("/v1/posture/waivers", waived), 201)
     return Objects(
         key=home.admin.create(name="a-prod").id,
         workspace=home.id,
@@ -107,6 +114,7 @@ def objects_of(home: Workspace) -> Objects:
         incident=new_incident(home),
         finding=finding["id"],
         channel=channel["id"],
+        waiver=waiver["id"],
         message=message["id"],
         destination=unused_destination(home),
         delivery=waiting_delivery(home),
@@ -131,7 +139,7 @@ def strangers_of(home: Workspace, rotation_id: str) -> Any:
 
 def objects_of_nothing() -> Objects:
     key, workspace, rotation, incident = (str(uuid4()) for _ in range(4))
-    finding, channel, message, delivery = (str(uuid4()) for _ in range(4))
+    finding, channel, message, delivery, waiver = (str(uuid4()) for _ in range(5))
     return Objects(
         key=key,
         workspace=workspace,
@@ -140,6 +148,7 @@ def objects_of_nothing() -> Objects:
         incident=incident,
         finding=finding,
         channel=channel,
+        waiver=waiver,
         message=message,
         destination="nothing",
         delivery=delivery,
@@ -367,9 +376,12 @@ def test_nothing_of_a_tenant_stands_in_anothers_lists(home: Workspace, other: Wo
         "/v1/findings?state=all",
         "/v1/channels",
         "/v1/messages",
+        "/v1/posture",
+        "/v1/posture/evidence",
+        "/v1/posture/waivers",
         "/v1/activity-logs",
     ):
         text = json.dumps(expect(other.admin.get(path), 200))
         assert key.id not in text
         assert home.id not in text
-        assert "secret" not in text
+        assert "secret-prod" not in text

@@ -1,14 +1,11 @@
 """The command `keyturn` as processes of their own, in a folder and an environment of their own.
 
-To start an interpreter and import the product costs a second, so most processes are forked from one
-that has imported it already (`forkserver`). They share nothing else: each has its own folder,
-environment, standard streams and exit code, and dies by signals as any other. What only a fresh
-interpreter shows (closed streams, broken pipes) goes through `Place.execute`.
+Most processes are forked from one that has imported the product already (`tests.servers.forked`).
+What only a fresh interpreter shows (closed streams, broken pipes) goes through `Place.execute`.
 """
 
 import http.client
 import json
-import multiprocessing
 import os
 import re
 import signal
@@ -26,29 +23,12 @@ from typing import IO, Any, TypeVar
 
 import psycopg
 
+from tests.servers.forked import become, fork
+
 PATIENCE_SECONDS = 60
 STOP_SECONDS = 10
 PROGRAM = (sys.executable, "-c", "from keyturn.cli import main; main()")
 ADDRESS = re.compile(r"http://(\S+):(\d+)")
-
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(
-    [
-        "tests.cli.programs",
-        "keyturn.cli.activity",
-        "keyturn.cli.keys",
-        "keyturn.client.blocking",
-        "keyturn.cli.doctor",
-        "keyturn.cli.install",
-        "keyturn.cli.operators",
-        "keyturn.cli.serve",
-        "keyturn.storage.postgresql",
-        "keyturn.storage.sqlite",
-        "sqlalchemy.dialects.sqlite",
-        "sqlalchemy.dialects.postgresql",
-        "uvloop",
-    ]
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,17 +215,14 @@ class Place:
     ) -> Command:
         self._count += 1
         streams = self.folder / f"{self._count}.output", self.folder / f"{self._count}.errors"
-        process = _FORKS.Process(
-            target=self.program,
-            args=(
-                arguments,
-                self.environment(settings),
-                str(self.folder),
-                terminal or str(streams[0]),
-                str(streams[1]),
-            ),
+        process = fork(
+            self.program,
+            arguments,
+            environment=self.environment(settings),
+            folder=self.folder,
+            output=terminal or streams[0],
+            errors=streams[1],
         )
-        process.start()
         started = kind(process, *streams)
         self.running.append(started)
         return started
@@ -273,28 +250,3 @@ class Place:
                 return [] if cursor.description is None else cursor.fetchall()
 
             yield ask
-
-
-def become(
-    arguments: tuple[str, ...],
-    environment: dict[str, str],
-    folder: str,
-    output: str,
-    errors: str,
-) -> None:
-    """Makes this process the command, with these arguments and in this place."""
-    settle(environment, folder, output, errors)
-    from keyturn.cli import main
-
-    main(arguments)
-
-
-def settle(environment: dict[str, str], folder: str, output: str, errors: str) -> None:
-    """Gives this process its environment, its folder and its standard streams."""
-    for descriptor, path in ((1, output), (2, errors)):
-        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOCTTY, 0o600)
-        os.dup2(opened, descriptor)
-        os.close(opened)
-    os.environ.clear()
-    os.environ.update(environment)
-    os.chdir(folder)

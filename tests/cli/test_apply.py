@@ -15,6 +15,8 @@ import pytest
 from tests.cli.programs import PATIENCE_SECONDS, PROGRAM, Finished, Place, Server
 
 SERVICES = 300
+# On PostgreSQL, where each costs more, still more than a page.
+SERVICES_ON = {"sqlite": SERVICES, "postgresql": 120}
 
 
 @dataclass
@@ -75,26 +77,27 @@ def plan(site: Site, *options: str) -> Any:
     return json.loads(site.run("apply", "-f", "slots.yaml", "--plan", "--json", *options).output)
 
 
-def test_three_hundred_services_from_one_file(either: Place) -> None:
+def test_hundreds_of_services_from_one_file(either: Place) -> None:
     site = Site(either, either.serve())
-    site.write(services(SERVICES))
+    count = SERVICES_ON[either.engine]
+    site.write(services(count))
     assert site.put("by-hand-prod", {"owner": "me"}) == 201
 
     planned = site.run("apply", "-f", "slots.yaml", "--plan").done()
-    assert "300 to make, 0 to change, 0 unchanged, 1 not in the file." in planned.output
+    assert f"{count} to make, 0 to change, 0 unchanged, 1 not in the file." in planned.output
     assert "left as they are: by-hand-prod." in planned.output
     assert list(site.slots()) == ["by-hand-prod"]
 
     applied = site.run("apply", "-f", "slots.yaml").done()
-    assert "300 of 300 changes applied." in applied.output
+    assert f"{count} of {count} changes applied." in applied.output
     found = site.slots()
-    assert len(found) == SERVICES + 1
+    assert len(found) == count + 1
     assert found["by-hand-prod"]["owner"] == "me"
     assert found["service-007-prod"]["rotation_period_days"] == 90
     assert [one["name"] for one in found["service-007-prod"]["runtimes"]] == ["nightly", "worker"]
 
     again = plan(site, "--fail-on-drift")
-    assert (again["differs"], again["changes"], again["unchanged"]) == (False, [], SERVICES)
+    assert (again["differs"], again["changes"], again["unchanged"]) == (False, [], count)
     assert again["not_in_file"] == ["by-hand-prod"]
     site.run("apply", "-f", "slots.yaml", "--plan", "--fail-on-drift").done()
     before = site.slots()

@@ -31,11 +31,14 @@ def calling_commands() -> Iterator[tuple[str, ...]]:
             continue
         command = keyturn.get_command(context, name)
         if isinstance(command, click.Group):
+            if command.invoke_without_command:
+                yield (name,)
             yield from ((name, inner) for inner in command.list_commands(context))
         else:
             yield (name,)
 
 
+CONFIRMED = ("--outcome", "confirmed")
 # With tests of their own.
 ELSEWHERE = {("apply",), ("activity", "verify"), ("drill", "rotation")}
 
@@ -138,6 +141,22 @@ def test_every_command_does_its_work_on_both_engines(both: House) -> None:
     assert told in run("messages", "replay", told)
     assert "0 messages" in run("channels", "replay", "hooks", "--since", "1h")
     assert "is deleted" in run("channels", "delete", "hooks", "--yes")
+    hint = json.loads(
+        both.run("keys", "create", "leaked-prod", "-o", "leak.token", "--json").output
+    )
+    both.run("verify", "--file", "leak.token", "--runtime", "web", "--ip", "198.51.100.7").done()
+    assert "1 key revoked within" in run("contain", hint["hint"], "--detail", "in a gist")
+    assert "leaked-prod" in run("incidents", "list", "--key", hint["hint"])
+    assert "web" in run("incidents", "show", hint["hint"])
+    assert "web" in run("incidents", "report", hint["hint"])
+    assert "anew.token" in run("incidents", "replace", hint["hint"], "-o", "anew.token")
+    assert "STILL OPEN" in both.run(*("incidents", "close", hint["hint"]), *CONFIRMED).errors
+    place = ("incidents", "place", hint["hint"], "web", "--standing", "intruder")
+    assert "it is kept: intruder" in run(*place)
+    assert "1 of 1 key recovered" in run("incidents", "watch", hint["hint"])
+    assert "confirmed, recovered after" in run("incidents", "close", hint["hint"], *CONFIRMED)
+    opened = run("incidents", "open", "--slot", "leaked-prod", "--suspend", "--expect", "1")
+    assert "1 key suspended within" in opened
     acme = run("workspaces", "create", "acme", "-q", "-o", "acme.token").strip()
     assert "acme" in run("workspaces", "list")
     assert "10.0.0.0/8" in run("workspaces", "update", acme, "--network", "office=10.0.0.0/8")
@@ -160,6 +179,8 @@ def used(house: House) -> str:
     house.run(*start).done()
     house.run("rotations", "rollback", "json-prod").done()
     house.run("destinations", "create", "json-local", "--kind", "file").done()
+    house.make("json-leaked-prod")
+    house.run("contain", "json-leaked-prod", "--yes").done()
     house.run("keys", "create", "json-sent-prod", "--deliver-to", "json-local", "--wait").done()
     return key
 
@@ -182,6 +203,9 @@ JSON = {
     "rotations list": "/v1/rotations",
     "rotations list --state open --slot json-prod": "/v1/rotations?state=open&slot=json-prod",
     "rotations show json-prod": "/v1/rotations/{rotation}",
+    "incidents list": "/v1/incidents",
+    "incidents list --state all --reason leaked": "/v1/incidents?state=all&reason=leaked",
+    "incidents show {incident}": "/v1/incidents/{incident}",
     "destinations list": "/v1/destinations",
     "destinations show json-local": "/v1/destinations/json-local",
     "deliveries list": "/v1/deliveries",
@@ -197,9 +221,14 @@ JSON = {
 def test_json_is_what_the_api_answers_member_by_member(
     command: str, house: House, used: str
 ) -> None:
-    shown = house.run(*command.format(key=used).split(), "--json").done()
-    rotation = house.ask("GET", "/v1/rotations?slot=json-prod")[0]["id"]
-    answered = house.ask("GET", JSON[command].format(key=used, rotation=rotation))
+    incident = house.ask("GET", "/v1/incidents?limit=1")[0]["id"]
+    names = {
+        "key": used,
+        "incident": incident,
+        "rotation": house.ask("GET", "/v1/rotations?slot=json-prod")[0]["id"],
+    }
+    shown = house.run(*command.format(**names).split(), "--json").done()
+    answered = house.ask("GET", JSON[command].format(**names))
     if "items" in answered:
         answered = answered["items"]
     assert json.loads(shown.output) == answered
@@ -212,6 +241,7 @@ EMPTY = {
     "activity": "--actor nobody",
     "rotations": "--slot nobody-prod",
     "findings": "--slot nobody-prod",
+    "incidents": "--since 1s --state closed",
     "destinations": "--kind vault",
     "deliveries": "--slot nobody-prod",
 }
@@ -266,6 +296,11 @@ ENDINGS: dict[int, list[tuple[str, dict[str, str], tuple[str, ...]]]] = {
         ("rotations extend a-prod", {}, ("one of the two",)),
         ("rotations decide a-prod a --standing waived", {}, ("needs a --reason",)),
         ("staff-changes ada --rotate", {}, ("--output-dir DIR",)),
+        ("contain plain-prod", {}, ("It ends at once", "here nobody can be asked")),
+        ("contain --replace --deliver --output-dir x", {}, ("one of them",)),
+        ("incidents open", {}, ("one of the three",)),
+        ("incidents open --created-by ada", {}, ("created_by",)),
+        ("incidents close plain-prod --outcome maybe", {}, ("'maybe' is not one of",)),
         ("verify", {}, ("There is no token to judge",)),
         ("verify --header Origin", {}, ("--header takes a name and a text",)),
         ("verify --file nowhere", {}, ("nowhere cannot be read", "Look at --url")),
@@ -291,6 +326,8 @@ ENDINGS: dict[int, list[tuple[str, dict[str, str], tuple[str, ...]]]] = {
             {},
             ("rotation.unknown", "`keyturn rotations list`"),
         ),
+        ("contain 01a203e7-487b-774f-94db-b6feca2dc3f3", {}, ("no key here", "--status all")),
+        ("incidents show nothing", {}, ("No incident goes by", "`keyturn incidents list")),
         (
             "findings show 01a203e7-487b-774f-94db-b6feca2dc3f3",
             {},
@@ -302,6 +339,7 @@ ENDINGS: dict[int, list[tuple[str, dict[str, str], tuple[str, ...]]]] = {
         ("keys update plain-prod --owner x@example.com --if-version 77", {}, ("Read it again",)),
         ("keys suspend plain-prod --if-version 77", {}, ("Read it again",)),
         ("slots set plain-prod --if-new", {}, ("Read it again",)),
+        ("incidents open --slot plain-prod --expect 7", {}, ("count_moved", "plain-prod")),
     ],
     ending.LATER: [
         ("keys list --url http://127.0.0.1:1", {}, ("There is no answer", "`keyturn dev`")),

@@ -45,6 +45,13 @@ ROUTES = {
     "POST /v1/rotations/{id}/extend": ["rotations extend"],
     "POST /v1/rotations/{id}/brownout": ["rotations brownout"],
     "POST /v1/rotations/{id}/runtimes": ["rotations decide"],
+    "POST /v1/incidents": ["incidents open", "contain"],
+    "GET /v1/incidents": ["incidents list"],
+    "GET /v1/incidents/{id}": ["incidents show", "incidents watch"],
+    "GET /v1/incidents/{id}/report": ["incidents report"],
+    "POST /v1/incidents/{id}/runtimes": ["incidents place"],
+    "POST /v1/incidents/{id}/replacements": ["incidents replace"],
+    "POST /v1/incidents/{id}/close": ["incidents close"],
     "POST /v1/destinations": ["destinations create"],
     "GET /v1/destinations": ["destinations list"],
     "GET /v1/destinations/{name}": ["destinations show"],
@@ -59,6 +66,11 @@ ROUTES = {
     "GET /v1/findings/{id}": ["findings show"],
     "POST /v1/findings/{id}/acknowledge": ["findings acknowledge"],
     "POST /v1/staff-changes": ["staff-changes"],
+    "GET /v1/posture": ["posture"],
+    "GET /v1/posture/evidence": ["posture evidence"],
+    "POST /v1/posture/waivers": ["posture waive"],
+    "GET /v1/posture/waivers": ["posture waivers"],
+    "DELETE /v1/posture/waivers/{id}": ["posture unwaive"],
     "POST /v1/channels": ["channels create"],
     "GET /v1/channels": ["channels list"],
     "GET /v1/channels/{id}": ["channels show"],
@@ -78,10 +90,27 @@ ROUTES = {
 FOR_MACHINES = {"GET /", "GET /healthz", "GET /readyz", "GET /metrics", "GET /openapi.json"}
 # How a parameter or a member is called on the command line, where it is not its own name.
 CALLED = {
-    "id": {"key", "id_", "rotation", "finding", "delivery", "channel", "message"},
+    "id": {
+        "key",
+        "id_",
+        "rotation",
+        "incident",
+        "finding",
+        "delivery",
+        "channel",
+        "message",
+        "waiver",
+    },
     "channel_id": {"channel"},
+    "from": {"since"},
+    "to": {"until"},
     "url": {"receiver"},
     "key_id": {"key"},
+    "key_ids": {"keys"},
+    "tokens": {"token_file"},
+    "select": {"slot"},
+    "containment": {"is_suspended"},
+    "format": {"form"},
     "rotation_id": {"rotation"},
     "config": {"config_file"},
     "credential": {"credential_file"},
@@ -101,6 +130,7 @@ ELSEWHERE = {
     ("POST /v1/verify", "api_key"): "by standard input or --file",
     ("POST /v1/channels", "kind"): "--to makes it a webhook, the other options mail",
     ("PATCH /v1/workspaces/{id}", "status"): "the commands suspend and resume",
+    ("GET /v1/posture/evidence", "limit"): "evidence is whole",
 }
 
 
@@ -162,6 +192,8 @@ def leaves(found: click.Command, name: str) -> Iterator[tuple[str, click.Command
     if not isinstance(found, click.Group):
         yield name, found
         return
+    if found.invoke_without_command and name:
+        yield name, found
     context = click.Context(found, info_name=name)
     for inner in found.list_commands(context):
         one = found.get_command(context, inner)
@@ -243,6 +275,8 @@ def completed(line: str, incomplete: str) -> tuple[list[str], set[str]]:
     [
         ("", "wor", ["workspaces"]),
         ("keys", "re", ["resume", "revoke"]),
+        ("incidents", "re", ["replace", "report"]),
+        ("incidents close --outcome", "fa", ["false_alarm"]),
         ("keys revoke", "--rea", ["--reason"]),
         ("keys revoke --reason", "comp", ["compromised"]),
         ("completion", "", ["bash", "zsh", "fish"]),

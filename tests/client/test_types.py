@@ -32,6 +32,13 @@ GIVEN = {
     'sync.keys.create("a", deliver_to=["b"]).deliveries': (
         "list[keyturn.client.delivery_records.Delivery]"
     ),
+    'sync.incidents.open(tokens=["a"]).keys': ("list[keyturn.client.incident_records.IncidentKey]"),
+    'sync.incidents.select(keyturn.client.KeySelection(slot="a")).count': "int",
+    "[one.keys_open for one in sync.incidents.list()]": "list[int]",
+    'await later.incidents.read("a")': "keyturn.client.incident_records.Incident",
+    'sync.incidents.replace("a").replacements[0].token': "keyturn.domain.token.Token",
+    'sync.incidents.report("a")': "keyturn.client.incident_report.IncidentReport",
+    'sync.incidents.export("a", "markdown")': "str",
     'sync.staff_changes.report("a")': "keyturn.client.rotation_records.StaffChange",
     'await later.rotations.complete("a")': "keyturn.client.rotation_records.Rotation",
     "[one async for one in later.findings.list()]": (
@@ -50,6 +57,9 @@ WRONG = {
     'sync.keys.create("a", scopes=7)': "[arg-type]",
     'sync.keys.list(status="dead")': "[arg-type]",
     'sync.rotations.decide("a", "b", "good")': "[arg-type]",
+    'sync.incidents.close("a", "maybe")': "[arg-type]",
+    'sync.incidents.place("a", "b", "suspect")': "[arg-type]",
+    'sync.incidents.export("a", "json")': "[arg-type]",
     'sync.deliveries.list(state="lost")': "[arg-type]",
     'sync.workspaces.change("a", reveal="sometimes")': "[arg-type]",
     "sync.keys.read()": "[call-arg]",
@@ -65,6 +75,7 @@ WRONG = {
 HEAD = """import asyncio
 
 import keyturn
+import keyturn.client
 from keyturn import AsyncKeyturn, Keyturn
 
 

@@ -137,6 +137,13 @@ TABLES = {
             " '[]', 'active', NULL, '[]', i, i, 'op', i, 1, CAST('' AS BYTES)"
         ),
     ),
+    "posture_waivers": (
+        2_000,
+        (
+            f"{ID}, '01900000-0000-7000-8000-' || TENANT, 'keys.owned', NULL, NULL, NULL, 'why', i,"
+            " i, 'op', NULL, NULL, i, 1, CAST('' AS BYTES)"
+        ),
+    ),
     # Every hundredth waits.
     "messages": (
         ENTRIES,
@@ -266,7 +273,7 @@ _PARTIAL = re.compile(
     r"USING (?:COVERING )?INDEX (?:ix_uses_overflowing|ix_rotations_open_id|ix_deliveries_due"
     r"|ix_messages_waiting|ix_incidents_open_id|ix_incident_keys_waived)\b"
 )
-_BY_INDEX = re.compile(r"USING (?:COVERING )?INDEX|USING INTEGER PRIMARY KEY|Index")
+_BY_INDEX = re.compile(r"USING (?:COVERING )?INDEX|USING (?:INTEGER )?PRIMARY KEY|Index")
 
 
 def assert_by_index(city: City, statement: str, values: Any) -> None:
@@ -372,12 +379,15 @@ HOT: dict[str, Ask] = {
     "sums of traffic": lambda reading: reading.traffic.sums([KEY], 0, SOME_TIME, [5]),
     "totals of hours": lambda reading: reading.traffic.totals([KEY], [5, 6]),
     "hours that were cut": lambda reading: reading.traffic.cut_hours([KEY], 0, SOME_TIME),
-    "hours of callers": lambda reading: reading.traffic.hours_of([KEY], [CALLER], 0, SOME_TIME),
+    "spans of callers": lambda reading: reading.traffic.spans([KEY], [CALLER], 0, SOME_TIME),
     "the rhythm of a key": lambda reading: reading.traffic.rhythm([KEY], 0, SOME_TIME),
     "tallies of requests": lambda reading: reading.requests.tallies([KEY], 0, 9_000),
     "counts of requests": lambda reading: reading.requests.counts([KEY], 0, 9_000),
     "requests of callers": lambda reading: reading.requests.of_callers(
         [KEY], [CALLER], 0, 9_000, limit=50
+    ),
+    "requests of callers at times": lambda reading: reading.requests.of_callers(
+        [KEY], [CALLER], 0, 9_000, limit=50, times=[5, 6]
     ),
     "a series": lambda reading: reading.usage.series(KEY, since=0, until=SOME_TIME, bucket=60),
     "runtimes": lambda reading: reading.usage.runtimes(KEY, since=0, until=SOME_TIME),
@@ -469,6 +479,24 @@ HOT: dict[str, Ask] = {
     "a channel": lambda reading: reading.channels.find(TENANT, KEY),
     "channels": lambda reading: reading.channels.list(TENANT, limit=101, before=KEY),
     "channels of a workspace": lambda reading: reading.channels.of_workspace(TENANT),
+    "a waiver": lambda reading: reading.posture_waivers.find(TENANT, KEY),
+    "waivers": lambda reading: reading.posture_waivers.list(
+        TENANT, slots=("*",), limit=101, before=KEY
+    ),
+    "waivers that hold": lambda reading: reading.posture_waivers.holding(TENANT, SOME_TIME),
+    "waivers of a period": lambda reading: reading.posture_waivers.held(TENANT, 0, SOME_TIME),
+    "uses since a time": lambda reading: reading.uses.of_since([KEY], SOME_TIME),
+    "what a key was used for": lambda reading: reading.traffic.used_for([KEY], SOME_TIME),
+    "rotations that tell": lambda reading: reading.rotations.telling(
+        TENANT, ("*",), "drill", SOME_TIME
+    ),
+    "keys that lived": lambda reading: reading.keys.lived(
+        TENANT, ("*",), 0, SOME_TIME, limit=101, before=KEY
+    ),
+    "rotations of a period": lambda reading: reading.rotations.of_period(
+        TENANT, [KEY], 0, SOME_TIME
+    ),
+    "the hash of an entry": lambda reading: reading.activity.hash_of(7),
     "how many channels": lambda reading: reading.channels.count(TENANT),
     "what waits": lambda reading: reading.messages.waiting_channels(),
     "what is due": lambda reading: reading.messages.due(RECEIVER, SOME_TIME, limit=4, longest=9),

@@ -54,6 +54,7 @@ def first_rows(house: House) -> dict[str, list[dict[str, object]]]:
     late = {
         *("uses", "rotations", "findings", "heartbeat", "destinations", "deliveries"),
         *("channels", "messages", "announced", "traffic", "incidents", "incident_keys"),
+        "posture_waivers",
     }
     rows = {
         name: house_rows(house, table)

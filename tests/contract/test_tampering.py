@@ -1,19 +1,25 @@
 """A row that was changed from outside is denied alone, reported, and harms nobody else."""
 
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypedDict
 from uuid import UUID
 
 import psycopg
 import pytest
+from sqlalchemy import Engine, event
 
 from keyturn.domain.channel import Channel
 from keyturn.domain.destination import Destination
 from keyturn.domain.error import CredentialInvalid, IntegrityFailed, KeyturnError, KeyUnknown
 from keyturn.domain.finding import Finding
-from keyturn.domain.incident import Incident
-from keyturn.domain.key import KeyState, RevocationReason
+from keyturn.domain.incident import Containment, Incident
+from keyturn.domain.instant import LATEST
+from keyturn.domain.key import KeyState, KeyStatus, RevocationReason
 from keyturn.domain.operator import OperatorKind
+from keyturn.domain.posture.waiver import PostureWaiver
 from keyturn.domain.request import Request
 from keyturn.domain.rotation import Rotation
 from keyturn.domain.runtime import Runtime
@@ -28,6 +34,8 @@ from keyturn.services.define import define_slot
 from keyturn.services.locate import locate_key
 from keyturn.services.meter import Meter
 from keyturn.services.provision import WorkspaceAmendment, amend_workspace
+from keyturn.services.replace import replace_keys
+from keyturn.services.respond import Exposure, Named, open_incident
 from keyturn.services.revoke import resume_key, revoke_key, suspend_key
 from keyturn.services.scrub import Scrub
 from keyturn.services.watch import DamageWatch
@@ -40,13 +48,14 @@ from keyturn.storage.requests import RequestFilter
 from keyturn.storage.rotations import RotationFilter
 from keyturn.storage.schema import metadata
 from keyturn.storage.sealed import Damage
+from keyturn.storage.transaction import Reading
 from keyturn.testing.storage import making
 from tests.contract.hostile import Row, columns, edits, loosen, write
 from tests.houses import BRAND, SEALER, House, Raw
 
 SEALED = (
     *("keys", "workspaces", "operators", "slots", "rotations", "destinations", "findings"),
-    *("incidents", "incident_keys", "channels"),
+    *("incidents", "incident_keys", "channels", "posture_waivers"),
 )
 
 
@@ -68,6 +77,7 @@ class Street:
     beside: Incident
     destination: Destination
     channel: Channel
+    waiver: PostureWaiver
 
     @property
     def tokens(self) -> dict[str, Token]:
@@ -75,6 +85,14 @@ class Street:
             name: getattr(self, name)
             for name in ("mine", "neighbour", "stranger", "first", "second")
         }
+
+    @property
+    def places(self) -> dict[UUID, str]:
+        return {self.home: "home", self.abroad: "abroad"}
+
+    @property
+    def incidents(self) -> dict[UUID, str]:
+        return {self.incident.id: "mine", self.beside.id: "beside"}
 
     def row(self, table: str) -> Row:
         """The row that is edited."""
@@ -95,6 +113,7 @@ class Street:
             ),
             "destinations": Row("destinations", {"id": str(self.destination.id)}),
             "channels": Row("channels", {"id": str(self.channel.id)}),
+            "posture_waivers": Row("posture_waivers", {"id": str(self.waiver.id)}),
             "change_head": Row("change_head", {"id": 1}),
         }[table]
 
@@ -110,6 +129,7 @@ DENIED = {
     "incidents": set[str](),
     "incident_keys": set[str](),
     "channels": set[str](),
+    "posture_waivers": set[str](),
     "change_head": set[str](),
 }
 KIND = {table.table.name: kind for kind, table in SEALED_TABLES.items()}
@@ -136,6 +156,7 @@ def street(house: House) -> Street:
         beside=add_incident(house, 2, neighbour),
         destination=add_destination(house),
         channel=add_channel(house),
+        waiver=add_waiver(house),
     )
 
 
@@ -177,6 +198,13 @@ def add_channel(house: House) -> Channel:
     return made
 
 
+def add_waiver(house: House) -> PostureWaiver:
+    made = making.waiver(1, workspace_id=house.workspace_id, reason="mine")
+    beside = making.waiver(2, workspace_id=house.workspace_id, reason="beside")
+    making.add_waivers(house.store, made, beside)
+    return made
+
+
 def found(house: House, street: Street) -> set[str]:
     """Whose credential is found."""
     tokens = street.tokens
@@ -187,76 +215,196 @@ def found(house: House, street: Street) -> set[str]:
     return {name for name, token in tokens.items() if token.id in reading.found}
 
 
-def look_everywhere(house: House, street: Street) -> dict[str, set[str]]:
-    """Every way to read, none of which may fail but by `IntegrityFailed`: what each list shows."""
-    names = {token.id: name for name, token in street.tokens.items()}
-    places = {street.home: "home", street.abroad: "abroad"}
-    everything = KeyFilter(status=None, now=0)
-    any_slot = _AnySlot(patterns=("*",), service=None, environment=None, owner=None)
-    shown = {table: set[str]() for table in SEALED}
+def look_everywhere(
+    house: House, street: Street, looks: Iterable["Look"] | None = None
+) -> dict[str, set[str]]:
+    """Every way to read (or those given), none of which may fail but by `IntegrityFailed`: what
+    each list shows."""
+    shown: dict[str, set[str]] = {}
     with house.store.read() as reading:
-        attempt(reading.keys.find, street.home, street.mine.id)
-        attempt(reading.keys.view, street.home, street.mine.id)
-        attempt(reading.workspaces.find, street.home)
-        attempt(reading.slots.find, street.home, SlotName(service="mine", environment="prod"))
-        attempt(reading.operators.find, street.second.id)
-        attempt(reading.rotations.find, street.home, street.rotation.id)
-        attempt(reading.rotations.open_of_slot, street.home, street.rotation.slot)
-        attempt(reading.rotations.open_of_key, street.home, street.mine.id)
-        attempt(reading.findings.find, street.home, street.finding.id)
-        attempt(reading.incidents.find, street.home, street.incident.id)
-        attempt(reading.incidents.keys_of, street.home, street.incident.id)
-        attempt(reading.incidents.open_of_key, street.home, street.mine.id)
-        reading.incidents.of_key(street.home, street.mine.id)
-        reading.incidents.workspace_of(street.incident.id)
-        reading.incidents.open(after=None, limit=100)
-        reading.incidents.uses_after_closing(limit=100)
-        reading.incidents.run_out(0, limit=100)
-        reading.incidents.successors(street.home, [street.mine.id])
-        reading.rotations.successors(street.home, [street.mine.id])
-        labels = {street.incident.id: "mine", street.beside.id: "beside"}
-        keys = reading.incidents.keys_of_each((street.incident, street.beside))
-        shown["incident_keys"] = {labels[id_] for id_, found in keys.items() if found}
-        attempt(reading.destinations.find, street.home, street.destination.id)
-        attempt(reading.destinations.named, street.home, street.destination.name)
-        reading.destinations.workspace_of(street.destination.id)
-        attempt(reading.channels.find, street.home, street.channel.id)
-        reading.channels.workspace_of(street.channel.id)
-        reading.channels.earliest()
-        reading.rotations.workspace_of(street.rotation.id)
-        reading.findings.workspace_of(street.finding.id)
-        reading.rotations.open(after=None, limit=100)
-        reading.keys.workspace_of(street.mine.id)
-        reading.workspaces.only()
-        assert reading.workspaces.count() == 2
-        for place in places:
-            views = reading.keys.list(place, everything, limit=100, before=None)
-            shown["keys"] |= {names[view.key.id] for view in views}
-            assert reading.keys.count(place, everything) >= len(views)
-            slots = reading.slots.list(place, **any_slot, limit=100, before=None)
-            shown["slots"] |= {slot.name.service for slot in slots}
-            assert reading.slots.count(place, **any_slot) >= len(slots)
-            rotations = reading.rotations.list(place, RotationFilter(), limit=100, before=None)
-            shown["rotations"] |= {places[rotation.workspace_id] for rotation in rotations}
-            findings = reading.findings.list(place, FindingFilter(), limit=100, before=None)
-            shown["findings"] |= {finding.mark for finding in findings}
-            incidents = reading.incidents.list(place, IncidentFilter(), limit=100, before=None)
-            shown["incidents"] |= {labels[one.id] for one in incidents}
-            destinations = reading.destinations.list(place, None, limit=100, before=None)
-            shown["destinations"] |= {one.name for one in destinations}
-            assert reading.destinations.count(place, None) >= len(destinations)
-            channels = reading.channels.list(place, limit=100, before=None)
-            shown["channels"] |= {channel.name for channel in channels}
-            assert [*reading.channels.of_workspace(place)] == [*reversed(channels)]
-            assert {one.mark for one in reading.findings.unresolved(place)} <= {
-                finding.mark for finding in findings
-            }
-        shown["operators"] = {names[operator.id] for operator in reading.operators.list()}
-        shown["workspaces"] = {
-            places[workspace.id] for workspace in reading.workspaces.list(limit=100, before=None)
-        }
-    attempt(locate_key, house.context, house.operator, None, street.mine.id)
+        for look in LOOKS if looks is None else looks:
+            look(reading, street, shown)
     return shown
+
+
+def looks_into(house: House, street: Street, table: str) -> list["Look"]:
+    """The ways to read that ask for something of the table, now that nothing is damaged. To the
+    others it is the same whatever stands there."""
+    asked: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        asked.append(statement)
+
+    found = []
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        for look in LOOKS:
+            asked.clear()
+            look_everywhere(house, street, [look])
+            if any(re.search(rf"\b{table}\b", statement) for statement in asked):
+                found.append(look)
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    return found
+
+
+Shown = dict[str, set[str]]
+Look = Callable[[Reading, Street, Shown], object]
+
+
+def find_each(reading: Reading, street: Street, table: str) -> None:
+    finds: dict[str, Callable[[], object]] = {
+        "keys": lambda: reading.keys.find(street.home, street.mine.id),
+        "workspaces": lambda: reading.workspaces.find(street.home),
+        "slots": lambda: reading.slots.find(
+            street.home, SlotName(service="mine", environment="prod")
+        ),
+        "operators": lambda: reading.operators.find(street.second.id),
+        "rotations": lambda: reading.rotations.find(street.home, street.rotation.id),
+        "findings": lambda: reading.findings.find(street.home, street.finding.id),
+        "destinations": lambda: reading.destinations.find(street.home, street.destination.id),
+        "incidents": lambda: reading.incidents.find(street.home, street.incident.id),
+        "incident_keys": lambda: reading.incidents.keys_of(street.home, street.incident.id),
+        "channels": lambda: reading.channels.find(street.home, street.channel.id),
+        "posture_waivers": lambda: reading.posture_waivers.find(street.home, street.waiver.id),
+    }
+    attempt(finds[table])
+
+
+def list_keys(reading: Reading, street: Street, shown: Shown) -> None:
+    names = {token.id: name for name, token in street.tokens.items()}
+    everything = KeyFilter(status=None, now=0)
+    mine = shown.setdefault("keys", set())
+    for place in street.places:
+        views = reading.keys.list(place, everything, limit=100, before=None)
+        mine |= {names[view.key.id] for view in views}
+        assert reading.keys.count(place, everything) >= len(views)
+
+
+def list_slots(reading: Reading, street: Street, shown: Shown) -> None:
+    any_slot = _AnySlot(patterns=("*",), service=None, environment=None, owner=None)
+    mine = shown.setdefault("slots", set())
+    for place in street.places:
+        slots = reading.slots.list(place, **any_slot, limit=100, before=None)
+        mine |= {slot.name.service for slot in slots}
+        assert reading.slots.count(place, **any_slot) >= len(slots)
+
+
+def list_rotations(reading: Reading, street: Street, shown: Shown) -> None:
+    mine = shown.setdefault("rotations", set())
+    for place in street.places:
+        rotations = reading.rotations.list(place, RotationFilter(), limit=100, before=None)
+        mine |= {street.places[rotation.workspace_id] for rotation in rotations}
+
+
+def list_findings(reading: Reading, street: Street, shown: Shown) -> None:
+    mine = shown.setdefault("findings", set())
+    for place in street.places:
+        findings = reading.findings.list(place, FindingFilter(), limit=100, before=None)
+        marks = {finding.mark for finding in findings}
+        mine |= marks
+        assert {one.mark for one in reading.findings.unresolved(place)} <= marks
+
+
+def list_incidents(reading: Reading, street: Street, shown: Shown) -> None:
+    mine = shown.setdefault("incidents", set())
+    for place in street.places:
+        incidents = reading.incidents.list(place, IncidentFilter(), limit=100, before=None)
+        mine |= {street.incidents[one.id] for one in incidents}
+
+
+def list_incident_keys(reading: Reading, street: Street, shown: Shown) -> None:
+    keys = reading.incidents.keys_of_each((street.incident, street.beside))
+    shown["incident_keys"] = {street.incidents[id_] for id_, found in keys.items() if found}
+
+
+def list_destinations(reading: Reading, street: Street, shown: Shown) -> None:
+    mine = shown.setdefault("destinations", set())
+    for place in street.places:
+        destinations = reading.destinations.list(place, None, limit=100, before=None)
+        mine |= {one.name for one in destinations}
+        assert reading.destinations.count(place, None) >= len(destinations)
+
+
+def list_channels(reading: Reading, street: Street, shown: Shown) -> None:
+    mine = shown.setdefault("channels", set())
+    for place in street.places:
+        channels = reading.channels.list(place, limit=100, before=None)
+        mine |= {channel.name for channel in channels}
+        assert [*reading.channels.of_workspace(place)] == [*reversed(channels)]
+
+
+def list_waivers(reading: Reading, street: Street, shown: Shown) -> None:
+    mine = shown.setdefault("posture_waivers", set())
+    for place in street.places:
+        kept = reading.posture_waivers
+        mine |= {one.reason for one in kept.list(place, slots=("*",), limit=100, before=None)}
+        kept.holding(place, 0)
+        kept.held(place, 0, LATEST - 1)
+
+
+def list_operators(reading: Reading, street: Street, shown: Shown) -> None:
+    names = {token.id: name for name, token in street.tokens.items()}
+    shown["operators"] = {names[operator.id] for operator in reading.operators.list()}
+
+
+def list_workspaces(reading: Reading, street: Street, shown: Shown) -> None:
+    workspaces = reading.workspaces.list(limit=100, before=None)
+    shown["workspaces"] = {street.places[workspace.id] for workspace in workspaces}
+
+
+def count_workspaces(reading: Reading, street: Street, shown: Shown) -> None:
+    reading.workspaces.only()
+    assert reading.workspaces.count() == 2
+
+
+def locate(reading: Reading, street: Street, shown: Shown) -> None:
+    attempt(locate_key, street.house.context, street.house.operator, None, street.mine.id)
+
+
+LOOKS: tuple[Look, ...] = (
+    *(
+        partial(lambda table, reading, street, _: find_each(reading, street, table), table)
+        for table in SEALED
+    ),
+    lambda reading, street, _: attempt(reading.keys.view, street.home, street.mine.id),
+    lambda reading, street, _: attempt(
+        reading.rotations.open_of_slot, street.home, street.rotation.slot
+    ),
+    lambda reading, street, _: attempt(reading.rotations.open_of_key, street.home, street.mine.id),
+    lambda reading, street, _: attempt(
+        reading.destinations.named, street.home, street.destination.name
+    ),
+    lambda reading, street, _: attempt(reading.incidents.open_of_key, street.home, street.mine.id),
+    lambda reading, street, _: reading.incidents.of_key(street.home, street.mine.id),
+    lambda reading, street, _: reading.incidents.workspace_of(street.incident.id),
+    lambda reading, *_: reading.incidents.open(after=None, limit=100),
+    lambda reading, *_: reading.incidents.uses_after_closing(limit=100),
+    lambda reading, *_: reading.incidents.run_out(0, limit=100),
+    lambda reading, street, _: reading.incidents.successors(street.home, [street.mine.id]),
+    lambda reading, street, _: reading.rotations.successors(street.home, [street.mine.id]),
+    lambda reading, street, _: reading.destinations.workspace_of(street.destination.id),
+    lambda reading, street, _: reading.channels.workspace_of(street.channel.id),
+    lambda reading, *_: reading.channels.earliest(),
+    lambda reading, street, _: reading.posture_waivers.workspace_of(street.waiver.id),
+    lambda reading, street, _: reading.rotations.workspace_of(street.rotation.id),
+    lambda reading, street, _: reading.findings.workspace_of(street.finding.id),
+    lambda reading, *_: reading.rotations.open(after=None, limit=100),
+    lambda reading, street, _: reading.keys.workspace_of(street.mine.id),
+    count_workspaces,
+    list_keys,
+    list_slots,
+    list_rotations,
+    list_findings,
+    list_incidents,
+    list_incident_keys,
+    list_destinations,
+    list_channels,
+    list_waivers,
+    list_operators,
+    list_workspaces,
+    locate,
+)
 
 
 class _AnySlot(TypedDict):
@@ -284,6 +432,7 @@ SHOWN = {
     "incidents": {"mine", "beside"},
     "incident_keys": {"mine", "beside"},
     "channels": {"mine", "beside"},
+    "posture_waivers": {"mine", "beside"},
 }
 SHOWN_LESS = {
     "keys": "mine",
@@ -296,6 +445,7 @@ SHOWN_LESS = {
     "incidents": "mine",
     "incident_keys": "mine",
     "channels": "mine",
+    "posture_waivers": "mine",
 }
 
 
@@ -309,7 +459,8 @@ UNJOINED = {
 # What no credential asks for.
 UNASKED = {
     table: {(table, column.name) for column in metadata.tables[table].columns}
-    if table in ("findings", "incidents", "incident_keys", "destinations", "channels")
+    if table
+    in ("findings", "incidents", "incident_keys", "destinations", "channels", "posture_waivers")
     else set[tuple[str, str]]()
     for table in SEALED
 }
@@ -324,6 +475,7 @@ def test_an_edited_row_is_denied_alone_and_reported(
     assert look_everywhere(house, street) == SHOWN
     assert house.damage == []
     row = street.row(table)
+    looks = looks_into(house, street, table)
     loosen(house, table)
     edited: dict[str, int] = {}
     with house.raw() as raw:
@@ -336,8 +488,10 @@ def test_an_edited_row_is_denied_alone_and_reported(
             if column not in row.key and (table, column) not in UNJOINED | UNASKED[table]:
                 assert {damage.kind for damage in house.damage} == {KIND[table]}, edit
             house.damage.clear()
-            shown = look_everywhere(house, street)
-            assert shown == {**SHOWN, table: SHOWN[table] - {SHOWN_LESS[table]}}, edit
+            shown = look_everywhere(house, street, None if edited[column] == 1 else looks)
+            left = {**SHOWN, table: SHOWN[table] - {SHOWN_LESS[table]}}
+            assert table in shown
+            assert shown == {name: left[name] for name in shown}, edit
             assert is_moved or KIND[table] in {damage.kind for damage in house.damage}, edit
         house.damage.clear()
         assert found(house, street) == everybody
@@ -350,14 +504,16 @@ def test_a_head_that_was_edited_stops_every_change_and_no_verdict(
     house: House, street: Street
 ) -> None:
     row = street.row("change_head")
+    looks = looks_into(house, street, "change_head")
     loosen(house, "change_head")
     edited = set()
     with house.raw() as raw:
         for column, hostile in edits(house, raw, row):
             edit = f"{column} became {hostile.name}"
-            edited.add(column)
             assert found(house, street) == set(street.tokens), edit
-            assert look_everywhere(house, street) == SHOWN, edit
+            shown = look_everywhere(house, street, looks if column in edited else None)
+            assert shown == {name: SHOWN[name] for name in shown}, edit
+            edited.add(column)
             with pytest.raises(IntegrityFailed):
                 revoke(house, street.home, street.neighbour)
             with pytest.raises(IntegrityFailed), house.store.read() as reading:
@@ -660,6 +816,34 @@ def test_a_damaged_key_can_be_revoked_and_no_earlier_row_of_it_returns(
     fresh = house.again()
     assert found(fresh, street) == set(street.tokens) - DENIED["keys"]
     fresh.close()
+
+
+@pytest.mark.parametrize("damage", ["edited", "deleted"])
+@pytest.mark.parametrize("containment", list(Containment))
+def test_a_damaged_key_can_be_contained_and_no_earlier_row_of_it_returns(
+    house: House, street: Street, damage: str, containment: Containment
+) -> None:
+    exposure = Exposure(containment=containment)
+    token = house.issue(slot="other-prod").token
+    row = Row("keys", {"id": str(token.id)})
+    with house.raw() as raw:
+        old = row.genuine(raw)
+        if damage == "edited":
+            row.edit(raw, name="mallory")
+        else:
+            row.delete(raw)
+        named = Named(ids=(token.id,), tokens=(token,))
+        opened = open_incident(house.context, house.act(), street.home, exposure, named, 0)
+        (key,) = opened.judged.keys
+        assert (key.contained.key_id, key.status(0)) == (token.id, KeyStatus.REVOKED)
+        assert "Waive" in opened.judged.next_step(0)
+        made = replace_keys(
+            house.context, house.act(), street.home, opened.judged.incident.id, None, None
+        )
+        assert made.made == ()
+        raw.run("DELETE FROM keys WHERE id = :id", id=str(token.id))
+        row.restore(raw, old)
+    assert house.verdict(token) is VerdictCode.UNKNOWN
 
 
 def test_a_key_of_another_workspace_is_not_buried(house: House, street: Street) -> None:

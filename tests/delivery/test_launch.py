@@ -26,6 +26,8 @@ from tests.delivery.manners import behave
 from tests.delivery.shelf import Honest
 
 PERIOD = 30
+# Two and four looks in each window.
+QUIET_LOOK_SECONDS, LOOK_SECONDS = 3_600, 1_800
 DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 
@@ -56,10 +58,10 @@ def launcher(dock: Dock) -> Launcher:
     return Launcher(context, Witness(context, Meter(context)))
 
 
-def live(dock: Dock, launch: Launcher, days: float, step: int = 600) -> None:
+def live(dock: Dock, launch: Launcher, days: float, look_seconds: int = LOOK_SECONDS) -> None:
     """Lets days pass. The process looks on all the time, as a real one does."""
-    for _ in range(int(days * DAY / SECOND / step)):
-        dock.house.clock.advance(step * SECOND)
+    for _ in range(int(days * DAY / SECOND / look_seconds)):
+        dock.house.clock.advance(look_seconds * SECOND)
         launch.step()
         dock.deliverer.step()
 
@@ -72,7 +74,7 @@ def test_a_planned_rotation_starts_once_in_its_window_and_its_token_arrives(dock
     old = dock.furnish()
     set_policy(dock, policy())
     launch = launcher(dock)
-    live(dock, launch, PERIOD - 1.5)
+    live(dock, launch, PERIOD - 1.5, QUIET_LOOK_SECONDS)
     assert rotations(dock) == []
     live(dock, launch, 4)
     [rotation] = rotations(dock)

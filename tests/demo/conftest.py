@@ -6,8 +6,16 @@ from pathlib import Path
 import pytest
 
 from tests.demo.performance import Performance
+from tests.servers.openbao import require_program
 
 Perform = Callable[..., Performance]
+
+
+@pytest.fixture
+def bao() -> str:
+    """OpenBao's program. Who asks for it is not tested where there is none, which CI does not
+    forgive."""
+    return require_program()
 
 
 @pytest.fixture

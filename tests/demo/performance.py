@@ -66,8 +66,14 @@ class Performance:
         return {_name(command): int(number) for number, command in mine}
 
     def await_chapter(self, number: int) -> None:
+        self._await(lambda: str(number) in CHAPTER.findall(self.output))
+
+    def await_said(self, text: str) -> None:
+        self._await(lambda: text in self.output)
+
+    def _await(self, is_so: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while str(number) not in CHAPTER.findall(self.output):
+        while not is_so():
             assert self.process.poll() is None, self.output + self.errors
             assert time.monotonic() < deadline, self.output
             time.sleep(0.02)
@@ -90,7 +96,7 @@ class Performance:
 def _name(command: str) -> str:
     """What runs there: a service by its own name."""
     if "--on-change" in command:
-        return "run"
+        return "run-" + command.partition("/keys/")[2].partition(".token")[0]
     if "-dev-listen-address" in command:
         return "bao"
     if "keyturn.demo.openbao" in command:

@@ -19,8 +19,8 @@ import pytest
 from keyturn.client import Keyturn
 from keyturn.demo.figures import Figures
 from keyturn.demo.journal import Entry
-from keyturn.demo.openbao import READER, WRITER, find_openbao, token_file
-from keyturn.domain.redaction import holds_shape
+from keyturn.demo.openbao import READER, WRITER, token_file
+from keyturn.domain.redaction import find_token, holds_shape
 from tests.cli.programs import PROGRAM
 from tests.demo.conftest import Perform
 from tests.demo.performance import Performance, eventually
@@ -31,15 +31,20 @@ LINE_END = re.compile(rb"\r|\n|\x1b\[1A|\x1b\[2K")
 CONTROL = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 ROTATION = 4
 ABOUT_TERMINALS = {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"}
-ANYWHERE = {"keyturn", "publishing", "run", "scheduler", "worker"}
+ANYWHERE = {"keyturn", "publishing", "run-scheduler", "scheduler", "run-worker", "worker"}
 ALL = ANYWHERE | {"openbao", "bao"}
 # Where it makes no difference, without the second that OpenBao needs to start.
 QUICK = ("--destination", "file")
-needs_openbao = pytest.mark.skipif(find_openbao() is None, reason="there is no OpenBao here")
-PLACES = [
-    pytest.param("openbao", "vault", marks=needs_openbao),
-    pytest.param("file", "file"),
-]
+needs_openbao = pytest.mark.usefixtures("bao")
+KINDS = {"openbao": "vault", "file": "file"}
+
+
+@pytest.fixture(params=KINDS)
+def choice(request: pytest.FixtureRequest) -> str:
+    """Each place that tokens may be delivered to, as it is chosen."""
+    if request.param == "openbao":
+        request.getfixturevalue("bao")
+    return str(request.param)
 
 
 def client(performance: Performance) -> Keyturn:
@@ -53,9 +58,8 @@ def client(performance: Performance) -> Keyturn:
 # --- it goes well ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("choice", "kind"), PLACES)
 def test_for_programs_it_prints_the_figures_alone_and_all_are_right(
-    choice: str, kind: str, perform: Perform
+    choice: str, perform: Perform
 ) -> None:
     performance = perform("--json", "--destination", choice)
     assert performance.wait() == 0, performance.errors
@@ -67,22 +71,33 @@ def test_for_programs_it_prints_the_figures_alone_and_all_are_right(
     assert (figures.failed_during_rotation, figures.failed_otherwise) == (0, 0)
     assert figures.sent_during_rotation > 0
     assert (figures.started_by, figures.has_started_by_itself) == ("keyturn rotations", True)
-    assert figures.destination_kind == kind
+    assert figures.destination_kind == KINDS[choice]
     assert figures.delivered_ms is not None
     assert figures.first_use_ms is not None
     assert min(figures.delivered_ms, figures.first_use_ms) > 0
-    assert (figures.answers, figures.tokens_shown) == (2, 0)
+    assert (figures.answers, figures.tokens_shown) == (4, 0)
     assert (figures.stragglers, figures.was_refused) == (["admin"], True)
     assert (figures.has_retired_by_itself, figures.lifts) == (True, 0)
     assert figures.move_to_retirement_ms is not None
     assert figures.brownout_ms is not None
     assert figures.move_to_retirement_ms > figures.brownout_ms >= 1_000
-    assert figures.accepted_after_revocation == 0
-    assert figures.sent_after_revocation > 0
-    assert figures.found_in_log == figures.agreeing_with_log == figures.sent
+    incident = figures.incident
+    assert incident.accepted_after == 0
+    assert incident.sent_after > incident.tried > 0
+    assert incident.last_accepted_sent_ms is not None
+    assert incident.last_accepted_sent_ms < 0
+    assert incident.strangers == ["ua:python-requests at 203.0.113.66"]
+    assert incident.reported == incident.thief.sent > 0
+    assert (incident.misreported, incident.is_complete) == (0, True)
+    assert incident.thief.served > 0
+    assert (incident.was_refused, incident.is_closed) == (True, True)
+    assert incident.replaced_ms is not None
+    assert incident.used_ms is not None
+    assert incident.recovered_ms is not None
+    assert incident.replaced_ms < incident.used_ms < incident.recovered_ms
+    assert figures.logged == figures.sent + incident.thief.sent
+    assert figures.found_in_log == figures.agreeing_with_log == figures.logged
     assert figures.unknown_in_log == 0
-    assert figures.last_accepted_sent_ms is not None
-    assert figures.last_accepted_sent_ms < 0
     assert figures.services["worker"].refused > 0
     assert figures.services["scheduler"].served == figures.services["scheduler"].sent
     assert figures.services["admin"].served == figures.services["admin"].sent > 0
@@ -100,6 +115,7 @@ def test_without_a_terminal_it_is_plain_lines_and_what_it_keeps_bears_it_out(
     steps = (
         "files (file) is proven: ",
         "Its token was delivered to file:",
+        "All services call from the network cluster ",
         "Policy: each key is rotated every day, ",
         "Start: by keyturn rotations, ",
         "Deliver: files has it at /",
@@ -112,15 +128,36 @@ def test_without_a_terminal_it_is_plain_lines_and_what_it_keeps_bears_it_out(
         "admin      has moved to the new key",
         "Brown-out: ",
         "Completed by keyturn rotations: The evidence allowed it.",
+        "Leak: a build has put the worker's token into app.js.",
+        "Thief: whoever found it there has called ",
+        "Contain: the token that stands in it, POSTed to /v1/incidents, was answered after ",
+        "Know: the report, ",
+        "  Not ours: DELETE /articles (",
+        " requests by worker look like the usual callers. A thief behind the same address ",
+        "Place: ua:python-requests at 203.0.113.66 is nobody of ours.",
+        "Close now? Refused (incident.keys_open): ",
+        "Replace: kt_prod_",
+        "It is recovering: Bring the replacement of worker-prod to worker",
+        "Recover: `keyturn run` has told worker, ",
+        "Close: confirmed. ",
+        "The thief goes on trying: ",
+        "Report: to print, ",
     )
     assert [step for step in steps if step not in output] == []
     assert sorted(map(output.index, steps)) == [output.index(step) for step in steps]
     assert f"Kept, with the tokens in it: {performance.home}" in performance.errors
-    journals = [
-        msgspec.json.decode(line, type=Entry)
+    everything = {
+        journal.stem: [
+            msgspec.json.decode(line, type=Entry) for line in journal.read_bytes().splitlines()
+        ]
         for journal in performance.home.glob("*.jsonl")
-        for line in journal.read_bytes().splitlines()
-    ]
+    }
+    stolen = everything.pop("thief")
+    report = (performance.home / "report.html").read_text("utf-8")
+    assert [one for one in stolen if one.request_id not in report] == []
+    assert "203.0.113.66" in report
+    journals = [one for entries in everything.values() for one in entries]
+    assert not any(one.request_id in report for one in journals)
     assert len({one.request_id for one in journals}) == len(journals)
     found = re.search(r"Requests served / sent\s+([\d,]+) / ([\d,]+)", output)
     assert found is not None
@@ -129,8 +166,7 @@ def test_without_a_terminal_it_is_plain_lines_and_what_it_keeps_bears_it_out(
     assert performance.processes() == {}
 
 
-@pytest.mark.parametrize(("choice", "kind"), PLACES)
-def test_no_token_leaves_its_private_file(choice: str, kind: str, perform: Perform) -> None:
+def test_no_token_leaves_its_private_file(choice: str, perform: Perform) -> None:
     performance = perform("--keep", "--destination", choice)
     performance.await_chapter(ROTATION)
     commands = [
@@ -158,11 +194,13 @@ def test_no_token_leaves_its_private_file(choice: str, kind: str, perform: Perfo
     assert not any(holds_token(text) for text in told)
     services = ("scheduler", "worker", "publishing")
     expected = {Path("keyturn/operator.token"), *(Path(f"keys/{name}.token") for name in services)}
-    if kind == "vault":
+    expected.add(Path("app.js"))  # the one that leaks, and it is dead
+    if choice == "openbao":
         expected |= {token_file(Path("openbao"), who) for who in (WRITER, READER)}
     else:
         (workspace,) = (performance.home / "delivered").iterdir()
-        expected.add(Path("delivered", workspace.name, "scheduler-prod.token"))
+        delivered = Path("delivered", workspace.name)
+        expected |= {delivered / "scheduler-prod.token", delivered / "worker-prod.token"}
     assert holding == expected
     assert performance.home.stat().st_mode & 0o777 == 0o700
 
@@ -255,6 +293,32 @@ def test_a_rotation_that_somebody_ends_by_force_is_told_and_ends_it_with_1(
     assert performance.wait() == 1, performance.output
     assert re.search(r"The old key retired by itself +no +WRONG", performance.output)
     assert "The old key was retired without a brown-out." in performance.output
+    assert performance.leaves_nothing()
+
+
+def test_a_use_of_the_leaked_key_that_the_thief_does_not_know_is_told_and_ends_it_with_1(
+    perform: Perform,
+) -> None:
+    performance = perform("--keep", *QUICK)
+    performance.await_said("Contain: ")
+    token = find_token((performance.home / "app.js").read_text())
+    assert token is not None
+    with client(performance) as keyturn:
+        assert not keyturn.verify(token, ip="198.51.100.7", user_agent="curl/8.5.0").valid
+    assert performance.wait() == 1, performance.output
+    assert re.search(r"The thief's requests in the report / sent +.* +WRONG", performance.output)
+    assert "The report lays 1 request on a thief who did not send them." in performance.output
+    assert "The request log has 1 request that nobody sent." in performance.output
+
+
+def test_a_thief_who_dies_is_named_and_ends_the_story(perform: Perform) -> None:
+    performance = perform(*QUICK)
+    performance.await_said("Thief: ")
+    running = performance.processes()
+    assert running.keys() == ANYWHERE | {"thief"}
+    os.kill(running["thief"], signal.SIGKILL)
+    assert performance.wait() == 1
+    assert performance.errors.startswith("keyturn: The demonstration cannot go on: thief ended ")
     assert performance.leaves_nothing()
 
 

@@ -8,23 +8,40 @@ from typing import Any
 import msgspec
 import pytest
 
-from keyturn.client import Activity, Delivery, Destination, RecordedRequest, Rotation
-from keyturn.demo.figures import (
-    Chapter,
-    Evidence,
-    Figures,
-    Replacement,
-    Revocation,
-    Tally,
-    measure,
+from keyturn.client import (
+    Activity,
+    Delivery,
+    Destination,
+    Incident,
+    IncidentKey,
+    IncidentReport,
+    IncidentSeconds,
+    RecordedRequest,
+    Rotation,
 )
+from keyturn.client.incident_report import (
+    ReportIndistinguishable,
+    ReportRuntime,
+    ReportTotals,
+    ReportWindow,
+)
+from keyturn.demo.evidence import Chapter, Evidence, Replacement, Response
+from keyturn.demo.figures import Figures, measure
+from keyturn.demo.incident_figures import IncidentFigures
 from keyturn.demo.journal import Entry
 from keyturn.demo.table import faults, lines
+from keyturn.demo.tally import Tally
 
 BEGAN, ENDED = 10.0, 20.0
 ASKED, ANSWERED = 30.0, 30.01
 START = datetime(2026, 1, 1, tzinfo=UTC)
-HINTS = {"key-old": "kt_prod_old", "key-new": "kt_prod_new", "key-worker": "kt_prod_worker"}
+HINTS = {
+    "key-old": "kt_prod_old",
+    "key-new": "kt_prod_new",
+    "key-worker": "kt_prod_worker",
+    "key-worker-new": "kt_prod_healed",
+}
+RUNTIMES = {"s": "scheduler", "a": "admin", "t": "ua:curl"}
 
 
 def entry(request_id: str, sent_at: float, status: int | None = 200, key: str = "worker") -> Entry:
@@ -47,8 +64,8 @@ def record(of: Entry) -> RecordedRequest:
         key_id=next(id_ for id_, hint in HINTS.items() if hint == of.key_hint),
         valid=of.is_served,
         code="valid" if of.is_served else "revoked",
-        runtime={"s": "scheduler", "a": "admin"}.get(of.request_id[0], "worker"),
-        declared=True,
+        runtime=RUNTIMES.get(of.request_id[0], "worker"),
+        declared=of.request_id[0] != "t",
         scopes=[],
     )
 
@@ -144,16 +161,108 @@ def started(actor_type: str, label: str) -> Activity:
     )
 
 
-def evidence(journals: Mapping[str, Sequence[Entry]]) -> Evidence:
-    """Evidence in which the log agrees with the journals."""
+def incident() -> Incident:
+    """One that was closed when the worker had recovered."""
+    at = START + timedelta(seconds=ASKED)
+    return Incident(
+        id="incident",
+        workspace_id="workspace",
+        state="closed",
+        reason="leaked",
+        containment="revoke",
+        opened_at=at,
+        opened_by="operator",
+        contained_at=at,
+        outcome="confirmed",
+        next_step="",
+        report_url="/v1/incidents/incident/report",
+        seconds=IncidentSeconds(contain=0.01, replace=0.25, recover=2.0),
+        keys_total=1,
+        keys_open=0,
+        version=5,
+        keys=[
+            IncidentKey(
+                key_id="key-worker",
+                name="worker-prod",
+                service="worker",
+                environment="prod",
+                because="named",
+                status="revoked",
+                exposed_since=START,
+                contained_at=at,
+                replacement_key_id="key-worker-new",
+                replaced_at=at + timedelta(seconds=0.25),
+                recovered_at=at + timedelta(seconds=2),
+            )
+        ],
+    )
+
+
+def caller(runtime: str, network: str, standing: str) -> ReportRuntime:
+    return ReportRuntime(
+        runtime=runtime,
+        declared=standing == "ours",
+        network=network,
+        standing=standing,
+        first_seen_at=START,
+        last_seen_at=START,
+        allowed=1,
+        denied=2,
+        after_containment=2,
+        keys_total=1,
+        key_ids=["key-worker"],
+    )
+
+
+def report(stolen: Sequence[Entry]) -> IncidentReport:
+    """One that knows all of these."""
+    return IncidentReport(
+        incident=incident(),
+        made_at=START + timedelta(seconds=40),
+        window=ReportWindow(since=START, until=START + timedelta(seconds=ASKED)),
+        complete=True,
+        totals=ReportTotals(allowed=3, denied=5, after_containment=4),
+        runtimes=[
+            caller("worker", "cluster", "ours"),
+            caller("ua:curl", "203.0.113.66", "intruder"),
+        ],
+        requests=[record(one) for one in stolen],
+        requests_total=len(stolen),
+        indistinguishable=ReportIndistinguishable(requests=2, detail="", callers=[]),
+    )
+
+
+def evidence(
+    journals: Mapping[str, Sequence[Entry]], stolen: Sequence[Entry] | None = None
+) -> Evidence:
+    """Evidence in which Keyturn agrees with the journals."""
+    stolen = STOLEN if stolen is None else stolen
     return Evidence(
         journals=journals,
-        recorded=[record(one) for entries in journals.values() for one in entries],
+        stolen=stolen,
+        recorded=[record(one) for entries in (*journals.values(), stolen) for one in entries],
         hints=HINTS,
         replacement=replacement(),
-        revocation=Revocation(service="worker", asked_at=ASKED, answered_at=ANSWERED),
+        response=Response(
+            service="worker",
+            asked_at=ASKED,
+            answered_at=ANSWERED,
+            was_refused=True,
+            incident=incident(),
+            report=report(stolen),
+            answers=2,
+            tokens_shown=0,
+        ),
         chapters=[Chapter("rotation", 10.0)],
     )
+
+
+STOLEN = (
+    entry("t1", 28.0),
+    entry("t2", 29.0, 403),
+    entry("t3", 30.015, 401),
+    entry("t4", 33.0, 401),
+)
 
 
 def right() -> Evidence:
@@ -172,6 +281,7 @@ def right() -> Evidence:
                 entry("w3", 30.004, 401),
                 entry("w4", 30.02, 401),
                 entry("w5", 31.0, 401),
+                entry("w6", 31.5, key="healed"),
             ],
         }
     )
@@ -197,6 +307,22 @@ def with_rotation(**changes: object) -> Callable[[], Evidence]:
 
 def with_replacement(**changes: Any) -> Callable[[], Evidence]:
     return lambda: replace(right(), replacement=replace(replacement(), **changes))
+
+
+def with_response(**changes: Any) -> Callable[[], Evidence]:
+    return lambda: replace(right(), response=replace(right().response, **changes))
+
+
+def with_incident(**changes: object) -> Callable[[], Evidence]:
+    return with_response(incident=msgspec.structs.replace(incident(), **changes))
+
+
+def with_report(**changes: object) -> Callable[[], Evidence]:
+    return with_response(report=msgspec.structs.replace(report(STOLEN), **changes))
+
+
+def with_thief(*entries: Entry) -> Callable[[], Evidence]:
+    return lambda: evidence(right().journals, entries)
 
 
 def without(*request_ids: str) -> Evidence:
@@ -231,10 +357,10 @@ def test_what_went_well_has_no_fault_and_exact_figures() -> None:
         services={
             "scheduler": Tally(sent=3, served=3, refused=0, failed=0),
             "admin": Tally(sent=1, served=1, refused=0, failed=0),
-            "worker": Tally(sent=5, served=2, refused=3, failed=0),
+            "worker": Tally(sent=6, served=3, refused=3, failed=0),
         },
-        sent=9,
-        served=6,
+        sent=10,
+        served=7,
         sent_during_rotation=4,
         failed_during_rotation=0,
         failed_otherwise=0,
@@ -244,7 +370,7 @@ def test_what_went_well_has_no_fault_and_exact_figures() -> None:
         destination_kind="vault",
         delivered_ms=500.0,
         first_use_ms=2_000.0,
-        answers=2,
+        answers=4,
         tokens_shown=0,
         stragglers=["admin"],
         was_refused=True,
@@ -252,15 +378,29 @@ def test_what_went_well_has_no_fault_and_exact_figures() -> None:
         move_to_retirement_ms=4_000.0,
         brownout_ms=2_000.0,
         lifts=0,
-        revocation_ms=10.0,
-        sent_after_revocation=2,
-        accepted_after_revocation=0,
-        last_accepted_sent_ms=-2.0,
-        last_acceptance_ms=3.0,
-        first_refusal_ms=-1.0,
-        found_in_log=9,
+        incident=IncidentFigures(
+            answered_ms=10.0,
+            sent_after=4,
+            tried=2,
+            accepted_after=0,
+            last_accepted_sent_ms=-2.0,
+            last_acceptance_ms=3.0,
+            first_refusal_ms=-1.0,
+            thief=Tally(sent=4, served=1, refused=3, failed=0),
+            strangers=["ua:curl at 203.0.113.66"],
+            reported=4,
+            misreported=0,
+            is_complete=True,
+            was_refused=True,
+            is_closed=True,
+            replaced_ms=250.0,
+            used_ms=1_500.0,
+            recovered_ms=2_000.0,
+        ),
+        logged=14,
+        found_in_log=14,
         unknown_in_log=0,
-        agreeing_with_log=9,
+        agreeing_with_log=14,
         median_ms=5.0,
         p99_ms=5.0,
         chapters=[Chapter("rotation", 10.0)],
@@ -270,8 +410,13 @@ def test_what_went_well_has_no_fault_and_exact_figures() -> None:
 WRONG = [
     pytest.param(
         with_entries("worker", entry("late", 30.02)),
-        "1 request got through after the revocation's answer.",
+        "1 request got through after the incident's answer.",
         id="accepted-after-the-answer",
+    ),
+    pytest.param(
+        with_thief(*STOLEN, entry("t5", 30.011)),
+        "1 request got through after the incident's answer.",
+        id="the-thief-accepted-after-the-answer",
     ),
     pytest.param(
         with_entries("scheduler", entry("f", 19.999, 401, "old"), entry("g", 14.0, None, "new")),
@@ -286,12 +431,17 @@ WRONG = [
     pytest.param(
         with_entries("worker", entry("f", 25.0, 401)),
         "1 request failed outside of the rotation; none may.",
-        id="refused-before-the-revocation",
+        id="refused-before-the-containment",
     ),
     pytest.param(
         with_entries("worker", entry("f", 31.0, None)),
         "1 request failed outside of the rotation; none may.",
-        id="no-answer-after-the-revocation",
+        id="no-answer-after-the-containment",
+    ),
+    pytest.param(
+        with_entries("worker", entry("f", 32.0, 401, "healed")),
+        "1 request failed outside of the rotation; none may.",
+        id="refused-with-the-replacement",
     ),
     pytest.param(
         with_entries("scheduler", entry("f", 31.0, 401, "new")),
@@ -349,8 +499,13 @@ WRONG = [
         id="shown-to-a-person",
     ),
     pytest.param(
+        with_response(tokens_shown=1),
+        "A person was shown a token that is delivered.",
+        id="the-replacement-shown-to-a-person",
+    ),
+    pytest.param(
         with_replacement(answers=1),
-        "Nobody asked for the new token, so it proves nothing.",
+        "Nobody asked for a new token, so it proves nothing.",
         id="nobody-asked-for-the-token",
     ),
     pytest.param(
@@ -384,9 +539,74 @@ WRONG = [
         id="lifted",
     ),
     pytest.param(
-        lambda: without("w4", "w5"),
-        "Nothing was sent after the revocation, so it proves nothing.",
-        id="no-traffic-after-the-revocation",
+        with_thief(*STOLEN[:2]),
+        "The thief did not try again, so it proves nothing.",
+        id="the-thief-gave-up",
+    ),
+    pytest.param(
+        with_thief(*STOLEN[1:]),
+        "The thief got at nothing, so it proves nothing.",
+        id="the-thief-got-at-nothing",
+    ),
+    pytest.param(
+        with_report(requests=report(STOLEN[1:]).requests),
+        "The report misses 1 request of the thief.",
+        id="missing-in-the-report",
+    ),
+    pytest.param(
+        with_report(requests=report([*STOLEN, entry("w1", 12.0)]).requests),
+        "The report lays 1 request on a thief who did not send them.",
+        id="an-innocent-in-the-report",
+    ),
+    pytest.param(
+        with_report(requests_total=6),
+        "The report lays 2 requests on a thief who did not send them.",
+        id="the-report-counts-more",
+    ),
+    pytest.param(
+        with_report(complete=False),
+        "The report is not complete.",
+        id="the-report-is-not-complete",
+    ),
+    pytest.param(
+        with_report(runtimes=report(STOLEN).runtimes[:1]),
+        "The report names nobody who is not ours.",
+        id="the-thief-is-not-named",
+    ),
+    pytest.param(
+        with_response(was_refused=False),
+        "The incident was closed too early.",
+        id="closed-too-early",
+    ),
+    pytest.param(
+        with_incident(state="recovering"),
+        "The incident was not closed.",
+        id="never-closed",
+    ),
+    pytest.param(
+        with_incident(outcome="false_alarm"),
+        "The incident was not closed.",
+        id="closed-as-a-false-alarm",
+    ),
+    pytest.param(
+        with_incident(seconds=IncidentSeconds(contain=0.01)),
+        "The leaked key was not replaced.",
+        id="not-replaced",
+    ),
+    pytest.param(
+        with_incident(seconds=IncidentSeconds(contain=0.01, replace=0.25)),
+        "The worker did not recover.",
+        id="not-recovered",
+    ),
+    pytest.param(
+        with_incident(seconds=IncidentSeconds(contain=0.01, replace=0.25, recover=1.49)),
+        "The worker counted as recovered before it used its new key.",
+        id="recovered-before-it-was-seen",
+    ),
+    pytest.param(
+        lambda: without("w6"),
+        "The worker was not seen with its new key.",
+        id="never-seen-with-the-replacement",
     ),
     pytest.param(
         lambda: with_log(lambda log: [one for one in log if one.request_id != "w4"]),

@@ -17,14 +17,10 @@ from keyturn.demo.place import Choice, chosen_openbao, in_openbao
 from keyturn.domain.error import InstallationFault
 from tests.demo.performance import eventually
 
-BAO = find_openbao()
-needs_openbao = pytest.mark.skipif(BAO is None, reason="there is no OpenBao here")
-
 
 @pytest.fixture
-def child(tmp_path: Path) -> Iterator[Child]:
-    assert BAO is not None
-    started = Child("openbao", PROGRAM, BAO, str(tmp_path), folder=tmp_path, environment={})
+def child(bao: str, tmp_path: Path) -> Iterator[Child]:
+    started = Child("openbao", PROGRAM, bao, str(tmp_path), folder=tmp_path, environment={})
     yield started
     started.end(SystemClock().elapsed() + 8.0)
 
@@ -38,7 +34,6 @@ def running(folder: Path) -> list[int]:
     return [int(number) for number, command in mine if "-dev-listen-address" in command]
 
 
-@needs_openbao
 def test_the_services_read_what_keyturn_writes_and_nothing_else_is_allowed(
     child: Child, tmp_path: Path
 ) -> None:
@@ -63,7 +58,6 @@ def test_the_services_read_what_keyturn_writes_and_nothing_else_is_allowed(
     assert place.source("secret/keyturn/x#api_key") == "vault:secret/keyturn/x#api_key"
 
 
-@needs_openbao
 def test_it_ends_when_its_leash_is_let_go(child: Child, tmp_path: Path) -> None:
     child.await_address()
     assert len(running(tmp_path)) == 1
@@ -72,7 +66,6 @@ def test_it_ends_when_its_leash_is_let_go(child: Child, tmp_path: Path) -> None:
     assert running(tmp_path) == []
 
 
-@needs_openbao
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing tells it of that")
 def test_it_ends_with_the_process_that_holds_the_leash(child: Child, tmp_path: Path) -> None:
     child.await_address()
@@ -81,7 +74,6 @@ def test_it_ends_with_the_process_that_holds_the_leash(child: Child, tmp_path: P
     assert eventually(lambda: running(tmp_path) == [])
 
 
-@needs_openbao
 def test_its_end_by_itself_is_told(child: Child, tmp_path: Path) -> None:
     child.await_address()
     (number,) = running(tmp_path)

@@ -14,7 +14,12 @@ from keyturn.domain.slot import SlotName
 from keyturn.testing.destinations import Behind, DestinationContract
 from keyturn.testing.destinations.behind import ONE
 from tests.destinations.aws_console import AwsConsole
-from tests.destinations.guarded import SILENT_SECONDS, guarded_outbound, run_trouble
+from tests.destinations.guarded import (
+    PATIENT_SECONDS,
+    SILENT_SECONDS,
+    guarded_outbound,
+    run_trouble,
+)
 from tests.destinations.opened import open_one
 from tests.servers.raw import RawServer, http, respond
 
@@ -32,7 +37,12 @@ class Aws:
         self.member = member
 
     def open(
-        self, *, port: int | None = None, allowed: str = "127.0.0.0/8", prefix: str | None = None
+        self,
+        *,
+        port: int | None = None,
+        allowed: str = "127.0.0.0/8",
+        prefix: str | None = None,
+        seconds: float = PATIENT_SECONDS,
     ) -> Destination:
         config = {
             "region": REGION,
@@ -40,7 +50,6 @@ class Aws:
             "field": self.member,
             "endpoint": f"http://127.0.0.1:{port or self.port}",
         }
-        seconds = SILENT_SECONDS * 5 if port is None else SILENT_SECONDS
         kind = AwsKind(guarded_outbound(allowed), SystemClock(), seconds=seconds)
         return open_one(kind, config, CREDENTIAL)
 
@@ -123,7 +132,7 @@ class OnAws(DestinationContract):
                 FaultKind.ADDRESS_REFUSED: aws.open(allowed="10.0.0.0/8"),
                 FaultKind.NOT_UNDERSTOOD: aws.open(port=trouble.garbage),
                 FaultKind.BROKEN: aws.open(port=trouble.failing),
-                FaultKind.TIMED_OUT: aws.open(port=trouble.silent),
+                FaultKind.TIMED_OUT: aws.open(port=trouble.silent, seconds=SILENT_SECONDS),
                 FaultKind.UNREACHABLE: aws.open(port=trouble.closed),
             }
 

@@ -10,7 +10,12 @@ from keyturn.destinations.azure import AzureKind
 from keyturn.destinations.contract import Destination, FaultKind
 from keyturn.domain.slot import SlotName
 from keyturn.testing.destinations import Behind, DestinationContract
-from tests.destinations.guarded import SILENT_SECONDS, guarded_outbound, run_trouble
+from tests.destinations.guarded import (
+    PATIENT_SECONDS,
+    SILENT_SECONDS,
+    guarded_outbound,
+    run_trouble,
+)
 from tests.destinations.opened import open_one
 from tests.servers.answering import answering
 from tests.servers.authority import Authority, found_authority
@@ -31,6 +36,7 @@ class Azure:
         port: int | None = None,
         allowed: str = "127.0.0.0/8",
         client_secret: str | None = None,
+        seconds: float = PATIENT_SECONDS,
     ) -> Destination:
         config = {
             "vault_url": f"https://{VAULT_HOST}:{port or self.port}",
@@ -42,7 +48,6 @@ class Azure:
             "client_id": self.fake.client_id,
             "client_secret": client_secret or self.fake.client_secret,
         }
-        seconds = SILENT_SECONDS * 5 if port is None else SILENT_SECONDS
         kind = AzureKind(guarded_outbound(allowed), SystemClock(), seconds=seconds)
         return open_one(kind, config, credential)
 
@@ -105,7 +110,7 @@ class TestAzure(DestinationContract):
                 FaultKind.ADDRESS_REFUSED: azure.open(allowed="10.0.0.0/8"),
                 FaultKind.NOT_UNDERSTOOD: azure.open(port=trouble.garbage),
                 FaultKind.BROKEN: azure.open(port=trouble.failing),
-                FaultKind.TIMED_OUT: azure.open(port=trouble.silent),
+                FaultKind.TIMED_OUT: azure.open(port=trouble.silent, seconds=SILENT_SECONDS),
                 FaultKind.UNREACHABLE: azure.open(port=trouble.closed),
             }
 

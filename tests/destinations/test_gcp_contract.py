@@ -10,7 +10,12 @@ from keyturn.destinations.contract import Destination, FaultKind
 from keyturn.destinations.gcp import GcpKind
 from keyturn.domain.slot import SlotName
 from keyturn.testing.destinations import Behind, DestinationContract
-from tests.destinations.guarded import SILENT_SECONDS, guarded_outbound, run_trouble
+from tests.destinations.guarded import (
+    PATIENT_SECONDS,
+    SILENT_SECONDS,
+    guarded_outbound,
+    run_trouble,
+)
 from tests.destinations.opened import open_one
 from tests.servers.answering import answering
 from tests.servers.authority import Authority, found_authority
@@ -31,15 +36,14 @@ class Google:
         port: int | None = None,
         allowed: str = "127.0.0.0/8",
         account: str | None = None,
+        seconds: float = PATIENT_SECONDS,
     ) -> Destination:
         config = {
             "project": self.fake.project,
             "endpoint": f"https://{HOST}:{port or self.port}",
             "ca_certificate": self.authority.pem,
         }
-        kind = GcpKind(guarded_outbound(allowed), SystemClock(), seconds=SILENT_SECONDS * 5)
-        if port is not None:
-            kind = GcpKind(guarded_outbound(allowed), SystemClock(), seconds=SILENT_SECONDS)
+        kind = GcpKind(guarded_outbound(allowed), SystemClock(), seconds=seconds)
         return open_one(kind, config, {"service_account": account or self.fake.service_account()})
 
 
@@ -100,7 +104,7 @@ class TestGoogle(DestinationContract):
                 FaultKind.ADDRESS_REFUSED: google.open(allowed="10.0.0.0/8"),
                 FaultKind.NOT_UNDERSTOOD: google.open(port=trouble.garbage),
                 FaultKind.BROKEN: google.open(port=trouble.failing),
-                FaultKind.TIMED_OUT: google.open(port=trouble.silent),
+                FaultKind.TIMED_OUT: google.open(port=trouble.silent, seconds=SILENT_SECONDS),
                 FaultKind.UNREACHABLE: google.open(port=trouble.closed),
             }
 

@@ -13,6 +13,8 @@ from keyturn.domain.detectors import BLIND_SPOTS
 from keyturn.domain.event import EVENT_TYPES
 from keyturn.domain.evidence import BLOCKERS
 from keyturn.domain.finding import FindingKind
+from keyturn.domain.incident import CallerStanding
+from keyturn.domain.posture.check import CheckId
 from keyturn.domain.rotation import Standing
 from tests.documentation.walk import (
     ADDRESS,
@@ -25,6 +27,7 @@ from tests.documentation.walk import (
     walk,
 )
 from tests.notifications.mailbox import Mailbox
+from tests.servers.openbao import require_program
 from tests.servers.postgres import Postgres
 
 HOWTO = PROJECT / "docs" / "howto"
@@ -40,16 +43,25 @@ FOLLOWED = {
     "back-up-and-restore.md",
     "rotate-the-pepper.md",
     "rotate-a-key-by-evidence.md",
+    "respond-to-a-leak.md",
     "plan-rotations.md",
     "give-a-token-to-a-process.md",
     "send-notifications.md",
     "deliver-new-tokens.md",
+    "check-your-posture.md",
     "see-unusual-use.md",
 }
 
 
 def test_every_guide_is_followed() -> None:
     assert {page.name for page in HOWTO.glob("*.md")} <= ELSEWHERE | FOLLOWED
+
+
+def test_no_row_that_a_guide_shows_stands_twice() -> None:
+    for page in HOWTO.glob("*.md"):
+        for step in steps(page):
+            ids = re.findall(r"^([0-9A-Za-z]{22})  ", step.shows or "", re.MULTILINE)
+            assert len(set(ids)) == len(ids), f"{page.name}: {step.script}"
 
 
 def test_names_and_owners(tmp_path: Path) -> None:
@@ -62,9 +74,15 @@ def test_names_and_owners(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["rotate-a-key-by-evidence.md", "plan-rotations.md", "give-a-token-to-a-process.md"],
+    [
+        "rotate-a-key-by-evidence.md",
+        "respond-to-a-leak.md",
+        "plan-rotations.md",
+        "give-a-token-to-a-process.md",
+        "check-your-posture.md",
+    ],
 )
-def test_rotations(name: str, tmp_path: Path) -> None:
+def test_rotations_and_incidents(name: str, tmp_path: Path) -> None:
     page = HOWTO / name
     checkout = copy_project(tmp_path / "keyturn", "Makefile", "src")
     with product(checkout) as address:
@@ -76,6 +94,16 @@ def test_the_guide_to_a_rotation_tells_every_blocker() -> None:
     told = (HOWTO / "rotate-a-key-by-evidence.md").read_text(encoding="utf-8")
     assert set(BLOCKERS) <= set(re.findall(r"^\| `([a-z_.]+)` \|", told, re.MULTILINE))
     assert all(f"--standing {one}" in told for one in Standing)
+
+
+def test_the_guide_to_leaks_tells_every_standing_of_a_caller() -> None:
+    told = (HOWTO / "respond-to-a-leak.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `([a-z]+)` \|", told, re.MULTILINE)) == set(CallerStanding)
+
+
+def test_the_guide_to_posture_tells_every_check() -> None:
+    told = (HOWTO / "check-your-posture.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `([a-z_.]+)` \|", told, re.MULTILINE) == list(CheckId)
 
 
 def test_the_guide_to_plans_tells_every_finding() -> None:
@@ -109,6 +137,7 @@ def test_the_guide_to_processes_tells_every_place_and_every_reaction() -> None:
 
 
 def test_deliveries(tmp_path: Path) -> None:
+    require_program()
     page = HOWTO / "deliver-new-tokens.md"
     checkout = copy_project(tmp_path / "keyturn", "Makefile", "src")
     with socket.create_server(("127.0.0.1", 0)) as free:

@@ -5,8 +5,11 @@ from html import unescape
 from pathlib import Path
 from xml.etree import ElementTree
 
-from keyturn.demo.figures import Chapter, Figures
+from keyturn.demo.evidence import Chapter
+from keyturn.demo.figures import Figures
+from keyturn.demo.incident_figures import IncidentFigures
 from keyturn.demo.table import lines
+from keyturn.demo.tally import Tally
 
 PROJECT = Path(__file__).parents[2]
 PICTURE = (PROJECT / "docs" / "images" / "demo.svg").read_text(encoding="utf-8")
@@ -24,7 +27,7 @@ ANY = Figures(
     destination_kind="vault",
     delivered_ms=1.0,
     first_use_ms=2.0,
-    answers=2,
+    answers=4,
     tokens_shown=0,
     stragglers=["admin"],
     was_refused=True,
@@ -32,12 +35,26 @@ ANY = Figures(
     move_to_retirement_ms=2.0,
     brownout_ms=1.0,
     lifts=0,
-    revocation_ms=1.0,
-    sent_after_revocation=1,
-    accepted_after_revocation=0,
-    last_accepted_sent_ms=-1.0,
-    last_acceptance_ms=-1.0,
-    first_refusal_ms=1.0,
+    incident=IncidentFigures(
+        answered_ms=1.0,
+        sent_after=1,
+        tried=1,
+        accepted_after=0,
+        last_accepted_sent_ms=-1.0,
+        last_acceptance_ms=-1.0,
+        first_refusal_ms=1.0,
+        thief=Tally(sent=2, served=1, refused=1, failed=0),
+        strangers=["ua:curl"],
+        reported=2,
+        misreported=0,
+        is_complete=True,
+        was_refused=True,
+        is_closed=True,
+        replaced_ms=1.0,
+        used_ms=1.5,
+        recovered_ms=2.0,
+    ),
+    logged=2,
     found_in_log=2,
     unknown_in_log=0,
     agreeing_with_log=2,

@@ -92,7 +92,7 @@ def test_what_it_says_of_the_data_folder_is_so(walked: Walked) -> None:
 
 
 def test_what_it_says_is_missing_is_missing(walked: Walked) -> None:
-    for path in ("/v1/incidents", "/v1/forward-auth"):
+    for path in ("/v1/leaks/revoke", "/v1/forward-auth"):
         with pytest.raises(urllib.error.HTTPError, match="404"):
             urllib.request.urlopen(walked.address + path)
 

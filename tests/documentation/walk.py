@@ -52,8 +52,10 @@ _VOLATILE = (
     (re.compile(r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(?:\.\d+Z)?"), "<time>"),
     (re.compile(r"\d{4}-\d{2}-\d{2}"), "<date>"),
     (re.compile(r"\b\d+ (s|min) ago\b"), "<ago>"),
+    (re.compile(r"\b(within|after|for) \d+ (ms|s|min)\b"), r"\1 <span>"),
     (re.compile(r"\b\d+ signed heads"), "<heads>"),
-    (re.compile(r"\b(waiting|delivered|cancelled) +\d+\b"), r"\1 <tries>"),
+    # What fails is tried again while it is waited for that somebody is told, at the third time.
+    (re.compile(r"\b(waiting|cancelled) +(?:[3-9]|[1-9]\d+)\b"), r"\1 <3 or more>"),
     (re.compile(r"\S*/(?=[\w.-]+\.token\b)"), ""),
     (re.compile(r"[ \t]+"), " "),
 )

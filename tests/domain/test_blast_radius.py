@@ -1,5 +1,6 @@
 """What the traffic of exposed keys says, weighed without a database."""
 
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -121,13 +122,20 @@ def test_an_intruder_is_told_apart() -> None:
     assert radius.runtimes[0].standing is INTRUDER
 
 
-def test_what_came_after_is_in_the_sums_and_by_itself() -> None:
-    radius = weigh_traffic([key([], [tally(WORKER, 3)], [tally(WORKER, 2, at=90)])], PLAIN)
-    assert (radius.totals.allowed, radius.totals.after_containment) == (5, 2)
+def test_what_was_refused_after_is_in_the_sums_and_by_itself() -> None:
+    refused = replace(tally(WORKER, at=90), allowed=0, denied=2)
+    radius = weigh_traffic([key([], [tally(WORKER, 3)], [refused])], PLAIN)
+    assert (radius.totals.requests, radius.totals.after_containment) == (5, 2)
     [entry] = radius.runtimes
     assert (entry.count.requests, entry.count.after_containment, entry.last_at) == (5, 2, 90)
-    assert [one.allowed for one in radius.attempts_after] == [2]
+    assert [(one.allowed, one.denied) for one in radius.attempts_after] == [(0, 2)]
     assert [one.count.requests for one in radius.indistinguishable] == [3]
+
+
+def test_what_was_let_in_before_the_answer_is_no_attempt() -> None:
+    radius = weigh_traffic([key([], [], [tally(WORKER, 2, at=90)])], PLAIN)
+    assert (radius.totals.allowed, radius.totals.after_containment) == (2, 0)
+    assert radius.attempts_after == ()
 
 
 def test_the_rest_is_nobodys_and_no_oddity() -> None:

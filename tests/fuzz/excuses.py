@@ -95,6 +95,7 @@ EXCUSES = (
         "|/rotation_policy/maintenance_windows/[0-9]+/minutes"
         "|/runtimes/[0-9]+/max_call_interval_seconds"
         "|(/rotation_policy)?/(overlap|quiet|brownout|lookback)_seconds",
+        detail=r"\S+: Input should be a valid integer\.",
         reason="5.0 is an integer to JSON Schema; a strict reader converts nothing",
     ),
     Excuse(
@@ -151,9 +152,10 @@ EXCUSES = (
         reason="a channel of one kind has nothing of the other; https alone",
     ),
     Excuse(
-        operation="(PUT|POST) /v1/.*",
-        pointer="/(destinations|deliver_to)(/[0-9]+)?",
-        reason="a destination is there before it is named, and is named once",
+        operation="(PUT|POST|PATCH) /v1/.*",
+        pointer="/(destinations|deliver_to)/[0-9]+",
+        detail=r"There is no destination [a-z0-9-]+(: make it first, .*)?\.",
+        reason="a destination is there before it is named",
     ),
     Excuse(
         operation="(POST|PATCH) /v1/destinations.*",

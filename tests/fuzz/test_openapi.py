@@ -12,19 +12,6 @@ from tests.fuzz.trial import PHASES, Tally, run, seats
 
 SEED = 20_260_101
 OpenSite = Callable[..., Site]
-# No schema tells what these speak of: a runtime that has been seen; an incident, over keys made
-# before; and a delivery, which is there once a destination that was made before is named for
-# a key.
-GUESSED = {
-    "POST /v1/rotations/{id}/runtimes",
-    "GET /v1/incidents/{id}",
-    "POST /v1/incidents/{id}/runtimes",
-    "POST /v1/incidents/{id}/replacements",
-    "POST /v1/incidents/{id}/close",
-    "GET /v1/deliveries/{id}",
-    "POST /v1/deliveries/{id}/retry",
-    "POST /v1/deliveries/{id}/cancel",
-}
 
 
 def tried(site: Site, name: str, *, examples: int, phases: tuple[str, ...] = PHASES) -> Tally:
@@ -49,9 +36,9 @@ def succeeded(tally: Tally) -> set[str]:
 def test_all_phases_as_an_operator_find_no_fault_and_reach_every_operation(
     open_shared_site: OpenSite,
 ) -> None:
-    tally = tried(open_shared_site("sqlite"), "operator", examples=30)
+    tally = tried(open_shared_site("sqlite"), "operator", examples=12)
     assert set(tally.phases) == set(PHASES)
-    assert succeeded(tally) | GUESSED == set(tally.statuses)
+    assert succeeded(tally) == set(tally.statuses)
 
 
 def test_fuzzing_on_postgresql_finds_no_fault(open_shared_site: OpenSite) -> None:

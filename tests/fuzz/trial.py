@@ -14,8 +14,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,10 @@ from schemathesis.engine import events, from_schema
 from schemathesis.generation import GenerationMode
 
 from keyturn.domain.redaction import holds_shape, redact
-from tests.acceptance.api import Site, label, open_site
+from tests.acceptance.api import Json, Site, label, open_site
 from tests.acceptance.servers import Estate, serving
 from tests.fuzz.excuses import Told, is_excused
+from tests.fuzz.seeding import Seed, seeds
 from tests.servers.postgres import Postgres
 
 PHASES = ("examples", "coverage", "fuzzing", "stateful")
@@ -45,11 +47,13 @@ _LONG_SECONDS = 30_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Seat:
-    """Who calls: a name for people, a token or none, and the workspace that each call names."""
+    """Who calls: a name for people, a token or none, the workspace that each call names, and what
+    was made there for the calls."""
 
     name: str
     token: str | None = field(repr=False)
     workspace: str | None = None
+    seeds: Mapping[str, Seed] = field(default_factory=dict, repr=False)
 
 
 @dataclass(kw_only=True)
@@ -209,7 +213,7 @@ def run(
     if seat.workspace is not None:
         config["parameters"] = {"header.Keyturn-Workspace": seat.workspace}
     schema = schemathesis.openapi.from_dict(
-        site.document, config=schemathesis.Config.from_dict(config)
+        sown(site.document, seat.seeds), config=schemathesis.Config.from_dict(config)
     )
     for event in from_schema(schema).execute():
         match event:
@@ -223,17 +227,34 @@ def run(
                 pass
 
 
+def sown(document: Json, seeds: Mapping[str, Seed]) -> Json:
+    """The document with what was made for an operation as its example. So the first phase calls
+    each of these once on something that is there, whatever is drawn in the others."""
+    document = deepcopy(document)
+    for name, seed in seeds.items():
+        method, path = name.split()
+        operation = document["paths"][path][method.lower()]
+        for parameter in operation["parameters"]:
+            if parameter["in"] == "path":
+                parameter["examples"] = {"seed": {"value": seed.names}}
+        if seed.body is not None:
+            [content] = operation["requestBody"]["content"].values()
+            content["examples"] = {"seed": {"value": seed.body}}
+    return document
+
+
 def seats(site: Site) -> dict[str, Seat]:
     """An operator, a key that may only read keys, and one without a token; in a workspace made
     for them."""
     home = site.workspace()
+    made = seeds(home)
     narrow = home.holder("keys:read@scheduler-*", name=f"{label('narrow')}-prod")
     return {
         seat.name: seat
         for seat in (
-            Seat(name="operator", token=site.operator.token, workspace=home.id),
-            Seat(name="narrow", token=narrow.token),
-            Seat(name="nobody", token=None),
+            Seat(name="operator", token=site.operator.token, workspace=home.id, seeds=made),
+            Seat(name="narrow", token=narrow.token, seeds=made),
+            Seat(name="nobody", token=None, seeds=made),
         )
     }
 

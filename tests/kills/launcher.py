@@ -31,7 +31,7 @@ from typing import Any
 from sqlalchemy import Engine, event
 from sqlalchemy.engine.default import DefaultDialect
 
-from tests.cli.programs import settle
+from tests.servers.forked import settle
 
 KILL_AT = "KILLS_AT"
 DAYS_AGO = "KILLS_DAYS_AGO"
@@ -264,7 +264,7 @@ def become_mortal(
     output: str,
     errors: str,
 ) -> None:
-    """As `tests.cli.programs.become`, with the points in its way."""
+    """As `tests.servers.forked.become`, with the points in its way."""
     settle(environment, folder, output, errors)
     listen()
     from keyturn.cli import main

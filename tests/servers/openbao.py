@@ -12,9 +12,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
+
+from keyturn.demo.openbao import find_openbao
 
 START_SECONDS = 30
 STOP_SECONDS = 10
@@ -109,6 +111,19 @@ def obtain_openbao(folder: Path) -> Iterator[OpenBao]:
             return
     except OpenBaoUnavailable as refusal:
         reason = str(refusal)
+    go_without(reason)
+
+
+def require_program() -> str:
+    """For a fixture: the program that the demonstration finds, or as `obtain_openbao`."""
+    found = find_openbao()
+    if found is None:
+        go_without("there is no `bao` on the path, nor beside the interpreter")
+    return found
+
+
+def go_without(reason: str) -> NoReturn:
+    """A skip that says so, or in CI a failure."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"in CI OpenBao is not to be missed: {reason}", pytrace=False)
     pytest.skip(f"NOT TESTED ON OPENBAO: {reason}")

@@ -1,9 +1,17 @@
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.servers.openbao import BIN_VARIABLE, OpenBaoUnavailable, obtain_openbao, run_openbao
+from tests.servers.openbao import (
+    BIN_VARIABLE,
+    OpenBaoUnavailable,
+    go_without,
+    obtain_openbao,
+    require_program,
+    run_openbao,
+)
 
 
 def test_a_server_leaves_no_process_and_no_token_behind(tmp_path: Path) -> None:
@@ -13,7 +21,7 @@ def test_a_server_leaves_no_process_and_no_token_behind(tmp_path: Path) -> None:
             server.ask("POST", "kv/data/a", {"data": {"b": "c"}})
             assert server.root_token not in repr(server)
     except OpenBaoUnavailable as refusal:
-        pytest.skip(f"NOT TESTED ON OPENBAO: {refusal}")
+        go_without(str(refusal))
     with pytest.raises(OSError, match="refused"):
         server.ask("GET", "sys/mounts")
     assert [one.name for one in tmp_path.iterdir()] == ["openbao.log"]
@@ -37,3 +45,16 @@ def test_a_server_that_cannot_be_had_is_a_skip_and_in_ci_a_failure(
     monkeypatch.setenv("CI", "true")
     with pytest.raises(pytest.fail.Exception, match="not to be missed"):
         next(obtain_openbao(tmp_path))
+
+
+def test_so_is_a_program_that_the_demonstration_does_not_find(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("CI", "false")
+    with pytest.raises(pytest.skip.Exception, match="NOT TESTED"):
+        require_program()
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="not to be missed"):
+        require_program()

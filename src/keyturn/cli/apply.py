@@ -1,7 +1,6 @@
 """`keyturn apply`: many slots from files. What would change, making it so, and drift."""
 
 import functools
-import shutil
 import sys
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from keyturn.cli.connection import calling
 from keyturn.cli.consent import require_consent
 from keyturn.cli.drift import Drift, SlotChange, find_drift
 from keyturn.cli.ending import INTERRUPTED, MOVED, NO, CommandFailed, ending_of
-from keyturn.cli.output import Output
+from keyturn.cli.output import Output, terminal_width
 from keyturn.cli.plan_text import carried_json, names_lines, plan_json, plan_lines, plural
 from keyturn.cli.slot_files import STDIN, read_files
 from keyturn.client.errors import Unreachable
@@ -157,7 +156,7 @@ def _show_plan(output: Output, drift: Drift) -> None:
         for change in drift.changes:
             click.echo(change.slot)
     else:
-        for line in plan_lines(drift, _width()):
+        for line in plan_lines(drift, terminal_width()):
             click.echo(line)
 
 
@@ -171,7 +170,7 @@ def _show_carried(output: Output, drift: Drift, carried: Carried) -> None:
     elif drift.changes:
         click.echo(f"{len(applied):,} of {plural(len(drift.changes), 'change')} applied.")
     for title, names in _left_out(carried):
-        for line in names_lines(title, names, _width()):
+        for line in names_lines(title, names, terminal_width()):
             click.echo(line, err=True)
 
 
@@ -220,7 +219,3 @@ def _require_success(carried: Carried) -> None:
             remedy="Look with --plan, and apply again.",
             code=MOVED,
         )
-
-
-def _width() -> int | None:
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

@@ -63,6 +63,14 @@ def calling(command: Callable[..., None]) -> Callable[..., None]:
     return call
 
 
+@contextlib.contextmanager
+def client_in(workspace_id: str) -> "Iterator[Keyturn]":
+    """A client as the command's own, that acts in this workspace."""
+    given = click.get_current_context().params
+    with _client(given.get("url"), given.get("api_key_file"), workspace_id, warns=False) as client:
+        yield client
+
+
 def _texts(values: Iterable[object]) -> Iterator[str]:
     for value in values:
         if isinstance(value, str):
@@ -80,7 +88,9 @@ def _check(text: str) -> None:
         raise click.UsageError("An argument is not in UTF-8.") from None
 
 
-def _client(url: str | None, file: str | None, workspace: str | None) -> "Keyturn":
+def _client(
+    url: str | None, file: str | None, workspace: str | None, *, warns: bool = True
+) -> "Keyturn":
     import logging
 
     from keyturn.client import Keyturn, RetryPolicy
@@ -88,7 +98,7 @@ def _client(url: str | None, file: str | None, workspace: str | None) -> "Keytur
 
     # What the client would log of a key on its way out is told by `verify` and `self` themselves.
     logging.getLogger(LOGGER).addHandler(logging.NullHandler())
-    token = _token(file)
+    token = _token(file, warns=warns)
     return Keyturn(
         address(os.environ, url),
         api_key=token,
@@ -98,12 +108,12 @@ def _client(url: str | None, file: str | None, workspace: str | None) -> "Keytur
     )
 
 
-def _token(file: str | None) -> str | Token | KeySource:
+def _token(file: str | None, *, warns: bool) -> str | Token | KeySource:
     token = credential(os.environ, None, file)
     if not token:
         raise CommandFailed("There is no token to present.", remedy=TOKEN_SET, code=REFUSED)
     named = file or os.environ.get(API_KEY_FILE)
-    if named:
+    if named and warns:
         warn_of_readers(Path(named), "the token")
     return token
 

@@ -143,27 +143,35 @@ def tell_of_delivery(
     if not output.as_json:
         for note in sent.notes:
             output.note(note)
-    deliveries, is_interrupted = _awaited(client, sent, course.wait_seconds)
+    deliveries, is_interrupted = await_deliveries(
+        client, [sent.key_id], sent.deliveries, course.wait_seconds
+    )
     if output.as_json:
         output.json({**sent.members, "api_key": None, "deliveries": deliveries})
     look = f"`keyturn deliveries list --key {short(sent.key_id)}`"
     if course.wait_seconds is not None:
-        _tell_arrivals(output, deliveries, is_interrupted, look)
+        tell_arrivals(output, deliveries, is_interrupted, look)
     elif not output.as_json:
         output.note(f"{look} shows whether it has arrived.")
 
 
-def _awaited(client: "Keyturn", sent: Sent, seconds: int | None) -> tuple[Sequence[Delivery], bool]:
-    """The deliveries once none is on its way any more, or after so long; and whether it was
-    interrupted."""
+def await_deliveries(
+    client: "Keyturn", key_ids: Sequence[str], begun: Sequence[Delivery], seconds: int | None
+) -> tuple[Sequence[Delivery], bool]:
+    """The deliveries of these keys once none is on its way any more, or after so long; and whether
+    it was interrupted."""
     clock = SystemClock()
     deadline = clock.elapsed() + (seconds or 0)
-    deliveries = sent.deliveries
+    deliveries = begun
     try:
         while _on_their_way(deliveries) and clock.elapsed() < deadline:
             clock.sleep(_SECONDS_BETWEEN)
             try:
-                deliveries = list(client.deliveries.list(key_id=sent.key_id))[::-1]
+                deliveries = [
+                    one
+                    for key_id in key_ids
+                    for one in [*client.deliveries.list(key_id=key_id)][::-1]
+                ]
             except KeyturnClientError as error:
                 if not may_pass(error):
                     raise
@@ -172,9 +180,10 @@ def _awaited(client: "Keyturn", sent: Sent, seconds: int | None) -> tuple[Sequen
     return deliveries, False
 
 
-def _tell_arrivals(
+def tell_arrivals(
     output: Output, deliveries: Sequence[Delivery], is_interrupted: bool, look: str
 ) -> None:
+    """Tells what has arrived after a wait. Raises `CommandFailed` where something has not."""
     if is_interrupted:
         raise CommandFailed(
             "Interrupted: the delivery goes on.", remedy=f"{look} looks again.", code=INTERRUPTED

@@ -1,4 +1,5 @@
-"""`keyturn demo`: a key is rotated by its schedule and another revoked, on live traffic."""
+"""`keyturn demo`: a key is rotated by its schedule and the leak of another contained, on live
+traffic."""
 
 import click
 import msgspec
@@ -30,15 +31,18 @@ from keyturn.domain.error import InstallationFault
     show_default=True,
     help="Where new tokens are delivered: OpenBao, a file, or OpenBao where it is installed.",
 )
-@click.option("--keep", is_flag=True, help="Keep the temporary folder, with the tokens in it.")
+@click.option(
+    "--keep", is_flag=True, help="Keep the temporary folder, with the tokens and the report in it."
+)
 @click.option("--json", "as_json", is_flag=True, help="Only the figures, for programs.")
 @click.pass_context
 def demo(ctx: click.Context, seconds: int, destination: str, keep: bool, as_json: bool) -> None:
-    """See a key rotated without a hand and another revoked, live.
+    """See a key rotated without a hand and a leak contained, live.
 
-    Starts Keyturn, an OpenBao where one is installed, a small API that verifies each call, and
-    three services that call it, as processes in a temporary folder and on free ports of this
-    machine. Ends with the figures, and with 1 where one of them is wrong. Ctrl-C ends all of it.
+    Starts Keyturn, an OpenBao where one is installed, a small API that verifies each call, three
+    services that call it, and a thief who finds the key of one, as processes in a temporary folder
+    and on free ports of this machine. Ends with the figures, and with 1 where one of them is wrong.
+    Ctrl-C ends all of it.
     """
     bao = chosen_openbao(Choice(destination), find_openbao())
     try:

@@ -5,7 +5,7 @@
 | 0 | done |
 | 1 | it could not be done, or a drill failed; the sentence says why and what helps |
 | 2 | it was asked for wrongly: arguments, settings, values that were refused |
-| 3 | the answer is no: denied by `verify`, drift, `keys impact` not safe, a rotation given up |
+| 3 | the answer is no: `verify`, drift, `keys impact`, `posture --fail-on`, a rotation given up |
 | 4 | the token is missing or not valid, or it may not do this |
 | 5 | there is no such thing |
 | 6 | the thing has changed meanwhile, or its state does not allow it |
@@ -88,6 +88,8 @@ _BY_CODE = {
     "grant.exceeded": "Grant less, or present an administrator's token.",
     "permission.missing": "Present a token that has it; `keyturn self` shows what yours may do.",
     "key.unknown": "`keyturn keys list --status all` shows those that there are.",
+    "key.contained": "`keyturn incidents list --key` shows by which; only a false alarm gives it "
+    "back, and `keyturn incidents replace` a new one.",
     "slot.unknown": "`keyturn slots list` shows those that there are.",
     "workspace.unknown": "`keyturn workspaces list` shows those that there are.",
     "key.terminal": "Make a new one with `keyturn keys create`.",
@@ -99,6 +101,9 @@ _BY_CODE = {
     "begins another.",
     "rotation.not_checked_in": "Let it ask GET /v1/self with the new key (`keyturn self`), or "
     "--standing waived.",
+    "incident.unknown": "`keyturn incidents list --state all` shows those that there are.",
+    "incident.no_key": "`keyturn keys list --status all` shows those that there are.",
+    "incident.closed": "`keyturn incidents report` tells of it; `keyturn contain -` opens another.",
     "destination.unknown": "`keyturn destinations list` shows those that there are.",
     "destination.exists": "`keyturn destinations update` changes it.",
     "destination.unproven": "`keyturn destinations prove` tells what is wrong; --no-delivery or "
@@ -111,6 +116,7 @@ _BY_CODE = {
     "ends a key that is in none.",
     "reveal.refused": "Name a destination with --deliver-to, or give the slot one: `keyturn slots "
     "set SLOT --destination NAME`.",
+    "posture.waiver_unknown": "`keyturn posture waivers` shows those that there are.",
     "finding.unknown": "`keyturn findings list --state all` shows those that there are.",
     "idempotency.mismatch": "Use another --idempotency-key.",
     "integrity.failed": "Run `keyturn activity verify` on the installation.",

@@ -21,10 +21,12 @@ _SAY_WHERE = "Say with --output-dir DIR where they can go, and repeat."
 
 
 class TokenFolder:
-    """Enter it before the tokens are made. `unsure` says what to do after an interruption."""
+    """Enter it before the tokens are made. `unsure` says what to do after an interruption. None
+    `is_needed` for tokens that are delivered to destinations."""
 
-    def __init__(self, folder: str | None, *, unsure: str) -> None:
-        if folder is None and not sys.stdout.isatty():
+    def __init__(self, folder: str | None, *, unsure: str, is_needed: bool = True) -> None:
+        self._has_way = folder is not None or sys.stdout.isatty()
+        if is_needed and not self._has_way:
             raise click.UsageError(
                 "Standard output is no terminal; say where the tokens go with --output-dir DIR."
             )
@@ -40,6 +42,8 @@ class TokenFolder:
 
     def put(self, name: str, token: Token) -> str:
         """Lets go of one token; gives where it is. Raises `OSError`."""
+        if not self._has_way:
+            raise OSError(0, "There is nowhere to put it after all")
         if self._folder is None:
             click.echo(f"{harmless(name.removesuffix('.token'))}\n\n  {token.reveal()}\n")
             return "shown above, once"

@@ -287,6 +287,11 @@ def revoke(
             f"Revoked {found.name} ({found.hint}…): no verifier accepts it after "
             f"{spelled(effect.effective_by)} (UTC)."
         )
+    if effect.incident_id is not None and not output.as_json:
+        output.note(
+            f"Incident {short(effect.incident_id)} has it; what is next: `keyturn incidents show "
+            f"{short(effect.incident_id)}`."
+        )
 
 
 @keys.command(epilog=KEY_HELP)

@@ -39,6 +39,12 @@ COMMANDS = lazy_group(
     rotations=Lazy(
         "keyturn.cli.rotations:rotations", "Replace keys, on the evidence of their traffic.", _CALLS
     ),
+    contain=Lazy("keyturn.cli.contain:contain", "A key has leaked: end it, now.", _CALLS),
+    incidents=Lazy(
+        "keyturn.cli.incidents:incidents",
+        "Exposed keys: contained, known, replaced, recovered.",
+        _CALLS,
+    ),
     destinations=Lazy(
         "keyturn.cli.destinations:destinations", "Where new tokens are delivered.", _CALLS
     ),
@@ -48,6 +54,9 @@ COMMANDS = lazy_group(
     drill=Lazy("keyturn.cli.drill:drill", "Rehearse a rotation, on a slot of its own.", _CALLS),
     findings=Lazy(
         "keyturn.cli.findings:findings", "What a person should know of keys and slots.", _CALLS
+    ),
+    posture=Lazy(
+        "keyturn.cli.posture:posture", "Whether the workspace keeps to the guide.", _CALLS
     ),
     channels=Lazy("keyturn.cli.channels:channels", "Where you are told of what happens.", _CALLS),
     messages=Lazy(
@@ -93,7 +102,7 @@ COMMANDS = lazy_group(
     doctor=Lazy("keyturn.cli.doctor:doctor", "Check this installation.", _INSTALLATION),
     demo=Lazy(
         "keyturn.cli.demo:demo",
-        "See a key rotated without a hand and another revoked, live.",
+        "See a key rotated without a hand and a leak contained, live.",
         _HERE,
     ),
     completion=Lazy(

@@ -1,7 +1,7 @@
 """How a key is named on the command line: by its id, in 22 characters, by its hint, or by its slot
 or its name where that has one key only. Never by its token. A rotation is named by its id or the
-beginning of one, or by its slot; a finding, a delivery or a message by its id or the beginning of
-one, a channel by its name too."""
+beginning of one, or by its slot; an incident also by one of its keys; a finding, a delivery or a
+message by its id or the beginning of one, a channel by its name too."""
 
 from collections.abc import Iterable
 from itertools import islice
@@ -11,6 +11,9 @@ from uuid import UUID
 from keyturn.cli.ending import ABSENT, WRONG, CommandFailed
 from keyturn.client.channel_records import Channel, Message
 from keyturn.client.delivery_records import Delivery
+from keyturn.client.errors import NotFound
+from keyturn.client.incident_records import Incident, ListedIncident
+from keyturn.client.posture_records import PostureWaiver
 from keyturn.client.resources import Key
 from keyturn.client.rotation_records import Finding, Rotation
 from keyturn.domain.base62 import encode_uuid
@@ -26,6 +29,7 @@ KEY_HELP = "KEY is an id, a hint like kt_prod_…, or a slot or a name that has 
 ROTATION_HELP = (
     "ROTATION is a slot (its open rotation, else its last one), an id, or the beginning of one."
 )
+INCIDENT_HELP = "INCIDENT is an id, the beginning of one, or one of its keys by its id or its hint."
 _SHORTEST_BEGINNING = 6
 _MOST_LOOKED_AT = 10_000
 
@@ -42,7 +46,7 @@ def short(id_: str | None) -> str | None:
 
 def named_key(client: "Keyturn", text: str) -> Key:
     """The key that an argument names."""
-    id_ = _spelled_id(text)
+    id_ = spelled_id(text)
     if id_ is not None:
         return client.keys.read(id_)
     slot = SlotName.parse(text)
@@ -53,7 +57,7 @@ def named_key(client: "Keyturn", text: str) -> Key:
 def key_to_rotate(client: "Keyturn", text: str) -> str:
     """The id of the key that is to be replaced: of a slot its one active key, or, where it is being
     rotated already, the old one of that."""
-    id_ = _spelled_id(text)
+    id_ = spelled_id(text)
     slot = SlotName.parse(text) if id_ is None else None
     if slot is None:
         return id_ or named_key(client, text).id
@@ -89,6 +93,28 @@ def named_rotation(client: "Keyturn", text: str) -> Rotation:
             f"`keyturn rotations list` shows them all. {ROTATION_HELP}",
         )
     return client.rotations.read(begun[0].id)
+
+
+def named_incident(client: "Keyturn", text: str) -> Incident:
+    """The incident that an argument names; of a key its open one, else its last."""
+    id_ = spelled_id(text)
+    if id_ is None:
+        begun = _beginning_with(text, client.incidents.list(state="all", limit=1_000))
+        if len(begun) == 1:
+            return client.incidents.read(begun[0].id)
+        raise _not_one(
+            text,
+            [f"{short(one.id)} ({one.state})" for one in begun],
+            "incident",
+            f"`keyturn incidents list --state all` shows them all. {INCIDENT_HELP}",
+        )
+    try:
+        return client.incidents.read(id_)
+    except NotFound:
+        for state in ("open", "all"):
+            for found in client.incidents.list(state=state, key_id=id_, limit=1):
+                return client.incidents.read(found.id)
+        raise
 
 
 def named_finding(client: "Keyturn", text: str) -> Finding:
@@ -140,6 +166,22 @@ def named_channel(client: "Keyturn", text: str) -> Channel:
     return named[0]
 
 
+def waiver_id(client: "Keyturn", text: str) -> str:
+    """The id of the waiver that an argument names."""
+    id_ = parse_id(text)
+    if id_ is not None:
+        return str(id_)
+    begun = _beginning_with(text, client.posture.waivers(limit=1_000))
+    if len(begun) != 1:
+        raise _not_one(
+            text,
+            [f"{short(one.id)} ({one.check})" for one in begun],
+            "waiver",
+            "`keyturn posture waivers` shows them all; name one by its id.",
+        )
+    return begun[0].id
+
+
 def named_message(client: "Keyturn", text: str) -> Message:
     """The message that an argument names."""
     id_ = parse_id(text)
@@ -156,7 +198,9 @@ def named_message(client: "Keyturn", text: str) -> Message:
     return begun[0]
 
 
-Named = TypeVar("Named", Rotation, Finding, Delivery, Channel, Message)
+Named = TypeVar(
+    "Named", Rotation, ListedIncident, Finding, Delivery, Channel, Message, PostureWaiver
+)
 
 
 def _beginning_with(text: str, things: Iterable[Named]) -> list[Named]:
@@ -181,7 +225,7 @@ def _not_one(text: str, listed: list[str], noun: str, remedy: str) -> CommandFai
 
 def key_id(client: "Keyturn", text: str) -> str:
     """The id of the key that an argument names, without a call where it is told already."""
-    return _spelled_id(text) or named_key(client, text).id
+    return spelled_id(text) or named_key(client, text).id
 
 
 def refuse_token(text: str) -> None:
@@ -195,7 +239,8 @@ def refuse_token(text: str) -> None:
         )
 
 
-def _spelled_id(text: str) -> str | None:
+def spelled_id(text: str) -> str | None:
+    """The id that an argument spells, alone or as a key's hint."""
     id_ = parse_id(text) or parse_id(text.rpartition("_")[2])
     return None if id_ is None else str(id_)
 

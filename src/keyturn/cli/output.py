@@ -46,6 +46,12 @@ _STYLES = {
     "delivered": "green",
     "completed": "green",
     "safe": "green",
+    "recovered": "green",
+    "replaced": "yellow",
+    "contained": "yellow",
+    "claimed": "yellow",
+    "suspect": "magenta",
+    "intruder": "red",
     "waits": "yellow",
     "overlapping": "yellow",
     "waiting": "yellow",
@@ -91,10 +97,7 @@ class Output:
 
     def json(self, value: object, *, is_line: bool = False) -> None:
         """The value as JSON, on one line if need be; records are spelled as the API spells them."""
-        encoded = msgspec.json.encode(_wire(value))
-        text = (encoded if is_line else msgspec.json.format(encoded, indent=2)).decode()
-        is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
-        click.echo((_OBEYED if is_unicode else _BEYOND_ASCII).sub(_escaped, text))
+        click.echo(as_wire(value, is_line=is_line))
 
     def say(self, sentence: str) -> None:
         """One line of what was asked for."""
@@ -102,7 +105,7 @@ class Output:
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[object]]) -> None:
         """A table, with titles even where it is empty."""
-        lines = table_lines(columns, rows, _width())
+        lines = table_lines(columns, rows, terminal_width())
         if lines is None:
             self._stacked(columns, [[spelled(cell) for cell in row] for row in rows])
             if not rows:
@@ -154,6 +157,14 @@ def output_options(command: Callable[..., None]) -> Callable[..., None]:
         command(*args, **kwargs)
 
     return call
+
+
+def as_wire(value: object, *, is_line: bool = False) -> str:
+    """The value as JSON that standard output can spell and no terminal obeys."""
+    encoded = msgspec.json.encode(_wire(value))
+    text = (encoded if is_line else msgspec.json.format(encoded, indent=2)).decode()
+    is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    return (_OBEYED if is_unicode else _BEYOND_ASCII).sub(_escaped, text)
 
 
 def counted(number: int, one: str, many: str = "") -> str:
@@ -244,7 +255,7 @@ def _line(
     return _GAP.join(parts).rstrip()
 
 
-def _width() -> int | None:
+def terminal_width() -> int | None:
     """The width of the terminal, None where there is none: then nothing is cut."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 

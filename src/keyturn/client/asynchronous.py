@@ -47,6 +47,17 @@ from keyturn.client.health import (
     look_at_server,
     measure_server,
 )
+from keyturn.client.incidents import (
+    close_incident,
+    export_incident,
+    list_incidents,
+    open_incident,
+    place_caller,
+    read_incident,
+    replace_keys,
+    report_incident,
+    select_keys,
+)
 from keyturn.client.key_source import KeySource
 from keyturn.client.keys import (
     change_key,
@@ -59,6 +70,13 @@ from keyturn.client.keys import (
     trace_key,
 )
 from keyturn.client.messages import list_messages, read_message, replay_message
+from keyturn.client.posture import (
+    end_waiver,
+    list_evidence,
+    list_waivers,
+    read_posture,
+    waive_check,
+)
 from keyturn.client.requests import list_requests, measure_usage
 from keyturn.client.rotations import (
     brown_out_rotation,
@@ -132,10 +150,30 @@ class AsyncDeliveries(AsyncGroup):
     cancel = AsyncSent(cancel_delivery)
 
 
+class AsyncIncidents(AsyncGroup):
+    open = AsyncSent(open_incident)
+    select = AsyncSent(select_keys)
+    list = AsyncListed(list_incidents)
+    read = AsyncSent(read_incident)
+    place = AsyncSent(place_caller)
+    replace = AsyncSent(replace_keys)
+    close = AsyncSent(close_incident)
+    report = AsyncSent(report_incident)
+    export = AsyncSent(export_incident)
+
+
 class AsyncFindings(AsyncGroup):
     list = AsyncListed(list_findings)
     read = AsyncSent(read_finding)
     acknowledge = AsyncSent(acknowledge_finding)
+
+
+class AsyncPosture(AsyncGroup):
+    read = AsyncSent(read_posture)
+    evidence = AsyncListed(list_evidence)
+    waive = AsyncSent(waive_check)
+    waivers = AsyncListed(list_waivers)
+    unwaive = AsyncSent(end_waiver)
 
 
 class AsyncStaffChanges(AsyncGroup):
@@ -218,7 +256,9 @@ class AsyncKeyturn(AsyncGroup):
         self.rotations = AsyncRotations(self)
         self.destinations = AsyncDestinations(self)
         self.deliveries = AsyncDeliveries(self)
+        self.incidents = AsyncIncidents(self)
         self.findings = AsyncFindings(self)
+        self.posture = AsyncPosture(self)
         self.staff_changes = AsyncStaffChanges(self)
         self.channels = AsyncChannels(self)
         self.messages = AsyncMessages(self)

@@ -46,6 +46,17 @@ from keyturn.client.health import (
     look_at_server,
     measure_server,
 )
+from keyturn.client.incidents import (
+    close_incident,
+    export_incident,
+    list_incidents,
+    open_incident,
+    place_caller,
+    read_incident,
+    replace_keys,
+    report_incident,
+    select_keys,
+)
 from keyturn.client.key_source import KeySource
 from keyturn.client.keys import (
     change_key,
@@ -58,6 +69,13 @@ from keyturn.client.keys import (
     trace_key,
 )
 from keyturn.client.messages import list_messages, read_message, replay_message
+from keyturn.client.posture import (
+    end_waiver,
+    list_evidence,
+    list_waivers,
+    read_posture,
+    waive_check,
+)
 from keyturn.client.requests import list_requests, measure_usage
 from keyturn.client.rotations import (
     brown_out_rotation,
@@ -131,10 +149,30 @@ class Deliveries(Group):
     cancel = Sent(cancel_delivery)
 
 
+class Incidents(Group):
+    open = Sent(open_incident)
+    select = Sent(select_keys)
+    list = Listed(list_incidents)
+    read = Sent(read_incident)
+    place = Sent(place_caller)
+    replace = Sent(replace_keys)
+    close = Sent(close_incident)
+    report = Sent(report_incident)
+    export = Sent(export_incident)
+
+
 class Findings(Group):
     list = Listed(list_findings)
     read = Sent(read_finding)
     acknowledge = Sent(acknowledge_finding)
+
+
+class Posture(Group):
+    read = Sent(read_posture)
+    evidence = Listed(list_evidence)
+    waive = Sent(waive_check)
+    waivers = Listed(list_waivers)
+    unwaive = Sent(end_waiver)
 
 
 class StaffChanges(Group):
@@ -226,7 +264,9 @@ class Keyturn(Group):
         self.rotations = Rotations(self)
         self.destinations = Destinations(self)
         self.deliveries = Deliveries(self)
+        self.incidents = Incidents(self)
         self.findings = Findings(self)
+        self.posture = Posture(self)
         self.staff_changes = StaffChanges(self)
         self.channels = Channels(self)
         self.messages = Messages(self)

@@ -91,8 +91,7 @@ def body(**members: object) -> bytes:
     """A JSON body of what is given; None is not given."""
     given = {name: value for name, value in members.items() if value is not None}
     for value in given.values():
-        if isinstance(value, datetime):
-            _refuse_naive(value)
+        _check_moments(value)
     return _encode(given)
 
 
@@ -151,6 +150,19 @@ def _harmless(text: str) -> str:
     if holds_shape(text):
         raise ValueError("a token does not go into an address: give the key's id")
     return text
+
+
+def _check_moments(value: object) -> None:
+    match value:
+        case datetime():
+            _refuse_naive(value)
+        case msgspec.Struct():
+            _check_moments([getattr(value, name) for name in value.__struct_fields__])
+        case list() | tuple():
+            for one in value:
+                _check_moments(one)
+        case _:
+            pass
 
 
 def _refuse_naive(moment: datetime) -> datetime:

@@ -10,6 +10,7 @@
         Unauthenticated (401)  Forbidden (403)  NotFound (404)  Conflict (409)
         VersionMoved (412)     Invalid (422)    Unavailable (429, 503)
         EvidenceMissing, RollbackUnsafe: conflicts of a rotation, which say who is in the way
+        KeysOpen, SelectionMoved: conflicts of an incident, which name its keys
       TokenLost              a key was made, but its token was shown before
       SecretLost             a webhook has a signing secret that was shown before
       Denied                 a verdict that was required to be valid is not
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from keyturn.client.record import Blocker
+from keyturn.client.record import Blocker, NamedKey
 from keyturn.domain.redaction import redact
 
 if TYPE_CHECKING:
@@ -166,6 +167,19 @@ class RollbackUnsafe(Conflict):
     runtimes: tuple[str, ...] = ()
 
 
+class KeysOpen(Conflict):
+    """An incident cannot be closed: its `keys` are neither recovered nor waived."""
+
+    keys: tuple[NamedKey, ...] = ()
+
+
+class SelectionMoved(Conflict):
+    """A selection holds another number of keys than was expected: these `keys`. Nothing was
+    contained."""
+
+    keys: tuple[NamedKey, ...] = ()
+
+
 class VersionMoved(ApiError):
     """Somebody else changed it since that version."""
 
@@ -248,6 +262,8 @@ _KINDS: dict[int, type[ApiError]] = {
 _BY_CODE: dict[tuple[int, str], type[ApiError]] = {
     (409, "rotation.evidence_missing"): EvidenceMissing,
     (409, "rotation.rollback_unsafe"): RollbackUnsafe,
+    (409, "incident.keys_open"): KeysOpen,
+    (409, "incident.count_moved"): SelectionMoved,
 }
 _MEDIA_TYPE = "application/problem+json"
 
@@ -264,6 +280,7 @@ class _Problem(msgspec.Struct, frozen=True):
     errors: list[_Fault] | None = None
     blocked_by: list[Blocker] | None = None
     runtimes: list[str] | None = None
+    keys: list[NamedKey] | None = None
 
 
 _decode = msgspec.json.Decoder(_Problem).decode
@@ -298,6 +315,11 @@ def error_of(answer: "Answer", retry_after_seconds: float | None) -> KeyturnClie
             error.blocked_by = tuple(map(_redacted, problem.blocked_by or ()))
         case RollbackUnsafe():
             error.runtimes = tuple(map(redact, problem.runtimes or ()))
+        case KeysOpen() | SelectionMoved():
+            error.keys = tuple(
+                NamedKey(key_id=redact(one.key_id), name=redact(one.name))
+                for one in problem.keys or ()
+            )
         case _:
             pass
     return error

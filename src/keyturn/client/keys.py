@@ -236,6 +236,7 @@ def _effect(answer: Answer) -> Effect:
         is_complete=answer.status == 204,
         propagation=answer.headers.get("keyturn-propagation"),
         effective_by=_instant(answer.headers.get("keyturn-effective-by", "")),
+        incident_id=answer.headers.get("keyturn-incident"),
     )
 
 

@@ -1,4 +1,4 @@
-"""What all records have in common, and the one that an error carries too."""
+"""What all records have in common, and those that an error carries too."""
 
 from datetime import datetime
 from typing import Annotated
@@ -19,3 +19,10 @@ class Blocker(Record, frozen=True, kw_only=True):
     code: str
     runtime: str | None = None
     detail: str
+
+
+class NamedKey(Record, frozen=True, kw_only=True):
+    """A key by its id and its name."""
+
+    key_id: str
+    name: str

@@ -315,11 +315,13 @@ class Propagation(Record, frozen=True, kw_only=True):
 
 class Effect(Record, frozen=True, kw_only=True):
     """How far a revocation is effective when it is answered: `is_complete`, on every verifier; else
-    it is so at `effective_by` at the latest. `propagation` is the header's own text."""
+    it is so at `effective_by` at the latest. `propagation` is the header's own text; `incident_id`
+    is the incident that a compromised key is in."""
 
     is_complete: bool
     propagation: str | None = None
     effective_by: Instant | None = None
+    incident_id: str | None = None
 
 
 class About(Record, frozen=True, kw_only=True):

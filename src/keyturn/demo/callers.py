@@ -1,9 +1,13 @@
-"""The services of the story: each calls the publishing API all the time, with a key of its own.
+"""Who calls the publishing API in the story: services, each with a key of its own, and a thief.
 
 1. A service takes its token from a place by itself, or from `keyturn run`, which tells it by a
-   signal that there is another: either way a key is replaced without a restart.
-2. It names each request by an id and writes into its journal what came of it.
-3. When its leash is let go, or its rounds are done, it finishes what it has sent, and ends.
+   signal that there is another: either way a key is replaced without a restart. A thief has the one
+   that was found in a file of somebody else.
+2. Each writes into its journal what it sent and what came of it. A service says who it is and names
+   each request by an id; a thief does neither, and writes down what id the API has given it.
+3. The API is behind a proxy, which tells it where a call comes from. All callers being on one
+   machine, each tells its own address as that proxy would.
+4. When its leash is let go, or its rounds are done, it finishes what it has sent, and ends.
 """
 
 import os
@@ -25,20 +29,26 @@ from keyturn.client.errors import ConfigurationFault
 from keyturn.demo.journal import Entry, Journal
 from keyturn.demo.leash import when_released
 from keyturn.domain.identity import make_id
+from keyturn.domain.redaction import find_token
 from keyturn.domain.token import Token, parse_token
 
 PROGRAM = "from keyturn.demo.callers import main; main()"
 TIMEOUT_SECONDS = 5.0
+REQUEST_ID = "X-Request-Id"
 
 
 class Duty(msgspec.Struct, frozen=True, kw_only=True):
-    """What a service does: `steps` are methods on the articles, done in turn by each of its
-    `lanes`, with a pause in between; so many `rounds` of them, None for no end. `source` is where
-    it takes its token from, None where `keyturn run` gives it one."""
+    """What a caller does: `steps` are a method and a path, done in turn by each of its `lanes`,
+    with a pause in between; so many `rounds` of them, None for no end. `source` is where it takes
+    its token from, `found_in` the file in which a thief has found one; neither, where `keyturn run`
+    gives it one."""
 
     name: str
     url: str
-    source: str | None
+    address: str
+    user_agent: str
+    source: str | None = None
+    found_in: str | None = None
     journal_file: str
     steps: list[str]
     lanes: int
@@ -71,19 +81,35 @@ class InjectedKey:
         return self._token
 
 
+class FoundKey:
+    """A token that stands somewhere in a file that is not the finder's."""
+
+    def __init__(self, file: Path) -> None:
+        found = find_token(file.read_text("utf-8"))
+        if found is None:
+            raise ConfigurationFault(f"There is no token in {file}.")
+        self._token = found
+
+    def token(self) -> Token:
+        return self._token
+
+
 class Caller:
-    """A running service."""
+    """A running service, or a thief."""
 
     def __init__(self, duty: Duty, journal: Journal) -> None:
         self._duty = duty
         self._journal = journal
-        self._key: Keys = InjectedKey() if duty.source is None else KeySource(duty.source)
+        self._is_thief = duty.found_in is not None
+        self._key = _keys(duty)
         self._clock = SystemClock()
         self._entropy = SystemEntropy()
         self._is_over = threading.Event()
         self._http = httpx2.Client(
+            base_url=duty.url,
             timeout=TIMEOUT_SECONDS,
-            headers={"User-Agent": f"{duty.name}/1.0", "Keyturn-Runtime": duty.name},
+            headers={"User-Agent": duty.user_agent, "X-Forwarded-For": duty.address}
+            | ({} if self._is_thief else {"Keyturn-Runtime": duty.name}),
         )
 
     def stop(self) -> None:
@@ -100,37 +126,48 @@ class Caller:
     def _lane(self) -> None:
         rounds = self._duty.rounds
         turns = cycle((self._duty.steps,)) if rounds is None else repeat(self._duty.steps, rounds)
-        for method in chain.from_iterable(turns):
+        for step in chain.from_iterable(turns):
             if self._is_over.is_set():
                 return
-            self._journal.write(self._call(method))
+            self._journal.write(self._call(*step.split()))
             self._is_over.wait(self._duty.pause_seconds)
 
-    def _call(self, method: str) -> Entry:
+    def _call(self, method: str, path: str) -> Entry:
         token = self._key.token()
         request_id = f"{self._duty.name}-{make_id(self._clock.now(), self._entropy)}"
         sent_at = self._clock.elapsed()
-        status = self._answer(method, request_id, token)
+        answer = self._answer(method, path, None if self._is_thief else request_id, token)
         return Entry(
-            request_id=request_id,
+            request_id=(
+                request_id if answer is None else answer.headers.get(REQUEST_ID, request_id)
+            ),
             key_hint=token.hint,
             method=method,
-            path="/articles",
+            path=path,
             sent_at=sent_at,
             answered_at=self._clock.elapsed(),
-            status=status,
+            status=None if answer is None else answer.status_code,
         )
 
-    def _answer(self, method: str, request_id: str, token: Token) -> int | None:
+    def _answer(
+        self, method: str, path: str, request_id: str | None, token: Token
+    ) -> httpx2.Response | None:
+        named = {} if request_id is None else {REQUEST_ID: request_id}
         try:
             return self._http.request(
                 method,
-                f"{self._duty.url}/articles",
-                headers={"Authorization": f"Bearer {token.reveal()}", "X-Request-Id": request_id},
+                path,
+                headers={"Authorization": f"Bearer {token.reveal()}"} | named,
                 json={"title": f"From {self._duty.name}"} if method == "POST" else None,
-            ).status_code
+            )
         except httpx2.TransportError:
             return None
+
+
+def _keys(duty: Duty) -> Keys:
+    if duty.found_in is not None:
+        return FoundKey(Path(duty.found_in))
+    return InjectedKey() if duty.source is None else KeySource(duty.source)
 
 
 def main() -> None:

@@ -1,85 +1,30 @@
 """The figures at the end of the story.
 
-They are made of two records that know nothing of each other: the journals of the services, and the
-request log of Keyturn.
+They are made of two records that know nothing of each other: the journals of the callers, and what
+Keyturn says, in its request log and in the report of the incident.
 """
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 
-from keyturn.client import Activity, Destination, RecordedRequest, Rotation
+from keyturn.client import Rotation
+from keyturn.demo.evidence import Chapter, Evidence, Replacement
+from keyturn.demo.incident_figures import IncidentFigures, measure_incident, refused_of
 from keyturn.demo.journal import Entry
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Revocation:
-    """When a service's key was revoked: the moments of asking and of the answer, by the monotonic
-    clock."""
-
-    service: str
-    asked_at: float
-    answered_at: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replacement:
-    """How a key was replaced: from `began_at`, before its successor was made, to `ended_at`, some
-    time after its own end, by the monotonic clock. `runtimes` had the key, `stragglers` were waited
-    for, and `was_refused` tells whether the end was refused meanwhile. The rotation is told as it
-    ended; its times, and when the brown-out began, are by Keyturn's clock. `started` is the entry
-    of its start in the activity log; of so many `answers` that could have had the token of the old
-    key or of the new one, `tokens_shown` had it."""
-
-    began_at: float
-    ended_at: float
-    runtimes: tuple[str, ...]
-    stragglers: tuple[str, ...]
-    was_refused: bool
-    browned_out_at: datetime | None
-    rotation: Rotation
-    destination: Destination
-    started: Activity | None
-    answers: int
-    tokens_shown: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """What the figures are made of. `hints` has the hint of each key by its id."""
-
-    journals: Mapping[str, Sequence[Entry]]
-    recorded: Sequence[RecordedRequest]
-    hints: Mapping[str, str]
-    replacement: Replacement
-    revocation: Revocation
-    chapters: Sequence["Chapter"] = field(default=())
-
-
-class Chapter(msgspec.Struct, frozen=True):
-    name: str
-    seconds: float
-
-
-class Tally(msgspec.Struct, frozen=True, kw_only=True):
-    """The requests of one service."""
-
-    sent: int
-    served: int
-    refused: int
-    failed: int
+from keyturn.demo.tally import Tally, tally, to_ms
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """The figures. Moments `_ms` of the revocation count from its answer; before it they are
-    negative. `delivered_ms` and `first_use_ms` go from the start of the rotation to the delivery of
+    """The figures. What was sent and served is that of the services; the log has what the thief
+    sent too. `delivered_ms` and `first_use_ms` go from the start of the rotation to the delivery of
     its token and to the first request with it; None where there is none. `move_to_retirement_ms`
     goes from the first request that the last of the services sent with the new key to the end of
-    the old one; None where one of them sent none, or it did not end."""
+    the old one; None where one of them sent none, or it did not end. `answers` and `tokens_shown`
+    are of the rotation and of the incident."""
 
     services: dict[str, Tally]
     sent: int
@@ -101,12 +46,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     move_to_retirement_ms: float | None
     brownout_ms: float | None
     lifts: int
-    revocation_ms: float
-    sent_after_revocation: int
-    accepted_after_revocation: int
-    last_accepted_sent_ms: float | None
-    last_acceptance_ms: float | None
-    first_refusal_ms: float | None
+    incident: IncidentFigures
+    logged: int
     found_in_log: int
     unknown_in_log: int
     agreeing_with_log: int
@@ -115,36 +56,22 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     chapters: list[Chapter]
 
 
-def tally(entries: Iterable[Entry]) -> Tally:
-    found = list(entries)
-    served = sum(entry.is_served for entry in found)
-    refused = sum(entry.is_refused for entry in found)
-    return Tally(
-        sent=len(found), served=served, refused=refused, failed=len(found) - served - refused
-    )
-
-
 def measure(evidence: Evidence) -> Figures:
     """The figures of this evidence."""
-    journals, revocation = evidence.journals, evidence.revocation
+    journals = evidence.journals
     sent = [entry for entries in journals.values() for entry in entries]
     replacement, rotation = evidence.replacement, evidence.replacement.rotation
+    response = evidence.response
     started, moves = replacement.started, _moves(evidence)
     during = [
         one
         for one in sent
         if one.answered_at >= replacement.began_at and one.sent_at <= replacement.ended_at
     ]
-    denied = [
-        entry
-        for entry in journals[revocation.service]
-        if entry.status == 401 and entry.answered_at >= revocation.asked_at
-    ]
-    failed = sum(not entry.is_served for entry in sent) - len(denied)
+    failed = sum(not entry.is_served for entry in sent) - len(refused_of(evidence))
     failed_during = sum(not entry.is_served for entry in during)
-    after = [one for one in journals[revocation.service] if one.sent_at > revocation.answered_at]
-    accepted = [one for one in journals[revocation.service] if one.is_served]
-    found, agreeing, unknown = _compare(evidence, sent)
+    everything = [*sent, *evidence.stolen]
+    found, agreeing, unknown = _compare(evidence, everything)
     trips = sorted(entry.seconds * 1_000 for entry in sent if entry.is_served) or [0.0]
     return Figures(
         services={name: tally(entries) for name, entries in journals.items()},
@@ -159,20 +86,16 @@ def measure(evidence: Evidence) -> Figures:
         destination_kind=replacement.destination.kind,
         delivered_ms=_from_start(rotation, _delivered_at(replacement)),
         first_use_ms=_from_start(rotation, min(moves.values(), default=None)),
-        answers=replacement.answers,
-        tokens_shown=replacement.tokens_shown,
+        answers=replacement.answers + response.answers,
+        tokens_shown=replacement.tokens_shown + response.tokens_shown,
         stragglers=list(replacement.stragglers),
         was_refused=replacement.was_refused,
         has_retired_by_itself=rotation.state == "completed" and not rotation.forced,
         move_to_retirement_ms=_until_retired(rotation, _last_move(replacement, moves)),
         brownout_ms=_until_retired(rotation, replacement.browned_out_at),
         lifts=rotation.lifts,
-        revocation_ms=_ms(revocation.answered_at - revocation.asked_at),
-        sent_after_revocation=len(after),
-        accepted_after_revocation=sum(entry.is_served for entry in after),
-        last_accepted_sent_ms=_since(revocation, max((e.sent_at for e in accepted), default=None)),
-        last_acceptance_ms=_since(revocation, max((e.answered_at for e in accepted), default=None)),
-        first_refusal_ms=_since(revocation, min((e.answered_at for e in denied), default=None)),
+        incident=measure_incident(evidence),
+        logged=len(everything),
         found_in_log=found,
         unknown_in_log=unknown,
         agreeing_with_log=agreeing,
@@ -230,18 +153,10 @@ def _delivered_at(replacement: Replacement) -> datetime | None:
 
 
 def _from_start(rotation: Rotation, moment: datetime | None) -> float | None:
-    return None if moment is None else _ms((moment - rotation.started_at).total_seconds())
+    return None if moment is None else to_ms((moment - rotation.started_at).total_seconds())
 
 
 def _until_retired(rotation: Rotation, moment: datetime | None) -> float | None:
     if rotation.state != "completed" or rotation.completed_at is None or moment is None:
         return None
-    return _ms((rotation.completed_at - moment).total_seconds())
-
-
-def _since(revocation: Revocation, moment: float | None) -> float | None:
-    return None if moment is None else _ms(moment - revocation.answered_at)
-
-
-def _ms(seconds: float) -> float:
-    return round(seconds * 1_000, 2)
+    return to_ms((rotation.completed_at - moment).total_seconds())

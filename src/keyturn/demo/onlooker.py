@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from keyturn.ambient import SystemClock
-from keyturn.demo.figures import tally
 from keyturn.demo.stage import Stage
+from keyturn.demo.tally import tally
 from keyturn.demo.telling import Telling
 from keyturn.domain.error import InstallationFault
 

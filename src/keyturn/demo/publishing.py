@@ -3,6 +3,9 @@
 It is what a reader's own API would be: it takes the token of the call, asks `/v1/verify` with a key
 of its own that may do nothing else, and answers by the verdict: 401 for a token that is not valid,
 403 where it may not do this. Where Keyturn gives no verdict, nobody is served (503).
+
+It is behind one proxy, so it takes the address of the caller from the last entry of
+`X-Forwarded-For`. Each answer says by which id the call is known, the caller's or one of its own.
 """
 
 import socket
@@ -18,8 +21,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from keyturn.ambient import SystemClock, SystemEntropy
 from keyturn.client import AsyncKeyturn, KeyturnClientError, Verdict
 from keyturn.demo.leash import when_released
+from keyturn.domain.identity import make_id
 
 PROGRAM = "from keyturn.demo.publishing import main; main()"
 KEPT_ARTICLES = 20
@@ -35,16 +40,23 @@ class Publishing:
 
     def __init__(self, keyturn: AsyncKeyturn) -> None:
         self._keyturn = keyturn
+        self._clock = SystemClock()
+        self._entropy = SystemEntropy()
         self._numbers = count(1)
         self._articles: deque[dict[str, object]] = deque(maxlen=MOST_ARTICLES)
         self.routes = [
             Route("/articles", self._guarded("read", self._list), methods=["GET"]),
             Route("/articles", self._guarded("write", self._add), methods=["POST"]),
             Route("/articles", self._guarded("admin", self._clear), methods=["DELETE"]),
+            Route("/drafts", self._guarded("read", self._list), methods=["GET"]),
+            Route("/subscribers", self._guarded("read", self._list_readers), methods=["GET"]),
         ]
 
     async def _list(self, request: Request) -> Response:
         return JSONResponse(list(self._articles)[-KEPT_ARTICLES:])
+
+    async def _list_readers(self, request: Request) -> Response:
+        return JSONResponse([{"email": "reader@example.com"}])
 
     async def _add(self, request: Request) -> Response:
         article = {"number": next(self._numbers), "title": str((await request.json())["title"])}
@@ -60,9 +72,16 @@ class Publishing:
         self, scope: str, act: Callable[[Request], Awaitable[Response]]
     ) -> Callable[[Request], Awaitable[Response]]:
         async def guarded(request: Request) -> Response:
+            named = request.headers.get("x-request-id")
+            request_id = named or f"api-{make_id(self._clock.now(), self._entropy)}"
+            answer = await answered(request, request_id)
+            answer.headers["X-Request-Id"] = request_id
+            return answer
+
+        async def answered(request: Request, request_id: str) -> Response:
             token = request.headers.get("authorization", "").removeprefix("Bearer ")
             try:
-                verdict = await self._judge(request, token, scope)
+                verdict = await self._judge(request, request_id, token, scope)
             except KeyturnClientError:
                 return _refusal(503, "Whether this call is allowed cannot be told now.")
             if verdict.valid:
@@ -73,13 +92,13 @@ class Publishing:
 
         return guarded
 
-    async def _judge(self, request: Request, token: str, scope: str) -> Verdict:
+    async def _judge(self, request: Request, request_id: str, token: str, scope: str) -> Verdict:
         headers = request.headers
         return await self._keyturn.verify(
             token,
             scopes=[scope],
-            request_id=headers.get("x-request-id"),
-            ip=request.client.host if request.client else None,
+            request_id=request_id,
+            ip=headers.get("x-forwarded-for", "").rpartition(",")[2].strip() or None,
             user_agent=headers.get("user-agent"),
             runtime=headers.get("keyturn-runtime"),
             method=request.method,

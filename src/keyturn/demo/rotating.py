@@ -20,7 +20,7 @@ from keyturn.client import (
     Rotation,
     RotationPolicy,
 )
-from keyturn.demo.figures import Replacement
+from keyturn.demo.evidence import Replacement
 from keyturn.demo.onlooker import Onlooker
 from keyturn.demo.pace import PERIOD_DAYS, WINDOW_MINUTES, Pace
 from keyturn.demo.place import Place
@@ -101,7 +101,8 @@ class Rotating:
         self._set_policy(old, PERIOD_DAYS, window)
         self._say(
             f"Policy: each key is rotated every day, in the window that is open now "
-            f"({window.days[0]} {window.starts} UTC). Nobody does more than that."
+            f"({window.days[0]} {window.starts} UTC); worker-prod has a longer period of its own. "
+            f"Nobody does more than that."
         )
         asked_at = self._onlooker.clock.elapsed()
         found: list[Rotation] = []

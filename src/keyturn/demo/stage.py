@@ -47,7 +47,7 @@ class Stage:
 
     def __init__(self, folder: Path, *, is_kept: bool, bao: str | None) -> None:
         self.folder = folder
-        self._is_kept = is_kept
+        self.is_kept = is_kept
         self._bao = bao
         self._children: dict[str, Child] = {}
         self._jobs: dict[str, Child] = {}
@@ -70,7 +70,7 @@ class Stage:
 
     def start_keyturn(self, place: Place) -> Keyturn:
         """Starts Keyturn on SQLite; gives a client that is its first operator's."""
-        abandoned = "" if self._is_kept else str(self.folder)
+        abandoned = "" if self.is_kept else str(self.folder)
         child = self._start(
             "keyturn",
             KEYTURN_PROGRAM,
@@ -87,15 +87,10 @@ class Stage:
         child = self._start("publishing", publishing.PROGRAM, keyturn_url, key_file)
         self.publishing_url = child.await_address()
 
-    def start_service(self, name: str, service: Service) -> None:
-        """Starts a service that finds its token in its private file."""
-        self._start(name, callers.PROGRAM, self._duty(name, service, f"file:{self.key_file(name)}"))
-        self._services.append(name)
-
     def start_run(self, name: str, service: Service, place: Place, source: str) -> None:
         """Starts a service under `keyturn run`, which takes its token from the place."""
         options = ["--from", source, "--every", str(EVERY_SECONDS), "--on-change", "signal"]
-        command = [sys.executable, "-c", callers.PROGRAM, self._duty(name, service, None)]
+        command = [sys.executable, "-c", callers.PROGRAM, self._duty(name, service)]
         self._start(
             name,
             RUN_PROGRAM,
@@ -111,8 +106,14 @@ class Stage:
     def start_job(self, name: str, service: Service, place: Place, source: str) -> None:
         """Starts a service that takes its token from the place by itself, and ends when its work is
         done: `is_done`."""
-        duty = self._duty(name, service, source)
+        duty = self._duty(name, service, source=source)
         self._jobs[name] = self._child(name, callers.PROGRAM, duty, environment=place.environment)
+
+    def start_thief(self, name: str, service: Service, found_in: Path) -> None:
+        """Starts a caller that has its token from a file that is not its own."""
+        duty = self._duty(name, service, found_in=str(found_in))
+        self._start(name, callers.PROGRAM, duty)
+        self._services.append(name)
 
     def is_done(self, name: str) -> bool:
         """Whether this job has ended well. Raises `InstallationFault` where it ended otherwise."""
@@ -150,20 +151,49 @@ class Stage:
         """Puts a token where its service reads it: a private file, replaced whole."""
         write_private(self.key_file(service), token.reveal() + "\n")
 
+    def leak(self, service: str) -> Path:
+        """What a careless build does: the token of a service is in a file for everybody. (In the
+        story it is as private as all others.)"""
+        token = self.key_file(service).read_text("ascii").strip()
+        write_private(self.bundle, f'const client = connect("/api", {{ apiKey: "{token}" }});\n')
+        return self.bundle
+
+    @property
+    def bundle(self) -> Path:
+        return self.folder / "app.js"
+
+    @property
+    def report(self) -> Path:
+        """Where the report of the incident is kept, for people."""
+        return self.folder / "report.html"
+
+    def keep_report(self, text: str) -> None:
+        write_private(self.report, text)
+
     def journals(self) -> Mapping[str, list[Entry]]:
-        """What each service has written down so far."""
+        """What each caller has written down so far."""
         for journal in self._journals.values():
             journal.refresh()
         return {name: journal.entries for name, journal in self._journals.items()}
 
-    def _duty(self, name: str, service: Service, source: str | None) -> str:
-        """The duty of a service, spelled, with a journal that is followed from now on."""
+    def _duty(
+        self,
+        name: str,
+        service: Service,
+        *,
+        source: str | None = None,
+        found_in: str | None = None,
+    ) -> str:
+        """The duty of a caller, spelled, with a journal that is followed from now on."""
         journal = self.folder / f"{name}.jsonl"
         self._journals.setdefault(name, JournalReader(journal))
         duty = Duty(
             name=name,
             url=self.publishing_url,
+            address=service.address,
+            user_agent=service.user_agent,
             source=source,
+            found_in=found_in,
             journal_file=str(journal),
             steps=list(service.steps),
             lanes=service.lanes,

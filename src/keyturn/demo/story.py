@@ -3,7 +3,7 @@
 It makes the calls that a person would make.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from keyturn.client import (
@@ -12,13 +12,16 @@ from keyturn.client import (
     ExpectedRuntime,
     IssuedKey,
     Keyturn,
+    NamedNetwork,
     RecordedRequest,
 )
-from keyturn.demo.figures import Chapter, Evidence, Figures, Revocation, measure, tally
+from keyturn.demo.evidence import Chapter, Evidence, Response
+from keyturn.demo.figures import Figures, measure
 from keyturn.demo.journal import Entry
 from keyturn.demo.onlooker import LOOK_SECONDS, Onlooker
-from keyturn.demo.pace import Pace
+from keyturn.demo.pace import BLOCK, NETWORK, THIEF, Pace
 from keyturn.demo.place import Place
+from keyturn.demo.responding import Responded, Responding
 from keyturn.demo.rotating import JOB, PAGE_SIZE, Delivered, Rotating
 from keyturn.demo.stage import Stage
 from keyturn.demo.telling import Telling
@@ -51,46 +54,50 @@ class Story:
             self._say(f"It listens on {keyturn.url} and keeps its data in {self._stage.folder}.")
         with keyturn:
             with self._chapter("keys", "The services get their keys"):
-                delivered, worker = self._hand_out(keyturn, place)
+                scheduler, worker = self._hand_out(keyturn, place)
             with self._chapter("traffic", "They call a publishing API that verifies each call"):
-                self._begin(keyturn, delivered)
+                self._begin(keyturn, scheduler, worker)
             with self._chapter("rotation", "scheduler-prod is rotated by its schedule"):
                 rotating = Rotating(keyturn, self._onlooker, self._pace, self._hints)
-                replacement = rotating.play(delivered)
-            with self._chapter("revocation", "worker-prod has leaked: it is revoked"):
-                revocation = self._revoke(keyturn, worker)
+                replacement = rotating.play(scheduler)
+            with self._chapter("incident", "worker-prod has leaked: an incident"):
+                responding = Responding(keyturn, self._onlooker, self._pace, self._hints)
+                responded = responding.play(worker.key)
             with self._chapter("log", "What was sent is compared with the request log"):
                 self._stage.stop_callers()
-                recorded = self._recorded(keyturn)
                 self._say("All services have ended cleanly; nothing is in flight.")
+                recorded = self._recorded(keyturn)
+                response = self._response(keyturn, responded)
+        journals = dict(self._stage.journals())
         return measure(
             Evidence(
-                journals=self._stage.journals(),
+                stolen=journals.pop(THIEF),
+                journals=journals,
                 recorded=recorded,
                 hints=self._hints,
                 replacement=replacement,
-                revocation=revocation,
+                response=response,
                 chapters=self._chapters,
             )
         )
 
     # --- the chapters ----------------------------------------------------------------------------
 
-    def _hand_out(self, keyturn: Keyturn, place: Place) -> tuple[Delivered, IssuedKey]:
+    def _hand_out(self, keyturn: Keyturn, place: Place) -> tuple[Delivered, Delivered]:
         destination = self._connect(keyturn, place)
-        key = self._create(keyturn, "scheduler", destinations=[destination.name])
-        location = self._await_delivery(keyturn, key).location or ""
-        source = place.source(location)
-        self._say(f"Its token was delivered to {source}: nobody was shown it.")
-        worker = self._create(keyturn, "worker")
-        self._stage.deliver("worker", worker.token)
+        scheduler = self._create(keyturn, "scheduler", destination, place)
+        worker = self._create(keyturn, "worker", destination, place)
+        keyturn.workspaces.change(
+            worker.key.workspace_id, networks=[NamedNetwork(name=NETWORK, cidrs=[BLOCK])]
+        )
         verifier = keyturn.keys.create(
             "publishing-prod", permissions=["verify"], owner=OWNER, purpose="Verifies each call"
         )
         self._stage.deliver("publishing", verifier.token)
         self._say(f"{verifier.name}  verify              {verifier.hint}  (the API's own)")
-        self._say("The tokens of these two went by hand into private files (0600).")
-        return Delivered(key=key, destination=destination, place=place, source=source), worker
+        self._say("The token of this one went by hand into a private file (0600).")
+        self._say(f"All services call from the network {NETWORK} ({BLOCK}).")
+        return scheduler, worker
 
     def _connect(self, keyturn: Keyturn, place: Place) -> Destination:
         made = keyturn.destinations.create(
@@ -114,16 +121,14 @@ class Story:
         self._onlooker.until(is_there, f"The token of {key.name} has not been delivered")
         return found[0]
 
-    def _begin(self, keyturn: Keyturn, delivered: Delivered) -> None:
+    def _begin(self, keyturn: Keyturn, scheduler: Delivered, worker: Delivered) -> None:
         self._stage.start_publishing(keyturn.url)
         services = self._pace.services
-        place, source = delivered.place, delivered.source
-        self._stage.start_run("scheduler", services["scheduler"], place, source)
-        self._stage.start_job(JOB, services[JOB], place, source)
-        self._stage.start_service("worker", services["worker"])
-        self._say(f"scheduler  under `keyturn run --from {source} --on-change signal`")
-        self._say(f"{JOB:<9}  a rare job, which takes its token from there by itself (KeySource)")
-        self._say("worker     from its private file")
+        for name, one in (("scheduler", scheduler), ("worker", worker)):
+            self._stage.start_run(name, services[name], one.place, one.source)
+            self._say(f"{name:<9}  under `keyturn run --from {one.source} --on-change signal`")
+        self._stage.start_job(JOB, services[JOB], scheduler.place, scheduler.source)
+        self._say(f"{JOB:<9}  a rare job, which takes scheduler's token by itself (KeySource)")
         self._onlooker.until(
             lambda: all(self._stage.journals().values()) and self._stage.is_done(JOB),
             "Not every service has begun",
@@ -131,18 +136,22 @@ class Story:
         self._onlooker.let_pass(self._pace.before_seconds)
         self._onlooker.say_traffic()
 
-    def _revoke(self, keyturn: Keyturn, key: IssuedKey) -> Revocation:
-        asked_at = self._clock.elapsed()
-        effect = keyturn.keys.revoke(key.id, reason="compromised")
-        answered_at = self._clock.elapsed()
-        taken_ms = (answered_at - asked_at) * 1_000
-        self._say(f"DELETE was answered after {taken_ms:.1f} ms ({effect.propagation}).")
-        self._say("The worker goes on trying.")
-        self._onlooker.let_pass(self._pace.aftermath_seconds)
-        after = [one for one in self._stage.journals()["worker"] if one.sent_at > answered_at]
-        found = tally(after)
-        self._say(f"It sent {found.sent:,} requests after the answer: {found.refused:,} refused.")
-        return Revocation(service="worker", asked_at=asked_at, answered_at=answered_at)
+    def _response(self, keyturn: Keyturn, responded: Responded) -> Response:
+        """How it was responded to, with the incident and its report as they are now."""
+        id_ = responded.incident_id
+        self._stage.keep_report(keyturn.incidents.export(id_, "html"))
+        how_long = "" if self._stage.is_kept else ", for as long as the folder is there (--keep)"
+        self._say(f"Report: to print, {self._stage.report}{how_long}.")
+        return Response(
+            service="worker",
+            asked_at=responded.asked_at,
+            answered_at=responded.answered_at,
+            was_refused=responded.was_refused,
+            incident=keyturn.incidents.read(id_),
+            report=keyturn.incidents.report(id_),
+            answers=responded.answers,
+            tokens_shown=responded.tokens_shown,
+        )
 
     def _recorded(self, keyturn: Keyturn) -> list[RecordedRequest]:
         """The whole request log, once it has as many requests as were sent or time is up."""
@@ -158,8 +167,8 @@ class Story:
     # --- what they share -------------------------------------------------------------------------
 
     def _create(
-        self, keyturn: Keyturn, service: str, *, destinations: Sequence[str] | None = None
-    ) -> IssuedKey:
+        self, keyturn: Keyturn, service: str, destination: Destination, place: Place
+    ) -> Delivered:
         name = f"{service}-prod"
         about = self._pace.keys[service]
         users = {user: self._pace.services[user] for user in self._pace.users(service)}
@@ -169,17 +178,20 @@ class Story:
             owner=OWNER,
             purpose=about.purpose,
             runbook_url=f"{RUNBOOKS}/{name}",
+            rotation_period_days=about.rotation_period_days,
             runtimes=[
                 ExpectedRuntime(name=user, max_call_interval_seconds=one.rare_seconds)
                 for user, one in users.items()
             ],
-            destinations=destinations,
+            destinations=[destination.name],
         )
         self._hints[key.id] = key.hint
         self._say(
             f"{key.name:<15}  {', '.join(about.scopes):<18}  {key.hint}  ({' and '.join(users)})"
         )
-        return key
+        source = place.source(self._await_delivery(keyturn, key).location or "")
+        self._say(f"Its token was delivered to {source}: nobody was shown it.")
+        return Delivered(key=key, destination=destination, place=place, source=source)
 
     @contextmanager
     def _chapter(self, name: str, title: str) -> Iterator[None]:

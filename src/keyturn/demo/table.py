@@ -1,22 +1,11 @@
 """The final table: each figure in words, and whether it is as it must be."""
 
-from dataclasses import dataclass
-
 from keyturn.demo.figures import Figures
+from keyturn.demo.incident_table import incident_lines
+from keyturn.demo.line import Line, first, requests
 
-# What was answered for the old key, and for the new one.
-ANSWERS = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """A line of the final table. `fault` is the sentence of a figure that is wrong, None for one
-    that holds; a figure that `must_hold` nothing is only shown."""
-
-    title: str
-    value: str
-    must_hold: bool = True
-    fault: str | None = None
+# What was answered for each of the two services: for its old key, and for its new one.
+ANSWERS = 4
 
 
 def faults(figures: Figures) -> list[str]:
@@ -30,7 +19,7 @@ def lines(figures: Figures) -> list[Line]:
         *_of_traffic(figures),
         *_of_delivery(figures),
         *_of_rotation(figures),
-        *_of_revocation(figures),
+        *incident_lines(figures.incident),
         *_of_log(figures),
         Line(
             title="Round trip, median / p99",
@@ -52,16 +41,16 @@ def _of_traffic(figures: Figures) -> list[Line]:
         Line(
             title="Failed during the rotation",
             value=f"{failed:,} of {sent:,}",
-            fault=_first(
-                (failed, f"{_requests(failed)} failed during the rotation; none may."),
+            fault=first(
+                (failed, f"{requests(failed)} failed during the rotation; none may."),
                 (not sent, "Nothing was sent during the rotation, so it proves nothing."),
             ),
         ),
         Line(
-            title="Failed otherwise (the revoked worker apart)",
+            title="Failed otherwise (the leaked key apart)",
             value=f"{otherwise:,}",
-            fault=_first(
-                (otherwise, f"{_requests(otherwise)} failed outside of the rotation; none may.")
+            fault=first(
+                (otherwise, f"{requests(otherwise)} failed outside of the rotation; none may.")
             ),
         ),
     ]
@@ -74,7 +63,7 @@ def _of_delivery(figures: Figures) -> list[Line]:
         Line(
             title="The rotation was started by",
             value=figures.started_by or "nobody knows",
-            fault=_first(
+            fault=first(
                 (
                     not figures.has_started_by_itself,
                     "The rotation was started by a person, and not by its schedule.",
@@ -84,7 +73,7 @@ def _of_delivery(figures: Figures) -> list[Line]:
         Line(
             title="Its token was delivered to",
             value=f"{figures.destination} ({figures.destination_kind}), {_past(delivered_ms)}",
-            fault=_first(
+            fault=first(
                 (
                     delivered_ms is None or delivered_ms < 0,
                     "The new token was not delivered.",
@@ -94,7 +83,7 @@ def _of_delivery(figures: Figures) -> list[Line]:
         Line(
             title="First request with it",
             value=_past(used_ms),
-            fault=_first(
+            fault=first(
                 (
                     used_ms is None or used_ms < 0,
                     "No service has used the new token.",
@@ -104,9 +93,9 @@ def _of_delivery(figures: Figures) -> list[Line]:
         Line(
             title="Tokens that a person was shown",
             value=f"{shown:,} of {answers:,}",
-            fault=_first(
+            fault=first(
                 (shown, "A person was shown a token that is delivered."),
-                (answers < ANSWERS, "Nobody asked for the new token, so it proves nothing."),
+                (answers < ANSWERS, "Nobody asked for a new token, so it proves nothing."),
             ),
         ),
     ]
@@ -122,7 +111,7 @@ def _of_rotation(figures: Figures) -> list[Line]:
         Line(
             title="Waited for, and the end refused meanwhile",
             value=", ".join(figures.stragglers) or "nobody",
-            fault=_first(
+            fault=first(
                 (not figures.stragglers, "Nobody was waited for, so it proves nothing."),
                 (not figures.was_refused, "The rotation was ended while somebody was waited for."),
             ),
@@ -130,14 +119,14 @@ def _of_rotation(figures: Figures) -> list[Line]:
         Line(
             title="The old key retired by itself",
             value="yes" if figures.has_retired_by_itself else "no",
-            fault=_first(
+            fault=first(
                 (not figures.has_retired_by_itself, "The old key did not retire by itself.")
             ),
         ),
         Line(
             title="From the last one's move to that",
             value="never" if moved_ms is None else f"{moved_ms / 1_000:.1f} s",
-            fault=_first(
+            fault=first(
                 (
                     moved_ms is None or moved_ms < 0,
                     "The old key was not retired after each service had moved.",
@@ -147,7 +136,7 @@ def _of_rotation(figures: Figures) -> list[Line]:
         Line(
             title="Brown-out, times that it was lifted",
             value=f"{'none' if brownout_ms is None else f'{brownout_ms / 1_000:.1f} s'}, {lifts:,}",
-            fault=_first(
+            fault=first(
                 (brownout_ms is None, "The old key was retired without a brown-out."),
                 (lifts, "The brown-out hit a service that had moved, and was lifted."),
             ),
@@ -155,68 +144,28 @@ def _of_rotation(figures: Figures) -> list[Line]:
     ]
 
 
-def _of_revocation(figures: Figures) -> list[Line]:
-    sent, accepted = figures.sent_after_revocation, figures.accepted_after_revocation
-    return [
-        Line(
-            title="Accepted after the revocation's answer",
-            value=f"{accepted:,} of {sent:,}",
-            fault=_first(
-                (accepted, f"{_requests(accepted)} got through after the revocation's answer."),
-                (not sent, "Nothing was sent after the revocation, so it proves nothing."),
-            ),
-        ),
-        Line(
-            title="Revocation answered after",
-            value=f"{figures.revocation_ms:.1f} ms",
-            must_hold=False,
-        ),
-        *(
-            Line(title=title, value=_moment(ms), must_hold=False)
-            for title, ms in (
-                ("Last accepted request sent", figures.last_accepted_sent_ms),
-                ("Last acceptance received", figures.last_acceptance_ms),
-                ("First refusal received", figures.first_refusal_ms),
-            )
-        ),
-    ]
-
-
 def _of_log(figures: Figures) -> list[Line]:
-    sent, found, agreeing = figures.sent, figures.found_in_log, figures.agreeing_with_log
+    sent, found, agreeing = figures.logged, figures.found_in_log, figures.agreeing_with_log
     missing, unknown, differing = sent - found, figures.unknown_in_log, found - agreeing
     return [
         Line(
             title="Found in the request log by id / sent",
             value=f"{found:,} / {sent:,}",
-            fault=_first(
-                (missing, f"{_requests(missing)} cannot be found in the request log by id."),
-                (unknown, f"The request log has {_requests(unknown)} that nobody sent."),
+            fault=first(
+                (missing, f"{requests(missing)} cannot be found in the request log by id."),
+                (unknown, f"The request log has {requests(unknown)} that nobody sent."),
             ),
         ),
         Line(
-            title="Logged as the service saw it (verdict, key)",
+            title="Logged as the caller saw it (verdict, key)",
             value=f"{agreeing:,} / {found:,}",
-            fault=_first(
-                (differing, f"The request log tells {_requests(differing)} otherwise than it was."),
+            fault=first(
+                (differing, f"The request log tells {requests(differing)} otherwise than it was."),
             ),
         ),
     ]
 
 
-def _moment(ms: float | None) -> str:
-    """A moment relative to the revocation's answer, the line above."""
-    return "never" if ms is None else f"{abs(ms):.1f} ms {'before' if ms < 0 else 'after'} that"
-
-
 def _past(ms: float | None) -> str:
     """A moment relative to the rotation's start."""
     return "never" if ms is None else f"{ms / 1_000:.2f} s after its start"
-
-
-def _requests(number: int) -> str:
-    return f"{number:,} request{'' if number == 1 else 's'}"
-
-
-def _first(*cases: tuple[object, str]) -> str | None:
-    return next((sentence for is_wrong, sentence in cases if is_wrong), None)

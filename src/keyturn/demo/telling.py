@@ -13,10 +13,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from keyturn.client import Delivery, Rotation
+from keyturn.client import Delivery, Incident, Rotation
 from keyturn.client.rotation_records import RuntimeEvidence
-from keyturn.demo.figures import Figures, Tally
+from keyturn.demo.figures import Figures
 from keyturn.demo.table import faults, lines
+from keyturn.demo.tally import Tally
 
 INDENT = 3
 MOVED = "has moved to the new key"
@@ -34,6 +35,8 @@ class Telling(Protocol):
 
     def rotation(self, rotation: Rotation) -> None: ...
 
+    def incident(self, incident: Incident) -> None: ...
+
 
 class Silence:
     """Tells nothing."""
@@ -50,6 +53,9 @@ class Silence:
     def rotation(self, rotation: Rotation) -> None:
         pass
 
+    def incident(self, incident: Incident) -> None:
+        pass
+
 
 class Told:
     """Tells it to a console, whatever its width. Use it as a context manager."""
@@ -60,10 +66,12 @@ class Told:
         self._live = Live(console=console, auto_refresh=False, transient=True) if is_alive else None
         self._tallies: Mapping[str, Tally] = {}
         self._rotation: Rotation | None = None
+        self._incident: Incident | None = None
         self._places: dict[str, str] = {}
 
     def chapter(self, number: int, title: str) -> None:
         self._rotation = None
+        self._incident = None
         self._console.print()
         self._print(Text(f"{number}  {title}", style="bold"))
 
@@ -85,6 +93,11 @@ class Told:
             self._places[one.runtime] = place
         self._draw()
 
+    def incident(self, incident: Incident) -> None:
+        """Shows where the incident stands, in place with the traffic."""
+        self._incident = incident
+        self._draw()
+
     def _draw(self) -> None:
         if self._live is None:
             return
@@ -92,6 +105,8 @@ class Told:
         if self._rotation is not None:
             blocks.append(_movement(self._rotation))
             blocks += [_arrival(self._rotation, one) for one in self._rotation.deliveries]
+        if self._incident is not None:
+            blocks.append(_standing(self._incident))
         shown = Group(*(Padding(block, (1, 0, 0, INDENT)) for block in blocks))
         self._live.update(shown, refresh=True)
 
@@ -174,6 +189,24 @@ def _movement(rotation: Rotation) -> Table:
             Text(f"{one.new_allowed:,}"),
             Text(place, "green" if place == MOVED else "yellow"),
         )
+    return table
+
+
+def _standing(incident: Incident) -> Table:
+    """Who of the callers is at work again, and what is to be done."""
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("incident", no_wrap=True, min_width=9)
+    table.add_column("is")
+    table.add_column(incident.state, overflow="fold")
+    for key in incident.keys:
+        for one in key.runtimes:
+            is_well = one.recovered or one.standing != "ours"
+            place = "at work with the new key" if one.recovered else incident.next_step
+            table.add_row(
+                Text(one.runtime),
+                Text(one.standing),
+                Text(place if one.standing == "ours" else "", "green" if is_well else "yellow"),
+            )
     return table
 
 

@@ -80,7 +80,8 @@ class KeyTraffic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Count:
-    """Requests of the window and all after it; `after_containment` of them came then."""
+    """Requests of the window and all after it; `after_containment` of them were refused then. What
+    was let in between the containment's beginning and its answer is in `allowed` alone."""
 
     allowed: int = 0
     denied: int = 0
@@ -131,7 +132,8 @@ class Unlike:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One caller after the containment."""
+    """One caller that was refused after the containment. `allowed` are those of its requests that
+    came before the answer, or after a false alarm gave the key back."""
 
     caller: Caller
     standing: CallerStanding
@@ -231,6 +233,7 @@ def weigh_traffic(keys: Sequence[KeyTraffic], standings: Standings) -> BlastRadi
             for (caller, standing), one in sorted(
                 after.items(), key=lambda each: (_WORST.index(each[0][1]), -each[1].requests)
             )
+            if one.denied
         ),
     )
 
@@ -261,7 +264,7 @@ class _Entry:
     def add(self, tally: Tally, is_after: bool) -> None:
         self.allowed += tally.allowed
         self.denied += tally.denied
-        self.later += tally.requests if is_after else 0
+        self.later += tally.denied if is_after else 0
         self.first_at = min(self.first_at, tally.first_at)
         self.last_at = max(self.last_at, tally.last_at)
         self.key_ids.add(tally.key_id)

@@ -227,6 +227,11 @@ class ChannelUnknown(NotFound):
     title = "There is no such channel"
 
 
+class PostureWaiverUnknown(NotFound):
+    code = "posture.waiver_unknown"
+    title = "There is no such waiver"
+
+
 class MessageUnknown(NotFound):
     code = "message.unknown"
     title = "There is no such message"

@@ -73,6 +73,8 @@ EVENT_TYPES = {
     "channel.secret_rotated": "A channel has a new signing secret.",
     "channel.disabled": "A channel was given up on, since its receiver takes nothing.",
     "channel.replayed": "What a channel had not been given is sent anew.",
+    "posture.waived": "A check of the guide may fail, until a stated time.",
+    "posture.unwaived": "A waiver was ended before its time.",
     "message.replayed": "A message is sent anew.",
     TRIAL: "A trial: sent to one channel alone, whatever it wants.",
 }

@@ -50,10 +50,12 @@ class CallerRecovery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRecovery:
-    """What is known of one contained key."""
+    """What is known of one contained key. `is_replaceable` is False where its record was changed
+    from outside, so that nothing is known of its rights."""
 
     key: ContainedKey
     callers: tuple[CallerRecovery, ...]
+    is_replaceable: bool = True
 
     @property
     def unplaced(self) -> tuple[CallerRecovery, ...]:
@@ -172,6 +174,12 @@ def tell_next_step(incident: Incident, keys: Sequence[KeyRecovery], now: int) ->
     unreplaced = [
         one for one in open_keys if one.needs_replacement and one.key.replacement_key_id is None
     ]
+    unknown = next((one for one in unreplaced if not one.is_replaceable), None)
+    if unknown is not None and len(unreplaced) == 1:
+        return (
+            f"Waive {unknown.key.key_id} when you close it: its record was changed from outside, "
+            "so make its replacement by hand."
+        )
     if unreplaced:
         return _tell_unreplaced(unreplaced, len(keys))
     for one in open_keys:
@@ -184,7 +192,7 @@ def tell_next_step(incident: Incident, keys: Sequence[KeyRecovery], now: int) ->
 
 
 def _tell_unreplaced(unreplaced: Sequence[KeyRecovery], total: int) -> str:
-    first = unreplaced[0].key.name
+    first = next((one for one in unreplaced if one.is_replaceable), unreplaced[0]).key.name
     if total == 1:
         return f"Make a replacement for {first}."
     others = "" if len(unreplaced) == 1 else " and others"

@@ -6,6 +6,7 @@ a name or a reason asks for a good checksum too, so that no innocent text is ref
 """
 
 import re
+from collections.abc import Iterator
 
 from keyturn.domain.token import SHAPE, Token, parse_token
 
@@ -29,20 +30,25 @@ def holds_shape(text: str) -> bool:
     return len(text) >= SHORTEST and _SHAPE.search(text) is not None
 
 
-def find_token(text: str) -> Token | None:
-    """The first token with a good checksum that stands anywhere in `text`."""
-    if len(text) < SHORTEST:
-        return None
+def find_tokens(text: str) -> Iterator[Token]:
+    """The tokens with a good checksum that stand anywhere in `text`, in order."""
     position = 0
-    while (match := _SHAPE.search(text, position)) is not None:
+    while len(text) - position >= SHORTEST:
+        match = _SHAPE.search(text, position)
+        if match is None:
+            return
         # Letters before the brand (`xkt_prod_…`) would spoil the checksum: try each beginning.
         latest = match.end("brand") - 2
-        for start in range(match.start(), latest + 1):
-            token = parse_token(text[start : match.end()])
-            if token is not None:
-                return token
-        position = latest + 1
-    return None
+        beginnings = (text[at : match.end()] for at in range(match.start(), latest + 1))
+        token = next(filter(None, map(parse_token, beginnings)), None)
+        position = latest + 1 if token is None else match.end()
+        if token is not None:
+            yield token
+
+
+def find_token(text: str) -> Token | None:
+    """The first token with a good checksum that stands anywhere in `text`."""
+    return next(find_tokens(text), None)
 
 
 def holds_token(text: str) -> bool:

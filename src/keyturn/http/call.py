@@ -15,6 +15,7 @@ from keyturn.domain.error import (
     IncidentUnknown,
     KeyUnknown,
     MessageUnknown,
+    PostureWaiverUnknown,
     RotationUnknown,
 )
 from keyturn.domain.identity import parse_id
@@ -31,6 +32,7 @@ from keyturn.services.locate import (
     locate_key,
     locate_keys,
     locate_message,
+    locate_posture_waiver,
     locate_rotation,
     locate_workspace,
 )
@@ -108,6 +110,14 @@ class Call:
             raise ChannelUnknown("There is no channel with this id.")
         return locate_channel(self.context, self.caller, self.workspace, id_), id_
 
+    def named_posture_waiver(self, text: str) -> tuple[UUID, UUID]:
+        """The workspace and the id of the waiver that a path names. Raises
+        `PostureWaiverUnknown`."""
+        id_ = parse_id(text)
+        if id_ is None:
+            raise PostureWaiverUnknown("There is no waiver with this id.")
+        return locate_posture_waiver(self.context, self.caller, self.workspace, id_), id_
+
     def named_message(self, text: str) -> tuple[UUID, UUID]:
         """The workspace and the id of the message that a path names. Raises `MessageUnknown`."""
         id_ = parse_id(text)
@@ -130,4 +140,7 @@ DeliveryId = Annotated[Id, Path(description="The delivery's id, as a UUID or in 
 FindingId = Annotated[Id, Path(description="The finding's id, as a UUID or in 22 characters.")]
 IncidentId = Annotated[Id, Path(description="The incident's id, as a UUID or in 22 characters.")]
 ChannelId = Annotated[Id, Path(description="The channel's id, as a UUID or in 22 characters.")]
+PostureWaiverId = Annotated[
+    Id, Path(description="The waiver's id, as a UUID or in its 22 characters.")
+]
 MessageId = Annotated[Id, Path(description="The message's id, as a UUID or in 22 characters.")]

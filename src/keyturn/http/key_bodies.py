@@ -5,7 +5,6 @@ from typing import Literal, cast
 
 from pydantic import Field
 
-from keyturn.domain.destination import MOST_OF_A_SLOT
 from keyturn.domain.error import RequestInvalid
 from keyturn.domain.key import KeyStatus, RevocationReason
 from keyturn.domain.metadata import Json, encode_metadata
@@ -18,7 +17,7 @@ from keyturn.http.delivery_bodies import DeliveryBody
 from keyturn.http.schema import Asked, Given, GivenInstant, Instant, Paged, Shown, ShownInstant
 from keyturn.http.slots import GivenNotes
 from keyturn.http.spelling import (
-    DestinationName,
+    DestinationNames,
     Environment,
     Id,
     Name,
@@ -75,9 +74,7 @@ class GivenKey(GivenRights):
         "out is as that key has it.",
     )
 
-    deliver_to: list[DestinationName] | None = Field(
-        default=None, max_length=MOST_OF_A_SLOT, description=DELIVER_TO
-    )
+    deliver_to: DestinationNames | None = Field(default=None, description=DELIVER_TO)
 
     def given(self) -> frozenset[str]:
         """The members that say something."""

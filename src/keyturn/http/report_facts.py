@@ -198,7 +198,8 @@ def _tables(report: Report) -> Sequence[Table]:
         _callers("All callers", "In the window and since.", radius.runtimes, "Nobody called."),
         Table(
             title="Attempts after the containment",
-            about="Each of them was refused, unless a key was given back.",
+            about="What was let in came before the containment's answer, or after a key was given "
+            "back.",
             heads=("who", "where", "standing", "allowed", "denied", "first", "last"),
             rows=[
                 (

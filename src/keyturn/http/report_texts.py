@@ -9,13 +9,13 @@ import io
 import re
 
 from keyturn.domain.instant import format_instant
+from keyturn.domain.spreadsheet import safe_text
 from keyturn.http.report_facts import Facts, Table
 from keyturn.services.report import Report
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~&])")
 # A scheme or a `www.` makes a link of itself in many readers, and an `@` a mention.
 _LINK = re.compile(r"(?i)(https?|ftp|mailto)(?=:)|(?<=www)(?=\.)|@")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _LONGEST_CELL = 300
 
 
@@ -112,5 +112,4 @@ def spell_csv(report: Report) -> str:
 
 def safe_cell(value: str | None) -> str:
     """A cell that no spreadsheet takes for a formula."""
-    text = value or ""
-    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) or text[:1] in _FORMULA else text
+    return safe_text(value or "")

@@ -7,7 +7,6 @@ from typing import Annotated, Literal, cast
 from pydantic import Field
 
 from keyturn.domain.delivery import Delivery
-from keyturn.domain.destination import MOST_OF_A_SLOT
 from keyturn.domain.evidence import DAMAGED, RuntimeEvidence
 from keyturn.domain.instant import SECOND
 from keyturn.domain.network import MOST_NETWORKS
@@ -28,7 +27,7 @@ from keyturn.http.key_bodies import DELIVER_TO, KeyBody
 from keyturn.http.schema import Given, GivenInstant, Paged, Shown, ShownInstant
 from keyturn.http.spelling import (
     BrownoutLength,
-    DestinationName,
+    DestinationNames,
     Id,
     Lookback,
     Name,
@@ -74,9 +73,7 @@ class GivenRotation(Given):
     )
     scopes: list[ScopeWord] | None = Field(default=None, max_length=MOST_SCOPES)
     allowed_cidrs: list[NetworkBlock] | None = Field(default=None, max_length=MOST_NETWORKS)
-    deliver_to: list[DestinationName] | None = Field(
-        default=None, max_length=MOST_OF_A_SLOT, description=DELIVER_TO
-    )
+    deliver_to: DestinationNames | None = Field(default=None, description=DELIVER_TO)
 
     def draft(self) -> RotationDraft:
         return RotationDraft(

@@ -5,7 +5,6 @@ from typing import Annotated, cast
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field
 
-from keyturn.domain.destination import MOST_OF_A_SLOT
 from keyturn.domain.error import RequestInvalid
 from keyturn.domain.permission import Permission
 from keyturn.domain.slot import (
@@ -29,7 +28,7 @@ from keyturn.http.precondition import (
 )
 from keyturn.http.schema import Given, Paged, Shown, ShownInstant
 from keyturn.http.spelling import (
-    DestinationName,
+    DestinationNames,
     Name,
     PeriodDays,
     RuntimeName,
@@ -62,9 +61,8 @@ class GivenNotes(Given):
     runbook_url: Url | None = None
     rotation_period_days: PeriodDays | None = None
     runtimes: list[GivenRuntime] | None = Field(default=None, max_length=MOST_RUNTIMES)
-    destinations: list[DestinationName] | None = Field(
+    destinations: DestinationNames | None = Field(
         default=None,
-        max_length=MOST_OF_A_SLOT,
         description="Names of destinations that new tokens of the slot are delivered to.",
     )
 

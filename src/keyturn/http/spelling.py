@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field, WithJsonSchema
 
-from keyturn.domain.destination import KINDS
+from keyturn.domain.destination import KINDS, MOST_OF_A_SLOT
 from keyturn.domain.event import PATTERNS
 from keyturn.domain.permission import Permission
 from keyturn.domain.rotation import LONGEST_BROWNOUT_SECONDS, LONGEST_SECONDS
@@ -68,6 +68,11 @@ Service = Annotated[str, _told({"pattern": f"^{_SERVICE}$"})]
 Environment = Annotated[str, _told({"pattern": "^[a-z0-9]{1,16}$"})]
 SlotSpelling = Annotated[str, _told({"pattern": f"^{_SERVICE}-[a-z0-9]{{1,16}}$"})]
 DestinationName = Annotated[str, _told({"pattern": f"^{_SERVICE}$"})]
+# Each once: two deliveries into one place would be one too many.
+DestinationNames = Annotated[
+    list[DestinationName],
+    Field(max_length=MOST_OF_A_SLOT, json_schema_extra={"uniqueItems": True}),
+]
 DestinationKindName = Annotated[str, _told({"enum": list(KINDS)})]
 RuntimeName = Annotated[str, _told(RUNTIME)]
 ScopeWord = Annotated[str, _told(SCOPE)]

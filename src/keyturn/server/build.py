@@ -34,6 +34,7 @@ from keyturn.http.verify import VerifyEndpoint
 from keyturn.outbound.client import GuardedOutbound
 from keyturn.outbound.guard import AddressGuard
 from keyturn.server.background import Background
+from keyturn.server.checks import ChecksFile
 from keyturn.server.countries import find_countries
 from keyturn.server.diagnose import database_fault
 from keyturn.server.edge import Edge
@@ -196,6 +197,7 @@ def make_context(
         request_retention_days=settings.request_retention_days,
         has_mail=settings.mail_server is not None,
         may_send_plain=bool(settings.outbound_networks),
+        log_check=ChecksFile(settings.checks_file, Notary(secret.key("activity-heads"))).last,
     )
 
 

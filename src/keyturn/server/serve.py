@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import gc
 import signal
 import socket
 import threading
@@ -62,6 +63,9 @@ def serve(
     """Serves until SIGTERM or SIGINT, once `prepare` has made all ready where no other process
     may come between. Raises `InstallationFault` where it cannot begin."""
     with ExitStack() as stack:
+        # Looking through everything for garbage once more is nearly all that an end costs (0.4 s of
+        # the processor, of 0.5), and on a busy machine longer than whoever stops it may wait.
+        stack.callback(gc.freeze)
         is_sole = stack.enter_context(sole_process(settings))
         if prepare is not None:
             prepare()

@@ -62,6 +62,10 @@ class Settings:
     def heads_file(self) -> Path:
         return self.home / "activity.heads"
 
+    @property
+    def checks_file(self) -> Path:
+        return self.home / "activity.checks"
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:

@@ -82,6 +82,18 @@ class Notary:
             signature=signature,
         )
 
+    def seal(self, text: bytes) -> str:
+        """The signature of a text that is no head: it begins otherwise."""
+        return base64.b64encode(self._key.sign(text)).decode()
+
+    def holds(self, text: bytes, signature: str) -> bool:
+        """Whether `signature` is ours of this text."""
+        try:
+            self._key.public_key().verify(base64.b64decode(signature), text)
+        except (ValueError, TypeError, InvalidSignature):
+            return False
+        return True
+
     def read(self, line: str) -> SignedHead | None:
         """The head in a line of the file, or None where the line is not one that we signed."""
         try:
@@ -103,6 +115,7 @@ class Attestation:
     blanked: int
     heads: int
     faults: tuple[str, ...]
+    hash: str = ""
 
     @property
     def is_sound(self) -> bool:
@@ -171,6 +184,7 @@ def attest_within(
         blanked=walk.blanked,
         heads=len(heads),
         faults=tuple(faults),
+        hash=walk.hash.hex(),
     )
 
 

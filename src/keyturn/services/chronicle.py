@@ -138,12 +138,11 @@ def _of_callers(radius: BlastRadius) -> Iterable[Event]:
             )
     for attempt in radius.attempts_after[:MOST_OF_ONE]:
         where = "" if attempt.caller.network is None else f" at {attempt.caller.network}"
-        count = attempt.allowed + attempt.denied
         yield Event(
             at=attempt.first_at,
             what="caller.after_containment",
             detail=f"{attempt.caller.runtime}{where}, {attempt.standing}, tried after the "
-            f"containment: {count} times, {attempt.denied} of them denied.",
+            f"containment, and was refused {attempt.denied:,} times.",
         )
 
 

@@ -9,6 +9,7 @@ from keyturn.domain.ambience import Clock, Entropy
 from keyturn.domain.digest import PepperRing
 from keyturn.domain.identity import make_id
 from keyturn.domain.network import Address
+from keyturn.domain.posture.facts import LogCheck
 from keyturn.domain.slot import KNOWN_ENVIRONMENTS
 from keyturn.services.strongbox import Strongbox
 from keyturn.storage.contract import Store
@@ -19,7 +20,8 @@ class Context:
     """One installation's tools. `environments` are those that a key's name may end in; `kinds` the
     kinds of destinations that this installation knows, by name. Without a mail server there are no
     channels by e-mail; plain http goes nowhere unless the operator has allowed some network.
-    Where `country_of` is None, no address's country is known."""
+    Where `country_of` is None, no address's country is known. `log_check` gives the last check
+    of the activity log, None where none is known."""
 
     store: Store
     ring: PepperRing
@@ -34,6 +36,7 @@ class Context:
     country_of: Callable[[Address], str | None] | None = None
     has_mail: bool = False
     may_send_plain: bool = False
+    log_check: Callable[[], LogCheck | None] = lambda: None
 
     def country(self, address: Address | None) -> str | None:
         """The country of an address (ISO 3166), None where it is not known."""

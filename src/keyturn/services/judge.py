@@ -12,6 +12,7 @@ from keyturn.domain.permission import covers_slot
 from keyturn.domain.recovery import KeyRecovery, judge_key, tell_next_step
 from keyturn.services.context import Context
 from keyturn.services.journal import Author, Subject, note
+from keyturn.services.tombstone import is_tombstone
 from keyturn.storage.log import Change
 from keyturn.storage.transaction import Reading, Writing
 
@@ -92,13 +93,20 @@ def judge_incident(
     wanted = {*(one.key_id for one in keys), *incident.unreached} - set(known)
     read, _ = transaction.keys.among(incident.workspace_id, wanted)
     records = {**known, **read}
-    recoveries = judge_keys(transaction, incident, keys)
+    recoveries = [
+        replace(one, is_replaceable=_is_known(records.get(one.key.key_id)))
+        for one in judge_keys(transaction, incident, keys)
+    ]
     names = ((id_, records.get(id_)) for id_ in incident.unreached)
     return JudgedIncident(
         incident=incident,
         keys=tuple(JudgedKey(recovery=one, key=records.get(one.key.key_id)) for one in recoveries),
         unreached=tuple((id_, None if key is None else key.name) for id_, key in names),
     )
+
+
+def _is_known(key: Key | None) -> bool:
+    return key is not None and not is_tombstone(key)
 
 
 def followed_keys(transaction: Reading, incident: Incident) -> set[UUID]:

@@ -12,6 +12,7 @@ from keyturn.domain.error import (
     KeyUnknown,
     MessageUnknown,
     NotFound,
+    PostureWaiverUnknown,
     RotationUnknown,
     WorkspaceDenied,
     WorkspaceRequired,
@@ -102,6 +103,14 @@ def locate_channel(context: Context, caller: Caller, named: UUID | None, id_: UU
     """The workspace of a call that names a channel. Raises `ChannelUnknown`."""
     unknown = ChannelUnknown("There is no channel with this id.")
     return _locate(context, caller, named, lambda one: one.channels.workspace_of(id_), unknown)
+
+
+def locate_posture_waiver(context: Context, caller: Caller, named: UUID | None, id_: UUID) -> UUID:
+    """The workspace of a call that names a waiver. Raises `PostureWaiverUnknown`."""
+    unknown = PostureWaiverUnknown("There is no waiver with this id.")
+    return _locate(
+        context, caller, named, lambda one: one.posture_waivers.workspace_of(id_), unknown
+    )
 
 
 def locate_message(context: Context, caller: Caller, named: UUID | None, id_: UUID) -> UUID:

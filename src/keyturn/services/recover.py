@@ -10,6 +10,7 @@
 
 import logging
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -281,11 +282,14 @@ def list_incidents(
     patterns = caller.rights.slots(Permission.REQUESTS_READ)
     wanted = replace(wanted, slots=patterns)
     with context.store.read() as transaction:
-        found = transaction.incidents.list(workspace_id, wanted, limit=limit, before=before)
-        judged = []
-        for one in found:
-            try:
-                judged.append(judge_incident(transaction, one).within(patterns))
-            except IntegrityFailed:
-                continue
+        judged: list[JudgedIncident] = []
+        while True:
+            missing = limit - len(judged)
+            page = transaction.incidents.list(workspace_id, wanted, limit=missing, before=before)
+            for one in page:
+                with suppress(IntegrityFailed):
+                    judged.append(judge_incident(transaction, one).within(patterns))
+            if len(page) < missing or len(judged) == limit:
+                break
+            before = page[-1].id
         return judged, transaction.incidents.count(workspace_id, wanted) if count else None

@@ -8,6 +8,7 @@
 3. Everything is read in one view, as of one moment.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
@@ -39,8 +40,8 @@ MOST_COMPARED = 200
 COMPARED_DAYS = 90
 # Hours with more callers than are told apart are counted again, up to so many requests.
 MOST_RECOUNTED = 200_000
-# The requests of a few who called in many hours are looked for in so many of these.
-MOST_HOURS = 1_000
+# The requests of a few are looked for among so many.
+MOST_SOUGHT = 1_000_000
 MOST_TOLD = 20
 TRAFFIC_DAYS = 400
 FOR_EVER = 2**62
@@ -102,6 +103,7 @@ def report_incident(
             *_gaps_of_records(judged, since, complete_since, now),
             *survey.gaps,
             *_uncounted(transaction, judged.contained, traffic),
+            *_unlisted(len(requests), sum(one.count.requests for one in strangers)),
         ]
     return Report(
         judged=judged,
@@ -274,10 +276,25 @@ def _requests_of(
         return ()
     since = min(windows.values())
     found: list[RecordedRequest] = []
-    hours = transaction.traffic.hours_of(key_ids, names, hour_of(since), FOR_EVER)
-    for _, first_at, last_at in hours[:MOST_HOURS]:
+    sought = 0
+    spans = transaction.traffic.spans(key_ids, names, hour_of(since), FOR_EVER)
+    wide = {one.hour for one in spans if one.times is None}
+    totals: Counter[int] = Counter()
+    for (_, hour), count in transaction.traffic.totals(key_ids, wide).items():
+        totals[hour] += count
+    for span in spans:
+        if span.times is None:
+            # All that anybody did with these keys meanwhile has to be looked through.
+            sought += totals[span.hour]
+            if sought > MOST_SOUGHT and found:
+                break
         some = transaction.requests.of_callers(
-            key_ids, names, max(first_at, since), last_at + 1, limit=MOST_REQUESTS
+            key_ids,
+            names,
+            max(span.first_at, since),
+            span.last_at + 1,
+            limit=MOST_REQUESTS,
+            times=span.times,
         )
         found += [
             one
@@ -308,6 +325,14 @@ def _gaps_of_records(
         )
     if begins < now - TRAFFIC_DAYS * DAY:
         yield f"Requests are known for {TRAFFIC_DAYS} days; the window begins before that."
+
+
+def _unlisted(listed: int, total: int) -> Iterable[str]:
+    if listed < min(total, MOST_REQUESTS):
+        yield (
+            f"{total:,} requests by callers that are not ours are counted, and {listed:,} of them "
+            "listed: the others are gone, or scattered among too many."
+        )
 
 
 def _uncounted(

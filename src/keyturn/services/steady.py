@@ -38,6 +38,7 @@ class SteadyTime:
         self._doubted_at: float | None = None
         began = min(context.clock.now(), context.store.ping())
         self._anchor = _Anchor(began, context.clock.elapsed(), newest_known(context))
+        self._first = began
 
     def now(self) -> int:
         """The present, in microseconds since the epoch."""
@@ -69,6 +70,12 @@ class SteadyTime:
     def watched_since(self) -> int:
         """From when on this process has watched, without a jump."""
         return self._anchor.began
+
+    @property
+    def set_at(self) -> int | None:
+        """When the clock was last seen to jump, None where it never did while this process ran."""
+        began = self._anchor.began
+        return None if began == self._first else began
 
     def _capped(self, now: int, elapsed: float) -> int:
         known = self._anchor.known

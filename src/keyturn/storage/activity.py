@@ -189,6 +189,13 @@ class Activity:
             select(activity.c.created_at).order_by(activity.c.number.desc()).limit(1)
         ).scalar()
 
+    def hash_of(self, number: int) -> bytes | None:
+        """The hash of the entry with this number, None where there is none."""
+        found = self._session.connection.execute(
+            select(activity.c.hash).where(activity.c.number == number)
+        ).scalar()
+        return found if isinstance(found, bytes) else None
+
     def blank_expired(self, now: int, *, limit: int) -> int:
         """Takes the content out of at most `limit` entries that have expired; says of how many."""
         numbers = (

@@ -192,6 +192,32 @@ class Incidents:
                     found.setdefault(UUID(key_id), incident)
         return found
 
+    def of_period(
+        self, workspace_id: UUID, key_ids: Collection[UUID], since: int, until: int
+    ) -> dict[UUID, Sequence[Incident]]:
+        """The incidents of each of these keys that were open at any moment from `since` on and
+        before `until`. Damaged ones are left out."""
+        found: dict[UUID, Sequence[Incident]] = {}
+        for chunk in chunks(key_ids):
+            query = (
+                select(incident_keys.c.key_id, *INCIDENTS.selection())
+                .select_from(
+                    incident_keys.join(incidents, incidents.c.id == incident_keys.c.incident_id)
+                )
+                .where(
+                    incident_keys.c.key_id.in_(chunk),
+                    incidents.c.workspace_id == str(workspace_id),
+                    incidents.c.opened_at < until,
+                    or_(incidents.c.closed_at.is_(None), incidents.c.closed_at >= since),
+                )
+                .order_by(incidents.c.id)
+            )
+            for key_id, *cells in self._session.connection.execute(query):
+                incident = self._opened(cells)
+                if incident is not None:
+                    found[UUID(key_id)] = (*found.get(UUID(key_id), ()), incident)
+        return found
+
     def of_key(self, workspace_id: UUID, key_id: UUID) -> Sequence[Incident]:
         """Every incident that a key was in, newest first. Damaged rows are left out."""
         query = _selected(workspace_id).where(_holds(key_id)).order_by(incidents.c.id.desc())

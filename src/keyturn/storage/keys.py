@@ -139,6 +139,34 @@ class Keys:
         policy = Workspaces(self._session).policy_of(workspace_id)
         return self._session.gather(query, limit, lambda row: self._opened(row, policy))
 
+    def lived(
+        self,
+        workspace_id: UUID,
+        slots: tuple[str, ...],
+        since: int,
+        until: int,
+        *,
+        limit: int,
+        before: UUID | None,
+    ) -> Sequence[KeyView]:
+        """At most `limit` keys, newest first, from `before` on, that were neither revoked nor
+        expired at some moment from `since` on and before `until`. Damaged rows are left out."""
+        query = (
+            _views()
+            .where(
+                keys.c.workspace_id == str(workspace_id),
+                in_slots(slots),
+                keys.c.created_at < until,
+                or_(keys.c.revoked_at.is_(None), keys.c.revoked_at >= since),
+                or_(keys.c.expires_at.is_(None), keys.c.expires_at >= since),
+            )
+            .order_by(keys.c.id.desc())
+        )
+        if before is not None:
+            query = query.where(keys.c.id < str(before))
+        policy = Workspaces(self._session).policy_of(workspace_id)
+        return self._session.gather(query, limit, lambda row: self._opened(row, policy))
+
     def active(self, *, after: UUID | None, limit: int) -> Sequence[Key]:
         """The next `limit` keys of any workspace that are stored as active, in the order of their
         id. Damaged rows are left out."""

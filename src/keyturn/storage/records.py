@@ -26,6 +26,8 @@ from keyturn.domain.incident import (
 )
 from keyturn.domain.key import Key, KeyState, RevocationReason
 from keyturn.domain.operator import Operator, OperatorKind
+from keyturn.domain.posture.check import CheckId
+from keyturn.domain.posture.waiver import PostureWaiver
 from keyturn.domain.rotation import (
     Brownout,
     Decision,
@@ -140,6 +142,14 @@ CHANNELS = SealedTable(
     remedy="nothing is sent to it, and it can only be deleted. Make another one.",
 )
 
+POSTURE_WAIVERS = SealedTable(
+    schema.posture_waivers,
+    "posture_waiver",
+    schema.posture_waivers.c.id,
+    spell_ref=_spelled_id,
+    remedy="it waives nothing. Give another one, and see the activity log.",
+)
+
 SEALED = {
     one.kind: one
     for one in (
@@ -153,6 +163,7 @@ SEALED = {
         INCIDENTS,
         INCIDENT_KEYS,
         CHANNELS,
+        POSTURE_WAIVERS,
     )
 }
 
@@ -686,6 +697,46 @@ def channel_of(row: Mapping[str, Any]) -> Channel:
         since=row["since"],
         created_at=row["created_at"],
         created_by=row["created_by"],
+        updated_at=row["updated_at"],
+        version=row["version"],
+    )
+
+
+def posture_waiver_row(waiver: PostureWaiver) -> dict[str, Cell]:
+    slot = waiver.slot
+    return {
+        "id": str(waiver.id),
+        "workspace_id": str(waiver.workspace_id),
+        "check_id": waiver.check.value,
+        "key_id": None if waiver.key_id is None else str(waiver.key_id),
+        "service": None if slot is None else slot.service,
+        "environment": None if slot is None else slot.environment,
+        "reason": waiver.reason,
+        "until": waiver.until,
+        "created_at": waiver.created_at,
+        "created_by": waiver.created_by,
+        "ended_at": waiver.ended_at,
+        "ended_by": waiver.ended_by,
+        "updated_at": waiver.updated_at,
+        "version": waiver.version,
+    }
+
+
+def posture_waiver_of(row: Mapping[str, Any]) -> PostureWaiver:
+    return PostureWaiver(
+        id=UUID(row["id"]),
+        workspace_id=UUID(row["workspace_id"]),
+        check=CheckId(row["check_id"]),
+        key_id=_id(row["key_id"]),
+        slot=None
+        if row["service"] is None
+        else SlotName(service=row["service"], environment=row["environment"]),
+        reason=row["reason"],
+        until=row["until"],
+        created_at=row["created_at"],
+        created_by=row["created_by"],
+        ended_at=row["ended_at"],
+        ended_by=row["ended_by"],
         updated_at=row["updated_at"],
         version=row["version"],
     )

@@ -242,8 +242,10 @@ class Requests:
         until: int,
         *,
         limit: int,
+        times: Collection[int] | None = None,
     ) -> Sequence[RecordedRequest]:
-        """At most `limit` requests of these keys by these callers, newest first."""
+        """At most `limit` requests of these keys by these callers, newest first; of these times
+        alone where any are given, which finds a few among very many."""
         who = tuple_(
             requests.c.runtime,
             requests.c.declared,
@@ -263,6 +265,8 @@ class Requests:
                     )
                     .order_by(requests.c.at.desc(), requests.c.id.desc())
                 )
+                if times is not None:
+                    query = query.where(requests.c.at.in_(sorted(times)))
                 found += self._session.gather(query, limit, self._opened)
         found.sort(key=lambda one: (one.at, one.id), reverse=True)
         return found[:limit]

@@ -118,6 +118,39 @@ class Rotations:
             query = query.where(rotations.c.id < str(before))
         return self._session.gather(query, limit, self._opened)
 
+    def telling(
+        self, workspace_id: UUID, slots: tuple[str, ...], environment: str, since: int
+    ) -> Sequence[Rotation]:
+        """The open ones, and of those that ended since then the ones that were forced or rolled
+        back or are of this environment. Damaged rows are left out."""
+        ended = and_(
+            rotations.c.ended_at >= since,
+            or_(
+                rotations.c.forced == 1,
+                rotations.c.state == RotationState.ROLLED_BACK.value,
+                rotations.c.environment == environment,
+            ),
+        )
+        query = _selected(workspace_id).where(_in_slots(slots), or_(_is_open, ended))
+        return self._all(query)
+
+    def of_period(
+        self, workspace_id: UUID, key_ids: Collection[UUID], since: int, until: int
+    ) -> Sequence[Rotation]:
+        """Those that these keys had a part in and that were open at any moment from `since` on and
+        before `until`. Damaged rows are left out."""
+        ids = sorted(map(str, key_ids))
+        query = _selected(workspace_id).where(
+            or_(rotations.c.old_key_id.in_(ids), rotations.c.new_key_id.in_(ids)),
+            rotations.c.started_at < until,
+            or_(rotations.c.ended_at.is_(None), rotations.c.ended_at >= since),
+        )
+        return self._all(query)
+
+    def _all(self, query: Select[*tuple[Any, ...]]) -> Sequence[Rotation]:
+        rows = self._session.connection.execute(query.order_by(rotations.c.id)).all()
+        return [one for row in rows if (one := self._opened(row)) is not None]
+
     def count(self, workspace_id: UUID, wanted: RotationFilter) -> int:
         query = (
             select(func.count())

@@ -500,6 +500,29 @@ channels = Table(
     Index("ix_channels_workspace_id_id", "workspace_id", "id"),
 )
 
+posture_waivers = Table(
+    "posture_waivers",
+    metadata,
+    Column("id", TEXT, primary_key=True),
+    _text("workspace_id"),
+    _text("check_id"),
+    _text("key_id", optional=True),
+    _text("service", optional=True),
+    _text("environment", optional=True),
+    _text("reason"),
+    _number("until"),
+    _number("created_at"),
+    _text("created_by"),
+    _number("ended_at", optional=True),
+    _text("ended_by", optional=True),
+    _number("updated_at"),
+    _number("version"),
+    Column("mac", Blob, nullable=False),
+    CheckConstraint("(service IS NULL) = (environment IS NULL)", name="slot"),
+    CheckConstraint("(ended_at IS NULL) = (ended_by IS NULL)", name="ended_by"),
+    Index("ix_posture_waivers_workspace_id_id", "workspace_id", "id"),
+)
+
 # The seal is over what a message is (up to `created_at`); how far it has come changes with each
 # attempt, and is none of what is signed and sent.
 messages = Table(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, delete, func, select, tuple_
+from sqlalchemy import Row, and_, case, delete, func, literal, or_, select, tuple_
 
 from keyturn.domain.instant import is_instant
 from keyturn.domain.request import Request
@@ -44,6 +44,18 @@ _COUNT = (
     " last_at = CASE WHEN excluded.last_at > traffic.last_at"
     " THEN excluded.last_at ELSE traffic.last_at END"
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """When some callers used some keys within an hour. Where `times` is not None, their requests
+    were at these times and at no other."""
+
+    hour: int
+    first_at: int
+    last_at: int
+    times: frozenset[int] | None
+
 
 _Name = tuple[str, int, str, str]  # key, hour, facet, value
 
@@ -135,6 +147,42 @@ class Traffic:
         rows = self._session.connection.execute(query)
         return [one for row in rows if (one := self._opened(row)) is not None]
 
+    def used_for(self, key_ids: Collection[UUID], since: int) -> list[Tally]:
+        """What keys were used for since then: the scopes that were asked for, the signs of
+        browsers, the calls to Keyturn itself, and with an empty value all requests that came with a
+        user agent."""
+        is_agent = traffic.c.facet == Facet.AGENT.value
+        names = (
+            traffic.c.key_id,
+            traffic.c.facet,
+            case((is_agent, literal("")), else_=traffic.c.value),
+        )
+        is_own_path = or_(traffic.c.value.like("% /v1/%"), traffic.c.value == REST)
+        found: list[Tally] = []
+        for chunk in chunks(key_ids):
+            query = (
+                select(
+                    *names,
+                    func.sum(traffic.c.allowed),
+                    func.sum(traffic.c.denied),
+                    func.min(traffic.c.first_at),
+                    func.max(traffic.c.last_at),
+                )
+                .where(
+                    traffic.c.key_id.in_(chunk),
+                    traffic.c.hour >= since,
+                    or_(
+                        traffic.c.facet.in_((Facet.SCOPE.value, Facet.BROWSER.value)),
+                        is_agent,
+                        and_(traffic.c.facet == Facet.PATH.value, is_own_path),
+                    ),
+                )
+                .group_by(*names)
+            )
+            rows = self._session.connection.execute(query)
+            found += [one for row in rows if (one := self._tallied(tuple(row))) is not None]
+        return found
+
     def sums(
         self, key_ids: Collection[UUID], since: int, until: int, without: Collection[int] = ()
     ) -> list[Tally]:
@@ -218,32 +266,28 @@ class Traffic:
                 found.setdefault(UUID(key_id), set()).add(hour)
         return found
 
-    def hours_of(
+    def spans(
         self, key_ids: Collection[UUID], callers: Collection[Caller], since: int, until: int
-    ) -> list[tuple[int, int, int]]:
-        """The hours in which these callers used these keys, newest first: each with the first and
-        the last of their requests."""
-        spans: dict[int, tuple[int, int]] = {}
+    ) -> list[Span]:
+        """The hours in which these callers used these keys, newest first."""
+        found: dict[int, list[TrafficRow]] = {}
         names = sorted(one.spelled for one in callers)
         for chunk in chunks(key_ids):
             for first in range(0, len(names), _AT_ONCE):
                 rows = self._session.connection.execute(
-                    select(
-                        traffic.c.hour, func.min(traffic.c.first_at), func.max(traffic.c.last_at)
-                    )
-                    .where(
+                    select(traffic).where(
                         traffic.c.key_id.in_(chunk),
                         traffic.c.hour >= since,
                         traffic.c.hour < until,
                         traffic.c.facet == Facet.CALLER.value,
                         traffic.c.value.in_([*names[first : first + _AT_ONCE], REST]),
                     )
-                    .group_by(traffic.c.hour)
                 )
-                for hour, first_at, last_at in rows:
-                    known = spans.get(hour, (first_at, last_at))
-                    spans[hour] = (min(known[0], first_at), max(known[1], last_at))
-        return [(hour, *spans[hour]) for hour in sorted(spans, reverse=True)]
+                for row in rows:
+                    one = self._opened(row)
+                    if one is not None:
+                        found.setdefault(one.hour, []).append(one)
+        return [_span(hour, found[hour]) for hour in sorted(found, reverse=True)]
 
     def rhythm(self, key_ids: Collection[UUID], since: int, until: int) -> list[Rhythm]:
         """How each key was used over the hours of the day."""
@@ -358,6 +402,12 @@ class Traffic:
             for key_id, hour, facet, value in self._session.connection.execute(query):
                 if (key_id, hour) in some:
                     values.learn((key_id, hour), facet, value)
+
+
+def _span(hour: int, rows: list[TrafficRow]) -> Span:
+    are_ends = all(row.requests <= 2 and not row.is_rest for row in rows)
+    ends = frozenset(at for row in rows for at in (row.first_at, row.last_at))
+    return Span(hour=hour, first_at=min(ends), last_at=max(ends), times=ends if are_ends else None)
 
 
 def _told_apart(batch: Iterable[Request]) -> list[tuple[Spot, Request, _Count]]:

@@ -19,6 +19,7 @@ from keyturn.storage.log import ChangeLog, Head, read_head
 from keyturn.storage.messages import Messages
 from keyturn.storage.operators import Operators
 from keyturn.storage.peppers import PepperedRows
+from keyturn.storage.posture_waivers import PostureWaivers
 from keyturn.storage.records import SEALED, part_slot_ref
 from keyturn.storage.requests import Requests
 from keyturn.storage.rotations import Rotations
@@ -52,6 +53,7 @@ class Reading:
         self.findings = Findings(session)
         self.incidents = Incidents(session)
         self.channels = Channels(session)
+        self.posture_waivers = PostureWaivers(session)
         self.messages = Messages(session)
         self.announced = AnnouncedRow(session)
         self.idempotency = Idempotency(session)

@@ -22,6 +22,7 @@ from keyturn.domain.instant import is_instant
 from keyturn.domain.request import LONGEST_ENVIRONMENT, LONGEST_PLACE, Request, recordable
 from keyturn.domain.runtime import MOST_RUNTIMES_OF_A_KEY, OTHER, Runtime
 from keyturn.domain.seal import Cell
+from keyturn.storage.keys import chunks
 from keyturn.storage.schema import IS_OVERFLOW, keys, slots, uses
 from keyturn.storage.sealed import Damage
 from keyturn.storage.session import Session
@@ -169,6 +170,15 @@ class Uses:
         query = select(uses).where(uses.c.key_id.in_(sorted(map(str, key_ids))))
         rows = self._session.connection.execute(query)
         return [use for row in rows if (use := self._opened(row)) is not None]
+
+    def of_since(self, key_ids: Collection[UUID], since: int) -> list[Use]:
+        """As `of`, of the uses that were allowed since then, for any number of keys."""
+        found: list[Use] = []
+        for chunk in chunks(key_ids):
+            query = select(uses).where(uses.c.key_id.in_(chunk), uses.c.last_seen_at >= since)
+            rows = self._session.connection.execute(query)
+            found += [use for row in rows if (use := self._opened(row)) is not None]
+        return found
 
     def tally(self, key_ids: Collection[UUID]) -> int:
         """How often these keys were used, allowed or denied: a number that every use changes."""

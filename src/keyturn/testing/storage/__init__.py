@@ -23,6 +23,7 @@ from keyturn.testing.storage.recording import KeepContract, RecordContract
 from keyturn.testing.storage.responding import IncidentContract
 from keyturn.testing.storage.rotating import FindingContract, RotationContract
 from keyturn.testing.storage.using import UseContract
+from keyturn.testing.storage.waiving import WaiverContract
 
 __all__ = [
     "ChangeContract",
@@ -42,6 +43,7 @@ __all__ = [
     "TenantContract",
     "TrafficContract",
     "UseContract",
+    "WaiverContract",
 ]
 
 
@@ -62,5 +64,6 @@ class StorageContract(
     DeliveryContract,
     ChannelContract,
     MessageContract,
+    WaiverContract,
 ):
     """All of it."""

@@ -25,6 +25,8 @@ from keyturn.domain.key import Key, KeyState
 from keyturn.domain.message import Envelope, Message, MessageState
 from keyturn.domain.network import parse_address
 from keyturn.domain.operator import Operator, OperatorKind
+from keyturn.domain.posture.check import CheckId
+from keyturn.domain.posture.waiver import PostureWaiver
 from keyturn.domain.request import Request
 from keyturn.domain.rotation import Ending, Rotation, RotationState, RotationTerms
 from keyturn.domain.runtime import Runtime
@@ -367,6 +369,35 @@ def channel(
     )
 
 
+def waiver(
+    number: int,
+    *,
+    workspace_id: UUID = HOME,
+    check: CheckId = CheckId.OWNED,
+    key_id: UUID | None = None,
+    slot: str | None = "scheduler-prod",
+    until: int = SOME_TIME + DAY,
+    created_at: int = SOME_TIME,
+    reason: str = "until the move",
+) -> PostureWaiver:
+    """A waiver in its first version."""
+    return PostureWaiver(
+        id=id_of(number),
+        workspace_id=workspace_id,
+        check=check,
+        key_id=key_id,
+        slot=None if slot is None else slot_name(slot),
+        reason=reason,
+        until=until,
+        created_at=created_at,
+        created_by="ops",
+        ended_at=None,
+        ended_by=None,
+        updated_at=created_at,
+        version=1,
+    )
+
+
 def delivery(
     number: int,
     *,
@@ -570,6 +601,20 @@ def add_channels(store: Store, *made: Channel) -> None:
         for one in made:
             transaction.channels.add(one)
             log_channel(transaction, one)
+
+
+def log_waiver(transaction: Writing, made: PostureWaiver) -> int:
+    return transaction.log.append(
+        entry(0, workspace_id=made.workspace_id, version=made.version),
+        Change(kind="posture_waiver", ref=str(made.id), version=made.version),
+    )
+
+
+def add_waivers(store: Store, *made: PostureWaiver) -> None:
+    with store.change() as transaction:
+        for one in made:
+            transaction.posture_waivers.add(one)
+            log_waiver(transaction, one)
 
 
 def add_messages(store: Store, *made: Message) -> None:
