@@ -83,7 +83,12 @@ def _found(case: Case, subject: _Subject, since: int) -> list[_New]:
     fresh = sorted((one.first_at, value) for value, one in seen.items() if one.first_at > since)
     if not fresh or len(seen) >= MOST_SEEN:
         return []
-    firsts = sorted(one.first_at for one in seen.values())
+    # What came with a release says nothing of how often something new comes without one.
+    firsts = sorted(
+        one.first_at
+        for one in seen.values()
+        if not (subject.has_releases and _is_released(case, one.first_at))
+    )
     pasts: dict[int, Past] = {}
     found = []
     for first, value in fresh:
@@ -134,17 +139,22 @@ def _is_renamed(case: Case, value: str, one: Seen) -> bool:
 
 
 def _is_released(case: Case, moment: int) -> bool:
-    """Whether a known product came with a new version within a day before."""
-    releases = case.profile.values[Aspect.RELEASE]
+    """Whether a known product came with a new version shortly before."""
+    return any(_is_part_of(case, released, moment) for released in _releases(case))
+
+
+def _releases(case: Case) -> list[int]:
+    """When a product that was known for a day came with another version."""
+    seen = case.profile.values[Aspect.RELEASE]
     known: dict[str, int] = {}
-    for name, one in releases.items():
+    for name, one in seen.items():
         product = name.partition("/")[0]
         known[product] = min(known.get(product, one.first_at), one.first_at)
-    return any(
-        known[name.partition("/")[0]] < one.first_at - DAY
-        and _is_part_of(case, one.first_at, moment)
-        for name, one in releases.items()
-    )
+    return [
+        one.first_at
+        for name, one in seen.items()
+        if known[name.partition("/")[0]] < one.first_at - DAY
+    ]
 
 
 def _is_part_of(case: Case, released: int, moment: int) -> bool:
