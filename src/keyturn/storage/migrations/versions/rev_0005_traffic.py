@@ -29,7 +29,8 @@ _ALIKE = text(
     "SELECT key_id, at - at % 3600000000 AS hour, runtime, declared, ip, method, path, scopes,"
     " user_agent, environment, SUM(CASE WHEN valid = 1 THEN 1 ELSE 0 END), COUNT(*),"
     " MIN(at), MAX(at)"
-    " FROM requests WHERE key_id IS NOT NULL"
+    # A time that is none must not spoil the group of others that are like it.
+    " FROM requests WHERE key_id IS NOT NULL AND at >= 0 AND at < 253402300800000000"
     " GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 ORDER BY 1, 2"
 )
 _INSERT = text(
