@@ -56,17 +56,15 @@ def _working_hour(life: Life, random: Random, since: int) -> int:
     return since
 
 
-def _usual(life: Life) -> Who:
-    agent = next(
-        (
-            value
-            for hour in sorted(life.hours, reverse=True)
-            for (facet, value) in life.hours[hour].cells
-            if facet is Facet.AGENT
-        ),
-        life.usual[0].agent,
+def _usual(life: Life, at: int) -> Who:
+    """Who uses it anyway, with the version that it has at that time."""
+    agents = (
+        value
+        for hour in sorted((one for one in life.hours if one <= at), reverse=True)
+        for (facet, value) in life.hours[hour].cells
+        if facet is Facet.AGENT and value.startswith(f"{life.usual[0].agent}/")
     )
-    return replace(life.usual[0], agent=agent)
+    return replace(life.usual[0], agent=next(agents, life.usual[0].agent))
 
 
 def another_network(life: Life, random: Random, since: int) -> Label | None:
@@ -76,7 +74,7 @@ def another_network(life: Life, random: Random, since: int) -> Label | None:
     hour = _working_hour(life, random, since)
     had_country = life.usual[0].country is not None and life.kind != "pods"
     country = random.choice(FAR) if had_country and random.random() < 0.7 else None
-    who = replace(_usual(life), network=_elsewhere(random), country=country)
+    who = replace(_usual(life, hour), network=_elsewhere(random), country=country)
     days = random.choice((1, 1, 3, 10))
     for day in range(days):
         call(life, random, hour + day * DAY, who, life.routes, random.randint(1, 30))
@@ -103,7 +101,7 @@ def another_path(life: Life, random: Random, since: int) -> Label | None:
     scope = random.choice((None, "admin:read", "keys:write"))
     word = random.choice(("admin/export", "internal/config", "users/all", "debug/vars"))
     route = Route(f"GET /{word}", 1, scope)
-    call(life, random, hour, _usual(life), (route,), random.randint(1, 20), refused=0.5)
+    call(life, random, hour, _usual(life, hour), (route,), random.randint(1, 20), refused=0.5)
     return _label(hour, hour + HOUR, Kind.NEW_PATH, *([Kind.NEW_SCOPE] if scope else []))
 
 
@@ -116,7 +114,7 @@ def flood(life: Life, random: Random, since: int) -> Label | None:
     hours = random.randint(1, 6)
     for at in range(hours):
         count = max(40, poisson(random, usual * times))
-        call(life, random, hour + at * HOUR, _usual(life), life.routes, count)
+        call(life, random, hour + at * HOUR, _usual(life, hour), life.routes, count)
     return _label(hour, hour + hours * HOUR, Kind.VOLUME)
 
 
@@ -132,7 +130,7 @@ def twice_the_day(life: Life, random: Random, since: int) -> Label | None:
     for hour in range(start, start + 2 * DAY, HOUR):
         if hour in life.hours and _calls(life.hours[hour]):
             count = poisson(random, random.uniform(2.0, 3.0) * max(days) / 24)
-            call(life, random, hour, _usual(life), life.routes, count)
+            call(life, random, hour, _usual(life, hour), life.routes, count)
     return _label(start, start + 2 * DAY, Kind.VOLUME)
 
 
@@ -145,14 +143,14 @@ def by_night(life: Life, random: Random, since: int) -> Label | None:
     if not off:
         return None
     hour = start + random.choice(off) * HOUR
-    call(life, random, hour, _usual(life), life.routes, random.randint(3, 30))
+    call(life, random, hour, _usual(life, hour), life.routes, random.randint(3, 30))
     return _label(hour, hour + HOUR, Kind.HOURS)
 
 
 def brute_force(life: Life, random: Random, since: int) -> Label | None:
     hour = _working_hour(life, random, since)
     count = random.randint(25, 400)
-    call(life, random, hour, _usual(life), life.routes[1:2], count, refused=1)
+    call(life, random, hour, _usual(life, hour), life.routes[1:2], count, refused=1)
     return _label(hour, hour + HOUR, Kind.DENIED_BURST)
 
 
@@ -162,7 +160,7 @@ def enumerate_ids(life: Life, random: Random, since: int) -> Label | None:
     noun = life.routes[0].path.split("/")[1]
     in_order = random.random() < 0.6
     into = life.at(hour)
-    call(life, random, hour, _usual(life), life.routes[:1], 1)
+    call(life, random, hour, _usual(life, hour), life.routes[:1], 1)
     for index in range(count):
         number = first + index if in_order else random.randrange(10_000_000)
         refused = int(not in_order and random.random() < 0.7)
@@ -176,7 +174,7 @@ def another_environment(life: Life, random: Random, since: int) -> Label | None:
     if life.usual[0].environment is None:
         return None
     hour = _working_hour(life, random, since)
-    who = replace(_usual(life), environment=random.choice(("staging", "dev", "test")))
+    who = replace(_usual(life, hour), environment=random.choice(("staging", "dev", "test")))
     call(life, random, hour, who, life.routes, random.randint(1, 50))
     return _label(hour, hour + HOUR, Kind.SEVERAL_ENVIRONMENTS)
 
@@ -213,14 +211,14 @@ def after_its_end(life: Life, random: Random, since: int) -> Label | None:
     for hour in [at for at in life.hours if at >= since]:
         del life.hours[hour]
     hour = since + random.randint(1, 72) * HOUR
-    call(life, random, hour, _usual(life), life.routes, random.randint(1, 10), refused=1)
+    call(life, random, hour, _usual(life, hour), life.routes, random.randint(1, 10), refused=1)
     return _label(hour, hour + HOUR, Kind.AFTER_REVOCATION)
 
 
 def wakes(life: Life, random: Random, since: int) -> Label | None:
     if life.kind != "dormant":
         return None
-    call(life, random, since, _usual(life), life.routes, random.randint(1, 20))
+    call(life, random, since, _usual(life, since), life.routes, random.randint(1, 20))
     return _label(since, since + HOUR, Kind.WOKE)
 
 

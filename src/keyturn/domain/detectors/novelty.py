@@ -21,7 +21,8 @@ MOST_AT_ONCE = 3
 _MOST_NAMED = 20
 _LEARNING = 7 * DAY
 _RARE_DAYS = 30  # at most one new value in so many days of use, or new ones are usual
-_LEAST_DAYS = 8
+# So many days of use show whether a person carries it around.
+_ENOUGH_TO_ROAM = 15
 # What belongs to a release: what comes in a day, or while the caller has hardly been used.
 _RELEASE = DAY
 _SLOW_RELEASE = 7 * DAY
@@ -35,11 +36,12 @@ class _Subject:
     aspect: Aspect
     noun: str
     has_releases: bool = False
+    least_days: int = 8
 
 
 _SUBJECTS = (
-    _Subject(FindingKind.NEW_NETWORK, Aspect.PLACE, "network"),
-    _Subject(FindingKind.NEW_COUNTRY, Aspect.COUNTRY, "country"),
+    _Subject(FindingKind.NEW_NETWORK, Aspect.PLACE, "network", least_days=_ENOUGH_TO_ROAM),
+    _Subject(FindingKind.NEW_COUNTRY, Aspect.COUNTRY, "country", least_days=_ENOUGH_TO_ROAM),
     _Subject(FindingKind.NEW_RUNTIME, Aspect.RUNTIME, "runtime"),
     _Subject(FindingKind.NEW_PATH, Aspect.PATH, "path", has_releases=True),
     _Subject(FindingKind.NEW_SCOPE, Aspect.SCOPE, "scope", has_releases=True),
@@ -96,19 +98,19 @@ def _found(case: Case, subject: _Subject, since: int) -> list[_New]:
         past = pasts.get(hour)
         if past is None:
             past = pasts[hour] = case.past(hour)
-        usual = _new_before(firsts, past)
+        usual = _new_before(firsts, past, subject.least_days)
         if usual is not None and not _is_known(case, subject, value, seen[value]):
             found.append(_New(value, seen[value], past, usual))
     return found
 
 
-def _new_before(firsts: list[int], past: Past) -> int | None:
+def _new_before(firsts: list[int], past: Past, least_days: int) -> int | None:
     """How many new values there were before, None where there is too little past, or where new
     ones are usual. Those of the day before may be of the same matter."""
     if not past.is_enough:
         return None
     count = bisect_left(firsts, past.ends - DAY) - bisect_left(firsts, past.begins + _LEARNING)
-    is_usual = past.active_days < _LEAST_DAYS or count * _RARE_DAYS > past.active_days
+    is_usual = past.active_days < least_days or count * _RARE_DAYS > past.active_days
     return None if is_usual else count
 
 
