@@ -39,6 +39,8 @@ OPERATIONS = {
     "GET /v1/channels/{id}", "PATCH /v1/channels/{id}", "DELETE /v1/channels/{id}",
     "POST /v1/channels/{id}/secrets", "POST /v1/channels/{id}/test",
     "POST /v1/channels/{id}/replay",
+    "GET /v1/posture", "GET /v1/posture/evidence",
+    "POST /v1/posture/waivers", "GET /v1/posture/waivers", "DELETE /v1/posture/waivers/{id}",
     "GET /v1/messages", "GET /v1/messages/{id}", "POST /v1/messages/{id}/replay",
 }  # fmt: skip
 

@@ -28,6 +28,7 @@ from keyturn.cli.backup import _told
 from keyturn.domain.channel import ChannelState
 from keyturn.domain.delivery import Delivery, DeliveryState
 from keyturn.domain.error import InstallationFault
+from keyturn.domain.incident import IncidentState
 from keyturn.domain.message import MessageState
 from keyturn.domain.rotation import Rotation
 from keyturn.server.backup import check
@@ -107,8 +108,8 @@ def work(place: Place) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def rotate(place: Place, old: dict[str, Any], new: dict[str, Any]) -> None:
-    """Keeps a rotation, a finding, a channel, a message, a destination and what went to it, as the
-    store keeps them."""
+    """Keeps a rotation, a finding, an incident, a waiver, a channel, a message, a destination and
+    what went to it, as the store keeps them."""
     environ = place.environment({"KEYTURN_HOME": str(place.home)})
     settings, _ = load_settings(environ, place.folder, default_environment="production")
     home = UUID(old["workspace_id"])
@@ -120,6 +121,13 @@ def rotate(place: Place, old: dict[str, Any], new: dict[str, Any]) -> None:
     with opened(settings) as house:
         making.add_rotations(house.context.store, rotation)
         making.add_findings(house.context.store, making.finding(1, workspace_id=home))
+        contained = making.contained(1, workspace_id=home)
+        making.add_incident(
+            house.context.store,
+            making.incident(1, contained, workspace_id=home, state=IncidentState.CLOSED),
+            contained,
+        )
+        making.add_waivers(house.context.store, making.waiver(1, workspace_id=home))
         making.add_channels(
             house.context.store,
             making.channel(1, workspace_id=home, state=ChannelState.PAUSED),

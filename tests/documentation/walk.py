@@ -53,6 +53,8 @@ _VOLATILE = (
     (re.compile(r"\d{4}-\d{2}-\d{2}"), "<date>"),
     (re.compile(r"\b\d+ (s|min) ago\b"), "<ago>"),
     (re.compile(r"\b(within|after|for) \d+ (ms|s|min)\b"), r"\1 <span>"),
+    # What is found of a key's use by itself, and when, is in the log too.
+    (re.compile(r"\bSound: \d+ entries, \d+ changes, \d+ signed heads"), "Sound: <so many>"),
     (re.compile(r"\b\d+ signed heads"), "<heads>"),
     # What fails is tried again while it is waited for that somebody is told, at the third time.
     (re.compile(r"\b(waiting|cancelled) +(?:[3-9]|[1-9]\d+)\b"), r"\1 <3 or more>"),
