@@ -4,8 +4,8 @@ from keyturn.domain.detectors import BLIND_SPOTS
 from tests.detectors.quality import measure
 
 SEEDS = range(1101, 1104)
-LEAST_RECALL = 0.7
-MOST_WRONG_OF_100_KEYS = 15.0
+LEAST_RECALL = 0.8
+MOST_WRONG_OF_100_KEYS = 10.0
 MOST_OF_A_KEY = 12
 
 
