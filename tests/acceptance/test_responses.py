@@ -184,7 +184,6 @@ def test_an_unknown_path_is_404_and_a_known_one_names_its_methods(home: Workspac
 @pytest.mark.parametrize(
     "path",
     [
-        "/v1/posture",
         "/v1/leaks/revoke",
         "/v1/forward-auth",
         "/v1/forward-auth/nginx",

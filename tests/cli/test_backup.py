@@ -260,7 +260,7 @@ def outdated(either: Place, build_place: Build) -> tuple[Place, Place, dict[str,
     """A key, a suspended key and an operator; a backup; then both are revoked. The place where it
     is to be restored has the signed heads."""
     server = either.serve()
-    key = make_key(server, either, "scheduler-prod")
+    key = make_key(server, either, "scheduler-prod", owner="a@example.com")
     either.run("operators", "create", "--name", "Eve", "--output", "eve.token").done()
     eve = (either.folder / "eve.token").read_text().strip()
     either.run("backup", FILE).done()
