@@ -136,6 +136,16 @@ EXCUSES = (
         reason="keys are told in exactly one way, and were exposed before now",
     ),
     Excuse(
+        operation="POST /v1/posture/waivers",
+        pointer="/until|/slot|/key_id",
+        reason="a waiver ends later than now, within the longest time, and is of a key or a slot",
+    ),
+    Excuse(
+        operation="GET /v1/posture/evidence",
+        pointer="/from|/to",
+        reason="a period begins before it ends, and not in the future",
+    ),
+    Excuse(
         operation="POST /v1/channels",
         pointer="|/kind|/url|/addresses",
         reason="a webhook has an address and mail has others, which needs a server; https alone; "

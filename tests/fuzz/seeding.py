@@ -7,6 +7,7 @@ drawn can have ended it by then.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from tests.acceptance.api import Json, Workspace, expect, label
 from tests.acceptance.delivering import connect, waiting_delivery
@@ -53,6 +54,10 @@ def seeds(home: Workspace) -> Mapping[str, Seed]:
         "POST /v1/incidents/{id}/close": Seed(
             names=_incident(home), body={"outcome": "false_alarm"}
         ),
+        "POST /v1/posture/waivers": Seed(body=_waiver()),
+        "DELETE /v1/posture/waivers/{id}": Seed(
+            names=str(expect(home.admin.post("/v1/posture/waivers", _waiver()), 201)["id"])
+        ),
         "POST /v1/api-keys/{id}/rotations": Seed(names=used_key(home, name=_name()).id, body={}),
         "GET /v1/rotations/{id}": Seed(names=_rotation(home)),
         **{
@@ -79,3 +84,8 @@ def _rotation(home: Workspace) -> str:
 def _incident(home: Workspace) -> str:
     key = home.admin.create(name=_name())
     return str(expect(home.admin.post("/v1/incidents", {"key_ids": [key.id]}), 201)["id"])
+
+
+def _waiver() -> Json:
+    until = datetime.now(UTC) + timedelta(days=30)
+    return {"check": "keys.networks", "reason": "For a trial.", "until": until.isoformat()}
