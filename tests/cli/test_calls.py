@@ -157,6 +157,12 @@ def test_every_command_does_its_work_on_both_engines(both: House) -> None:
     assert "confirmed, recovered after" in run("incidents", "close", hint["hint"], *CONFIRMED)
     opened = run("incidents", "open", "--slot", "leaked-prod", "--suspend", "--expect", "1")
     assert "1 key suspended within" in opened
+    assert "keys.networks" in run("posture")
+    waive = ("posture", "waive", "keys.networks", "--reason", "for a while", "--until", "30d")
+    waiver = run(*waive, "-q").strip()
+    assert waiver in run("posture", "waivers", "-q")
+    assert "is over" in run("posture", "unwaive", waiver)
+    assert "scheduler-prod" in run("posture", "evidence", "--from", "1d")
     acme = run("workspaces", "create", "acme", "-q", "-o", "acme.token").strip()
     assert "acme" in run("workspaces", "list")
     assert "10.0.0.0/8" in run("workspaces", "update", acme, "--network", "office=10.0.0.0/8")
