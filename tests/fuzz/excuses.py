@@ -136,6 +136,16 @@ EXCUSES = (
         reason="keys are told in exactly one way, and were exposed before now",
     ),
     Excuse(
+        operation="POST /v1/incidents/{id}/close",
+        pointer="/waive/[0-9]+/(key_id|until)",
+        reason="a key of the incident is waived, until a time that is to come",
+    ),
+    Excuse(
+        check="negative_data_rejection",
+        code="request.too_large",
+        reason="a body over 1 MiB is refused for its size, before it is read",
+    ),
+    Excuse(
         operation="POST /v1/posture/waivers",
         pointer="/until|/slot|/key_id",
         reason="a waiver ends later than now, within the longest time, and is of a key or a slot",

@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from keyturn.domain.destination import MOST_OF_A_SLOT
 from keyturn.domain.error import RequestInvalid
 from keyturn.domain.incident import (
     MOST_KEYS,
@@ -27,6 +26,7 @@ from keyturn.http.key_bodies import DELIVER_TO
 from keyturn.http.schema import Given, GivenInstant, Paged, Shown, ShownInstant
 from keyturn.http.spelling import (
     DestinationName,
+    DestinationNames,
     Id,
     Name,
     RuntimeName,
@@ -146,9 +146,7 @@ class GivenReplacements(Given):
         max_length=MOST_NAMED,
         description="Which keys; each that needs a replacement, by default.",
     )
-    deliver_to: list[DestinationName] | None = Field(
-        default=None, max_length=MOST_OF_A_SLOT, description=DELIVER_TO
-    )
+    deliver_to: DestinationNames | None = Field(default=None, description=DELIVER_TO)
 
 
 class GivenKeyWaiver(Given):
