@@ -136,6 +136,11 @@ EXCUSES = (
         reason="keys are told in exactly one way, and were exposed before now",
     ),
     Excuse(
+        operation="POST /v1/incidents/{id}/replacements",
+        pointer="/key_ids/[0-9]+",
+        reason="what is replaced is a key of the incident",
+    ),
+    Excuse(
         operation="POST /v1/incidents/{id}/close",
         pointer="/waive/[0-9]+/(key_id|until)",
         reason="a key of the incident is waived, until a time that is to come",
