@@ -480,8 +480,10 @@ def tell_indistinguishable(entries: Sequence[CallerEntry]) -> str:
         return "No request of the window came from a caller whom a thief could hide behind."
     names = sorted({one.caller.runtime for one in entries})
     some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    requests = "request" if total == 1 else "requests"
+    looks = "looks" if total == 1 else "look"
     return (
-        f"{total:,} requests by {some} look like the usual callers. A thief behind the same "
+        f"{total:,} {requests} by {some} {looks} like the usual callers. A thief behind the same "
         "address who copies the name would look the same: nothing recorded tells them apart."
     )
 

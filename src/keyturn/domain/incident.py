@@ -223,9 +223,9 @@ class Incident:
             return self
         open_keys = tuple(one for one in keys if not one.is_settled(now))
         if open_keys and outcome is Outcome.CONFIRMED:
-            are = "is" if len(open_keys) == 1 else "are"
+            keys_are = "key is" if len(keys) == 1 else "keys are"
             raise IncidentKeysOpen(
-                f"{len(open_keys)} of {len(keys)} keys {are} neither recovered nor waived.",
+                f"{len(open_keys)} of {len(keys)} {keys_are} neither recovered nor waived.",
                 keys=tuple((str(one.key_id), one.name) for one in open_keys),
             )
         return self._changed(

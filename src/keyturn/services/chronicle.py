@@ -142,7 +142,7 @@ def _of_callers(radius: BlastRadius) -> Iterable[Event]:
             at=attempt.first_at,
             what="caller.after_containment",
             detail=f"{attempt.caller.runtime}{where}, {attempt.standing}, tried after the "
-            f"containment, and was refused {attempt.denied:,} times.",
+            f"containment; {attempt.denied:,} of its requests refused.",
         )
 
 

@@ -267,8 +267,8 @@ def _check(
 
 _LOOKBACK = {"lookback_days": LOOKBACK_DAYS}
 _SAY = (
-    "Have each use of it say `{member}` to `/v1/verify`; `keyturn requests --key {{key}}` shows "
-    "what was said."
+    "Have each use of it say `{member}` to `/v1/verify`; `keyturn requests list --key {{key}}` "
+    "shows what was said."
 )
 
 KEY_CHECKS = (
