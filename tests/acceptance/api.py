@@ -185,6 +185,10 @@ class Workspace:
                 return items[::-1]
             cursor = {"cursor": body["next_cursor"]}
 
+    def acts(self) -> list[Json]:
+        """What anybody did, oldest first. What Keyturn finds by itself may come at any time."""
+        return [one for one in self.activity() if one["actor_type"] != "worker"]
+
     def requests(self, count: int = 1, **filters: Any) -> list[Json]:
         """Its requests that pass the filters, newest first, once there are `count` of them."""
         found: list[Json] = []

@@ -122,14 +122,14 @@ def test_a_refused_change_names_its_object_as_bodies_spell_it(home: Workspace) -
 
 def test_calls_that_change_nothing_write_nothing(home: Workspace) -> None:
     key = home.admin.create()
-    entries = len(home.activity())
+    entries = len(home.acts())
     home.verify(key.token)
     for path in ("/v1/api-keys", "/v1/slots", key.path, key.path + "/usage", "/v1/requests"):
         expect(home.admin.get(path), 200)
     home.admin.post("/v1/api-keys", {"name": ""})
     home.admin.delete("/v1/api-keys/none")
     key.api.get("/v1/api-keys")
-    assert len(home.activity()) == entries
+    assert len(home.acts()) == entries
 
 
 def test_no_token_stands_in_the_log(home: Workspace) -> None:

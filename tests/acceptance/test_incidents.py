@@ -65,7 +65,7 @@ def test_a_token_is_enough_and_is_neither_answered_nor_kept(home: Workspace) -> 
 
 def test_what_names_no_key_contains_nothing(home: Workspace, other: Workspace) -> None:
     theirs = other.admin.create()
-    before = home.activity()
+    before = home.acts()
     for asked in (
         {"key_ids": [str(uuid4())]},
         {"key_ids": [theirs.id]},
@@ -74,7 +74,7 @@ def test_what_names_no_key_contains_nothing(home: Workspace, other: Workspace) -
         {"select": {"slot": "nothing-prod"}},
     ):
         expect(home.admin.post("/v1/incidents", asked), 422, "incident.no_key")
-    assert home.activity() == before
+    assert home.acts() == before
     assert other.verify(theirs.token)["valid"]
 
 

@@ -252,10 +252,10 @@ def test_the_name_is_made_of_service_and_environment(home: Workspace) -> None:
 def test_a_wrong_draft_is_422_names_its_place_and_makes_nothing(
     home: Workspace, draft: dict[str, Any], pointer: str
 ) -> None:
-    before = len(home.activity())
+    before = len(home.acts())
     expect_invalid(home.admin.post("/v1/api-keys", draft), pointer)
     assert len(home.all_keys()) == 1
-    assert len(home.activity()) == before
+    assert len(home.acts()) == before
     assert len(expect(home.admin.get("/v1/slots"), 200)) == 1
 
 
@@ -415,10 +415,10 @@ def test_one_member_is_changed_and_no_other(home: Workspace, member: str, value:
 
 def test_a_change_to_the_same_is_no_change(home: Workspace) -> None:
     key = home.admin.create(name="a-prod", scopes=["b", "a"])
-    entries = len(home.activity())
+    entries = len(home.acts())
     after = expect(home.admin.patch(key.path, {"name": "a-prod", "scopes": ["a", "b", "a"]}), 200)
     assert after["version"] == 1
-    assert len(home.activity()) == entries
+    assert len(home.acts()) == entries
 
 
 def test_service_and_environment_are_fixed(home: Workspace) -> None:
@@ -448,10 +448,10 @@ def test_a_wrong_change_is_422_and_changes_nothing(
     home: Workspace, change: dict[str, Any], pointer: str
 ) -> None:
     key = home.admin.create(name="a-prod", owner="ops")
-    entries = len(home.activity())
+    entries = len(home.acts())
     expect_invalid(home.admin.patch(key.path, change), pointer)
     assert home.key(key) == {name: key.body[name] for name in MEMBERS}
-    assert len(home.activity()) == entries
+    assert len(home.acts()) == entries
 
 
 def test_a_change_without_a_body_is_refused(home: Workspace) -> None:
@@ -519,13 +519,13 @@ def test_another_reason_is_422_and_revokes_nothing(home: Workspace, reason: str)
 def test_a_second_revocation_answers_204_and_changes_nothing(home: Workspace) -> None:
     key = home.admin.create()
     expect(home.admin.delete(f"{key.path}?reason=unused"), 204)
-    before, entries = home.key(key), len(home.activity())
+    before, entries = home.key(key), len(home.acts())
     for query in ("", "?reason=other", "?reason=unused"):
         response = home.admin.delete(key.path + query)
         expect(response, 204)
         assert PROPAGATION.fullmatch(response.headers["keyturn-propagation"])
     assert home.key(key) == before
-    assert len(home.activity()) == entries
+    assert len(home.acts()) == entries
 
 
 def test_an_expired_key_may_still_be_revoked(home: Workspace) -> None:
