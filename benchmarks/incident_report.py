@@ -24,7 +24,8 @@ from keyturn.domain.slot import ExpectedRuntime, SlotName, SlotNotes
 from keyturn.domain.token import Token
 from keyturn.services.define import define_slot
 from keyturn.services.report import Report, report_incident
-from keyturn.services.respond import Exposure, Named, OpenedIncident, open_incident
+from keyturn.services.respond import Exposure, OpenedIncident, open_incident
+from keyturn.services.select import Named
 from keyturn.storage.transaction import Writing
 from keyturn.testing.ambience import SOME_TIME
 

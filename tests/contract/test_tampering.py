@@ -35,9 +35,10 @@ from keyturn.services.locate import locate_key
 from keyturn.services.meter import Meter
 from keyturn.services.provision import WorkspaceAmendment, amend_workspace
 from keyturn.services.replace import replace_keys
-from keyturn.services.respond import Exposure, Named, open_incident
+from keyturn.services.respond import Exposure, open_incident
 from keyturn.services.revoke import resume_key, revoke_key, suspend_key
 from keyturn.services.scrub import Scrub
+from keyturn.services.select import Named
 from keyturn.services.watch import DamageWatch
 from keyturn.storage.contract import KeyCredential, Reference
 from keyturn.storage.findings import FindingFilter

@@ -14,7 +14,8 @@ from keyturn.domain.slot import ExpectedRuntime, SlotName, SlotNotes
 from keyturn.domain.traffic import HOUR, MOST_VALUES, hour_of
 from keyturn.services.define import define_slot
 from keyturn.services.report import Report, report_incident
-from keyturn.services.respond import Exposure, Named, open_incident
+from keyturn.services.respond import Exposure, open_incident
+from keyturn.services.select import Named
 from keyturn.testing.storage import making
 from tests.houses import House
 

@@ -36,7 +36,8 @@ from keyturn.http.spelling import (
 )
 from keyturn.services.close import GivenWaiver as Waived
 from keyturn.services.judge import JudgedIncident, JudgedKey
-from keyturn.services.respond import Exposed, Exposure, Named, OpenedIncident, Selection
+from keyturn.services.respond import Exposure, OpenedIncident
+from keyturn.services.select import Exposed, Named, Selection
 from keyturn.storage.keys import KeyView
 
 MOST_NAMED = 10_000

@@ -33,15 +33,8 @@ from keyturn.services.close import close_incident
 from keyturn.services.judge import JudgedIncident
 from keyturn.services.recover import list_incidents, view_incident
 from keyturn.services.replace import ReplacedKeys, replace_keys
-from keyturn.services.respond import (
-    Named,
-    OpenedIncident,
-    RememberJudged,
-    Selection,
-    open_incident,
-    place_runtime,
-    preview_selection,
-)
+from keyturn.services.respond import OpenedIncident, RememberJudged, open_incident, place_runtime
+from keyturn.services.select import Named, Selection, preview_selection
 from keyturn.storage.incidents import IncidentFilter
 from keyturn.storage.transaction import Writing
 
