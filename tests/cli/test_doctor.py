@@ -70,8 +70,18 @@ def test_it_never_writes(made: Place) -> None:
     assert server.stop().code == 0
     before = snapshot(made.folder)
     made.run("doctor").done()
-    made.run("activity", "verify").done()
     assert snapshot(made.folder) == before
+
+
+def test_a_check_of_the_log_writes_its_outcome_and_nothing_else(made: Place) -> None:
+    server = made.serve()
+    server.call("POST", "/v1/api-keys", made.token, {"name": "worker-prod"})
+    assert server.stop().code == 0
+    before = snapshot(made.folder)
+    made.run("activity", "verify").done()
+    after = snapshot(made.folder)
+    assert after.pop(f"{made.home.name}/activity.checks")
+    assert after == before
 
 
 @pytest.mark.parametrize("what", ["nothing", "a foreign database", "a text", "an old one"])
