@@ -10,7 +10,8 @@ from keyturn.domain.finding import FindingKind
 from keyturn.domain.instant import DAY, SECOND
 from keyturn.domain.policy import RotationPolicy, WindowDraft, make_policy
 from keyturn.domain.rotation import Rotation, RotationState
-from keyturn.domain.slot import SlotName
+from keyturn.domain.slot import SlotName, SlotNotes
+from keyturn.services.connect import prove_destination
 from keyturn.services.find import reconcile
 from keyturn.services.launch import Launcher
 from keyturn.services.meter import Meter
@@ -127,6 +128,48 @@ def test_nothing_starts_where_a_destination_is_not_proven_or_there_is_none(dock:
     assert launcher(dock).step() == 0
     dock.define("shelf")
     assert launcher(dock).step() == 1
+
+
+@pytest.mark.parametrize("change", ["a policy", "a destination", "a proof", "room"])
+def test_who_found_nothing_to_start_sees_what_is_changed_meanwhile(dock: Dock, change: str) -> None:
+    house = dock.house
+    dock.furnish()
+    other = house.issue(slot="other-prod", notes=SlotNotes(owner="ops@example.com"))
+    due_now(dock)
+    if change != "a policy":
+        set_policy(dock, policy())
+    if change == "a destination":
+        dock.define()
+    elif change == "a proof":
+        dock.shelf.manner = behave("it is down")
+        dock.connect("second", "second")
+        dock.shelf.manner = Honest()
+        dock.define("second")
+    elif change == "room":
+        dock.rotate(other.view.key.id)
+    launch = launcher(dock)
+    for _ in range(3):
+        assert launch.step() == 0
+        house.clock.advance(2 * SECOND)
+    match change:
+        case "a policy":
+            set_policy(dock, policy())
+        case "a destination":
+            dock.define("shelf")
+        case "a proof":
+            prove_destination(house.context, house.act(), house.workspace_id, "second")
+        case _:
+            [opened] = rotations(dock)
+            roll_back(
+                Helm(
+                    context=house.context,
+                    witness=dock.witness,
+                    act=house.act(),
+                    workspace_id=house.workspace_id,
+                    id=opened.id,
+                )
+            )
+    assert launch.step() == 1
 
 
 def test_who_waits_for_a_person_holds_up_none_that_starts_by_itself(dock: Dock) -> None:

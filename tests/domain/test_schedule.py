@@ -7,7 +7,7 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from keyturn.domain.finding import Cause, FindingKind, Severity, SubjectType
@@ -28,6 +28,7 @@ from keyturn.domain.schedule import (
     announcement,
     due_cause,
     expiring_cause,
+    next_turn,
     next_window,
     plan,
     rotate_by,
@@ -302,6 +303,14 @@ def test_the_next_window_is_the_first_that_has_not_passed(
     assert next_window(policy, after) == min(one for one in near if one[1] > after)
 
 
+@given(policies, moments)
+def test_the_next_turn_is_the_first_at_which_a_window_opens_or_closes(
+    policy: RotationPolicy, after: int
+) -> None:
+    near = openings(policy, after - 2 * DAY, after + 8 * DAY)
+    assert next_turn(policy, after) == min(at for one in near for at in one if at > after)
+
+
 # --- plans ---------------------------------------------------------------------------------------
 
 
@@ -320,6 +329,19 @@ def test_no_plan_has_more_open_at_once_than_may_be(
     for moment in starts:
         running = [one for one in busy if one <= moment < one + OPEN_FOR]
         assert len(running) <= policy.most_at_once
+
+
+@given(policies, many_due, st.integers(0, 7), moments, st.data())
+def test_where_nothing_starts_now_nothing_starts_before_the_next_turn(
+    policy: RotationPolicy, times: list[int], open_count: int, now: int, data: st.DataObject
+) -> None:
+    def starting(moment: int) -> bool:
+        planned = planned_for(policy, times, open_count, moment)
+        return any(one.start <= moment < one.end for one in planned)
+
+    later = data.draw(st.integers(now, next_turn(policy, now) - 1))
+    assume(not starting(now))
+    assert not starting(later)
 
 
 @given(policies, many_due, st.integers(0, 7), moments)

@@ -182,6 +182,12 @@ def next_window(policy: RotationPolicy, after: int) -> tuple[int, int]:
     return _Calendar.of(policy).open_or_next(after)
 
 
+def next_turn(policy: RotationPolicy, after: int) -> int:
+    """When next a window opens or closes. Where `plan` has nothing start at `after`, it has nothing
+    start before then, unless a key, a policy or what is open is changed."""
+    return _Calendar.of(policy).next_turn(after)
+
+
 def plan(
     due: Iterable[tuple[Key, int]],
     policy: RotationPolicy,
@@ -239,6 +245,15 @@ class _Calendar:
         """The first window to open of those that have not passed."""
         # None is longer than a day.
         return next(one for one in self._from(moment - DAY) if one[1] > moment)
+
+    def next_turn(self, moment: int) -> int:
+        """The first time after `moment` at which one opens or closes."""
+        turns: list[int] = []
+        for start, end in self._from(moment - DAY):
+            turns += [one for one in (start, end) if one > moment]
+            if start > moment:
+                break
+        return min(turns)
 
     def first_opening_from(self, moment: int) -> tuple[int, int]:
         return next(self._from(moment))

@@ -70,6 +70,10 @@ class Ticker:
     def start(self) -> None:
         self._thread.start()
 
+    def once(self) -> None:
+        """Does its work here. Raises what that raises."""
+        self._work()
+
     def hurry(self) -> None:
         """Has it do its work at once."""
         self._signal.set()
@@ -244,6 +248,11 @@ class Background:
     def start(self) -> None:
         for ticker in self._tickers:
             ticker.start()
+
+    def round(self) -> None:
+        """Has each do its work once, here, where they were not started."""
+        for ticker in self._tickers:
+            ticker.once()
 
     def stop(self) -> None:
         """Ends them all, then keeps what was noted last."""

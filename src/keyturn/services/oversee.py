@@ -7,10 +7,10 @@ anything. A look that takes long is taken more rarely, so that it never fills a 
 
 from uuid import UUID
 
-from keyturn.domain.identity import parse_id
 from keyturn.services.context import Context
 from keyturn.services.find import reconcile
 from keyturn.services.schedule import SCHEDULE_KINDS, schedule_causes
+from keyturn.services.trail import Trail
 from keyturn.services.witness import Witness
 from keyturn.storage.transaction import Reading
 
@@ -28,7 +28,7 @@ class Overseer:
     def __init__(self, context: Context, witness: Witness) -> None:
         self._context = context
         self._witness = witness
-        self._position: int | None = None
+        self._trail = Trail(_TOUCHING)
         self._full_at: float | None = None
         self._free_at = 0.0
         self._touched: set[UUID] = set()
@@ -38,7 +38,7 @@ class Overseer:
         written. Raises `StorageUnavailable`."""
         began = self._context.clock.elapsed()
         with self._context.store.read() as reading:
-            self._follow(reading)
+            self._touched |= self._trail.touched(reading)
             is_full = self._full_at is None or began - self._full_at >= FULL_SECONDS
             if is_full:
                 self._touched |= _everywhere(reading)
@@ -59,18 +59,6 @@ class Overseer:
         if failure is not None:
             raise failure
         return written
-
-    def _follow(self, reading: Reading) -> None:
-        """Gathers the workspaces that the changes since the last look were made in."""
-        if self._position is None:
-            self._position = reading.head().position
-            return
-        while page := reading.activity.changes(after=self._position, limit=PAGE):
-            for change in page:
-                id_ = parse_id(str(change.workspace_id))
-                if change.kind in _TOUCHING and id_ is not None:
-                    self._touched.add(id_)
-            self._position = max(self._position, page[-1].position)
 
     def _look(self, workspace_id: UUID) -> int:
         with self._context.store.read() as reading:
