@@ -1,7 +1,9 @@
 """What every test may ask for: a real PostgreSQL, an event loop, a Hypothesis profile."""
 
 import os
+import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.canary.plugin import CANARIES, Canaries
+from tests.servers.memory import move_into_memory
 from tests.servers.postgres import (
     Postgres,
     PostgresUnavailable,
@@ -16,6 +19,12 @@ from tests.servers.postgres import (
     obtain_server,
     remove_run,
 )
+
+# Before anything asks where files are made, and before any worker or program is started.
+MEMORY_FOLDER = move_into_memory()
+# Else every program that a test starts would compile all of the product again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # So that a test that fails in what is shared shows what it compared.
 pytest.register_assert_rewrite(
@@ -62,6 +71,8 @@ def pytest_configure_node(node: object) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput") and RUN_FOLDER in config.stash:
         remove_run(config.stash[RUN_FOLDER])
+        if MEMORY_FOLDER is not None:
+            shutil.rmtree(MEMORY_FOLDER, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -136,7 +136,7 @@ def main(description: str) -> None:
         postgres=Path(read["postgres"]),
         project=Path(read["project"]),
         home=Path(read["home"]),
-        temporary=Path(read["temporary"]),
+        temporary=tuple(map(Path, read["temporary"])),
         began=read["began"],
     )
     outcome = judge(read_canaries(run.folder), sinks_of(run), os.cpu_count() or 1)

@@ -20,6 +20,7 @@ import pytest
 from tests.canary import hook
 from tests.canary.allowed import OUTPUT
 from tests.canary.sinks import BASES, REPORTS
+from tests.servers.memory import USUAL
 from tests.servers.postgres import flush_server
 
 PROJECT = Path(__file__).parents[2]
@@ -99,7 +100,7 @@ class Canaries:
                     "postgres": str(self.postgres),
                     "project": str(PROJECT),
                     "home": str(Path.home()),
-                    "temporary": tempfile.gettempdir(),
+                    "temporary": sorted({tempfile.gettempdir(), str(USUAL)}),
                     "began": self._began,
                 }
             )

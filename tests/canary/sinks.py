@@ -23,7 +23,7 @@ class Run:
     postgres: Path  # data, write-ahead log, server log, files of databases that were dropped
     project: Path
     home: Path
-    temporary: Path
+    temporary: tuple[Path, ...]  # where files are made, and where programs make them unasked
     began: float  # when, by the clock of files
 
 
@@ -38,7 +38,7 @@ def sinks_of(run: Run) -> list[Path]:
         _changed(_files(run.project, _NOT_WRITTEN_BY_TESTS), run.began),
         _changed(_top(run.home), run.began),
         *(_files(run.home / name) for name in _PRODUCT_AT_HOME),
-        _changed(_top(run.temporary), run.began),
+        *(_changed(_top(folder), run.began) for folder in run.temporary),
     )
     found: dict[tuple[int, int], Path] = {}
     for group in groups:

@@ -331,7 +331,7 @@ def run(tmp_path: Path) -> Run:
         postgres=folders["postgres"],
         project=folders["project"],
         home=folders["home"],
-        temporary=folders["temporary"],
+        temporary=(folders["temporary"],),
         began=0,
     )
 
