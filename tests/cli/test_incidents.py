@@ -13,6 +13,7 @@ from keyturn.cli.naming import short
 from tests.cli.calling import House, house_in, terminal
 from tests.cli.programs import Place
 from tests.cli.test_contain import Leak, order
+from tests.cli.test_output import COLOUR
 from tests.cli.test_rotations import holding, until
 from tests.client.upstream import Upstream, passed_on, stall
 
@@ -363,6 +364,26 @@ def test_the_report_tells_who_was_not_ours_before_all_others(case: Case) -> None
     for one in (told, answered):
         del one["made_at"]
     assert told == answered
+
+
+@pytest.mark.parametrize("columns", ["40", "60"])
+def test_on_a_narrow_terminal_all_of_it_is_there_and_can_be_copied(
+    columns: str, house: House, case: Case
+) -> None:
+    id_ = case.incident["id"]
+    for verb, words in (
+        ("show", ("crawler", "nightly", "web", "10.0.0.0/8", str(short(case.id)))),
+        ("report", ("crawler", "claimed", "203.0.113.7", "allowed", "denied", "last seen")),
+    ):
+        with terminal(house.place, "incidents", verb, id_, COLUMNS=columns) as one:
+            code, text = one.end()
+        assert code == 0, text
+        lines = COLOUR.sub("", text).splitlines()
+        for word in (*words, str(short(id_)), "Next: "):
+            assert any(word in line for line in lines), f"{word}\n{text}"
+        for line in lines:
+            assert len(line) <= int(columns) or len(line.split()) == 1, line
+            assert "…" not in line.replace("… and", "")
 
 
 @pytest.mark.parametrize(

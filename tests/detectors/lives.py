@@ -88,7 +88,8 @@ class Who:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What is called: a path, where `{}` is an id, its share of the calls, and its scope."""
+    """What is called: a path, where `{}` is an id and `{word}` a name that people made up, its
+    share of the calls, and its scope."""
 
     path: str
     share: float
@@ -174,22 +175,36 @@ def _call_route(
     denied = min(count, poisson(random, count * refused)) if refused < 1 else count
     if route.scope is not None:
         into.add(Facet.SCOPE, route.scope, count - denied, denied, first, last)
-    if "{}" not in route.path:
+    if "{" not in route.path:
         into.add(Facet.PATH, route.path, count - denied, denied, first, last)
         return
     different = min(count, _MOST_IDS)
     each, more = divmod(count, different)
     for index in range(different):
         path = route.path.replace("{}", str(random.randrange(100_000, 9_000_000)))
+        if "{word}" in path:
+            path = path.replace("{word}", _word(random))
         mine = each + (index < more)
         mine_denied = min(denied, mine)
         denied -= mine_denied
         into.add(Facet.PATH, path, mine - mine_denied, mine_denied, first, last)
 
 
+def _word(random: Random) -> str:
+    """A word of many, of which a few come most of the time."""
+    rank = min(20_000, int(random.paretovariate(0.7)))
+    return "-".join(_WORDS[rank // len(_WORDS) ** digit % len(_WORDS)] for digit in range(3))
+
+
 # --- the kinds of lives ---------------------------------------------------------------------------
 
 _NOUNS = ("pins", "boards", "users", "orders", "jobs", "files", "reports", "feeds", "events")
+_FRESH = ("exports", "labels", "webhooks", "teams", "searches")
+_WORDS = (
+    *("red", "old", "big", "new", "hot", "raw", "low", "far", "fit", "odd"),
+    *("sun", "map", "ice", "sky", "box", "fly", "oak", "tea", "jar"),
+)
+_WORDED = 0.12
 _COUNTRIES = ("DE", "FR", "US", "NL", "PL", "JP")
 
 
@@ -207,6 +222,9 @@ def _routes(random: Random) -> tuple[Route, ...]:
     routes += [Route(f"GET /{noun}", random.uniform(0.5, 3), f"{noun}:read") for noun in nouns]
     if random.random() < 0.5:
         routes.append(Route(f"POST /{nouns[0]}", random.uniform(0.3, 1), f"{nouns[0]}:write"))
+    if random.random() < _WORDED:
+        routes.insert(0, Route("GET /tags/{word}", random.uniform(0.5, 2), f"{nouns[0]}:read"))
+        routes[0], routes[1] = routes[1], routes[0]
     return tuple(routes)
 
 
@@ -229,12 +247,8 @@ class _Releases:
         while days[-1] < PAST_DAYS + MONTH_DAYS:
             days.append(days[-1] + step * random.uniform(0.6, 1.4))
         at = tuple(BEGIN + int(day) * DAY + random.randrange(9, 16) * HOUR for day in days)
-        noun = routes[0].path.split("/")[1]
         fresh = tuple(
-            (
-                one + random.randrange(3) * HOUR,
-                Route(f"GET /{noun}/v{index}-{random.choice(_NOUNS)}", 0.5, routes[0].scope),
-            )
+            (one + random.randrange(3) * HOUR, _fresh(random, routes[0], index))
             for index, one in enumerate(at)
             if random.random() < 0.4
         )
@@ -245,6 +259,14 @@ class _Releases:
 
     def routes_at(self, base: tuple[Route, ...], hour: int) -> tuple[Route, ...]:
         return base + tuple(route for since, route in self.routes if since <= hour)
+
+
+def _fresh(random: Random, route: Route, index: int) -> Route:
+    """What a release calls for the first time: most of the time of what it calls anyway."""
+    noun = route.path.split("/")[1]
+    if random.random() < 0.25:
+        return Route(f"GET /{random.choice(_FRESH)}", 0.5, route.scope)
+    return Route(f"GET /{noun}/v{index}-{random.choice(_NOUNS)}", 0.5, route.scope)
 
 
 def make_life(random: Random, number: int) -> Life:

@@ -99,9 +99,13 @@ def another_path(life: Life, random: Random, since: int) -> Label | None:
     """Something that this key never called, by who calls anyway: somebody got into the workload."""
     hour = _working_hour(life, random, since)
     scope = random.choice((None, "admin:read", "keys:write"))
-    word = random.choice(("admin/export", "internal/config", "users/all", "debug/vars"))
-    route = Route(f"GET /{word}", 1, scope)
-    call(life, random, hour, _usual(life, hour), (route,), random.randint(1, 20), refused=0.5)
+    read = life.routes[-1].path.split("/")[1]
+    path = random.choice(
+        ("GET /admin/export", "GET /internal/config", "GET /users/all", f"DELETE /{read}/{{}}")
+    )
+    refused = random.choice((0.0, 0.0, 0.5, 1.0))
+    route, count = Route(path, 1, scope), random.randint(1, 20)
+    call(life, random, hour, _usual(life, hour), (route,), count, refused=refused)
     return _label(hour, hour + HOUR, Kind.NEW_PATH, *([Kind.NEW_SCOPE] if scope else []))
 
 

@@ -10,6 +10,7 @@ from keyturn.domain.detectors.amount import poisson_tail
 from keyturn.domain.detectors.profile import Profile
 from keyturn.domain.detectors.shape import (
     environment_shape,
+    path_family,
     path_shape,
     place_shape,
     product_of,
@@ -19,7 +20,7 @@ from keyturn.domain.finding import FindingKind
 from keyturn.domain.instant import DAY
 from keyturn.domain.key import KeyState
 from keyturn.domain.runtime import NamedNetwork
-from keyturn.domain.traffic import HOUR
+from keyturn.domain.traffic import HOUR, Facet
 from tests.detectors.lives import Life, Route, Who, call
 from tests.domain.samples import NOW, SAMPLE_KEY
 
@@ -101,6 +102,76 @@ def test_a_path_is_new_unless_it_came_with_a_release(life: Life) -> None:
     assert told(life) == set()
 
 
+def call_path(life: Life, path: str, at: int = TODAY, refused: float = 0.0) -> None:
+    call(life, Random(3), at, USUAL, (Route(path, 1, "read"),), 6, refused=refused)
+
+
+@pytest.mark.parametrize(
+    ("path", "is_new"),
+    [
+        ("GET /exports", True),
+        ("DELETE /pins/{}", True),
+        ("GET /pins/popular", False),
+        ("GET /v2/pins/{}/comments", False),
+        ("HEAD /pins", False),
+    ],
+)
+def test_a_path_is_new_by_what_it_is_about_and_does(life: Life, path: str, is_new: bool) -> None:
+    call_path(life, path)
+    assert told(life) == ({"usage.new_path"} if is_new else set())
+
+
+def test_a_path_that_is_refused_is_told_whatever_is_beside_it_or_came_with_it(life: Life) -> None:
+    call(life, Random(3), TODAY - 2 * HOUR, replace(USUAL, agent="acme/1.1"), ROUTES, 3)
+    call_path(life, "GET /pins/all", refused=1)
+    (reason,) = detect(case_of(life))
+    assert reason.kind is FindingKind.NEW_PATH
+    assert reason.what.endswith("and was refused.")
+    assert told(life, is_steered=True) == set()
+
+
+def test_one_refusal_of_many_is_the_usual_of_a_key_that_is_refused_at_times(life: Life) -> None:
+    for day in range(0, DAYS, 2):
+        use(life, at=START + day * DAY + 9 * HOUR, count=8, refused=1)
+    call_path(life, "GET /pins/all")
+    life.at(TODAY).add(Facet.PATH, "GET /pins/all", 0, 1, TODAY, TODAY)
+    assert told(life) == set()
+
+
+def test_where_new_paths_come_and_stay_without_a_release_one_more_tells_nothing(
+    life: Life,
+) -> None:
+    for day in range(15, DAYS):
+        call_path(life, "GET /exports", START + day * DAY + 9 * HOUR)
+    call_path(life, "GET /hooks")
+    assert told(life, TODAY + HOUR) == set()
+
+
+def test_what_was_tried_once_hides_nothing_that_is_tried_later(life: Life) -> None:
+    call_path(life, "GET /exports", START + 20 * DAY + 9 * HOUR)
+    call_path(life, "GET /hooks")
+    assert told(life) == {"usage.new_path"}
+
+
+def test_names_that_people_made_up_are_no_growth_and_are_not_told(life: Life) -> None:
+    words = ("red", "old", "big", "new", "hot", "raw", "low", "far", "fit", "odd")
+    for day in range(DAYS):
+        for word in (words[day % 10], words[day // 4]):
+            call_path(life, f"GET /tags/{word}-{words[day % 7]}", START + day * DAY + 9 * HOUR)
+    call_path(life, "GET /tags/never-before")
+    assert told(life) == set()
+    call_path(life, "GET /admin/export")
+    assert told(life) == {"usage.new_path"}
+
+
+def test_of_a_key_that_is_used_seldom_a_path_needs_more_calls_than_days(life: Life) -> None:
+    seldom = replace(life, hours={})
+    for day in range(0, DAYS, 2):
+        call(seldom, Random(day), START + day * DAY + 12 * HOUR, USUAL, ROUTES, 4)
+    call_path(seldom, "GET /exports")
+    assert told(seldom) == set()
+
+
 def test_volume_is_told_until_a_day_after_it(life: Life) -> None:
     use(life, count=200)
     assert told(life) == {"usage.volume"}
@@ -163,6 +234,12 @@ def test_it_makes_no_difference_when_and_how_often_is_looked(life: Life) -> None
         ("GET /pins/0352DiMj78iQEzdmBE5PUv", "GET /pins/{}"),
         ("GET /v1/pins", "GET /v1/pins"),
         ("GET /deadbeef/facade", "GET /deadbeef/facade"),
+        ("GET /days/2026-11-28/pins", "GET /days/{}/pins"),
+        ("GET /at/2026-11-28T10:00:00Z", "GET /at/{}"),
+        ("GET /orders/INV-20417", "GET /orders/{}"),
+        ("GET /users/ada@example.com", "GET /users/{}"),
+        ("GET /search/red%20shoes", "GET /search/{}"),
+        ("GET /oauth2/v2-events", "GET /oauth2/v2-events"),
         ("GET", "GET"),
     ],
 )
@@ -171,6 +248,9 @@ def test_ids_make_no_other_path(path: str, shape: str) -> None:
 
 
 def test_what_is_alike_has_one_shape() -> None:
+    assert path_family("GET /api/v1/pins/{}") == path_family("HEAD /v2.1/{}/pins") == "read pins"
+    assert path_family("PATCH /pins/{}/x") == path_family("POST /pins") == "write pins"
+    assert path_family("GET /") == path_family("GET") == "read "
     assert runtime_shape("api-7f9c5d8b4-x2x9q") == runtime_shape("api-0") == "api"
     assert runtime_shape("billing-worker") == "billing-worker"
     assert product_of("acme/1.2 (linux)") == ("acme", "1.2")

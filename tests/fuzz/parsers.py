@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.fuzz.calls import READERS as OF_CALLS
+from tests.fuzz.leaks import READERS as OF_LEAKS
 from tests.fuzz.reader import Reader
 from tests.fuzz.texts import READERS as OF_TEXTS
 from tests.fuzz.ways import READERS as OF_WAYS
 
-READERS: tuple[Reader[Any], ...] = (*OF_TEXTS, *OF_CALLS, *OF_WAYS)
+READERS: tuple[Reader[Any], ...] = (*OF_TEXTS, *OF_CALLS, *OF_WAYS, *OF_LEAKS)
 MOST_FAULTS = 5
 # Below this a slow input is noise of the machine.
 _NOISE_SECONDS = 0.0002

@@ -32,6 +32,6 @@ def after_revocation(case: Case) -> Iterator[Reason]:
         since=max(key.revoked_at, min(refused, default=begin)),
         until=last + USUAL_AFTER,
         certainty=Certainty.HIGH,
-        past=Past(key.revoked_at, last, 0, 0, 0),
+        past=Past(key.revoked_at, last, 0, 0, 0, 0),
         facts={"denied": denied, "runtimes": sorted(after)[:20], "new": strangers[:20]},
     )

@@ -17,12 +17,15 @@ BLIND_SPOTS: Mapping[FindingKind, str] = {
         "A runtime says its own name: whoever copies the name of one that is known is not seen."
     ),
     FindingKind.NEW_PATH: (
-        "Whoever calls only what is called anyway is not seen, nor a new path within a day of a"
-        " release of a caller that is known, nor anything where no path is told."
+        "Whoever is let in and calls what is beside the paths that are called anyway, reading what"
+        " is read or writing what is written, is not seen; nor is a path within a day of a release"
+        " of a caller that is known, nor of a key to which new ones come without one, nor anything"
+        " where no path is told."
     ),
     FindingKind.NEW_SCOPE: (
-        "Whoever asks only for scopes that are asked for anyway is not seen, nor a new one within a"
-        " day of a release of a caller that is known."
+        "Whoever asks only for scopes that are asked for anyway is not seen, nor one that is let in"
+        " within a day of a release of a caller that is known, or of a key to which new ones come"
+        " without one."
     ),
     FindingKind.VOLUME: (
         "Whoever takes little at a time, or slowly more and more, stays below what is usual."

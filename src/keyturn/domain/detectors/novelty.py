@@ -1,21 +1,40 @@
 """What a key does for the first time: a place, a country, a runtime, a path, a scope.
 
-Something is new by what was there before it. A key that shows new ones all the time (pods, roaming
-callers) is left alone: where more than one in thirty days of use is usual, one more tells nothing.
-What comes with a release of a known caller, within a day, belongs to the release.
+Something is new by what was there before it.
+
+1. A key that shows new ones all the time (pods, roaming callers) is left alone: where more than one
+   in thirty days of use is usual, one more tells nothing.
+2. A path is new by its family, what it is about and whether that is read or written: programs call
+   more and more of what they call anyway, and each name that people made up is another path.
+3. Paths and scopes need evidence: so many calls without a new one that the next should be none. A
+   key whose callers brought one along within eight weeks that stayed, and no release of them
+   showed, is left alone. What comes with a release that shows, within a day, belongs to it.
+4. But a path or scope that is refused when it comes, far more than this key ever is, is told with
+   any family and any release: who does not know what a key may do finds out by trying.
 """
 
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from keyturn.domain.detectors.amount import poisson_tail
 from keyturn.domain.detectors.profile import MOST_SEEN, Aspect, Seen, hours_between
-from keyturn.domain.detectors.reason import USUAL_AFTER, Case, Certainty, Past, Reason
+from keyturn.domain.detectors.reason import (
+    LEAST_DAYS,
+    LOOKBACK,
+    USUAL_AFTER,
+    Case,
+    Certainty,
+    Past,
+    Reason,
+)
+from keyturn.domain.detectors.release import is_released, releases
+from keyturn.domain.detectors.shape import path_family
 from keyturn.domain.finding import FindingKind
 from keyturn.domain.instant import DAY
 from keyturn.domain.network import parse_network
 from keyturn.domain.place import is_same_place
-from keyturn.domain.traffic import hour_of
+from keyturn.domain.traffic import HOUR, hour_of
 
 MOST_AT_ONCE = 3
 _MOST_NAMED = 20
@@ -23,28 +42,44 @@ _LEARNING = 7 * DAY
 _RARE_DAYS = 30  # at most one new value in so many days of use, or new ones are usual
 # So many days of use show whether a person carries it around.
 _ENOUGH_TO_ROAM = 15
-# What belongs to a release: what comes in a day, or while the caller has hardly been used.
-_RELEASE = DAY
-_SLOW_RELEASE = 7 * DAY
-_SLOW_CALLS = 400
+# A family with more paths than this has names in them that people made up.
+_MOST_OF_PROGRAMS = 12
+_STAYED_DAYS = 3
+# By the rule of succession, after so many calls without a new one less than one in 200 is.
+_ENOUGH_CALLS = 200
+# What is left to chance, of all that might have been refused so.
+_BY_CHANCE = 1e-3
 _MORE = "+"
 
 
 @dataclass(frozen=True, slots=True)
 class _Subject:
+    """`judged_by` is the aspect by which one is new. `of_programs` is what programs bring along."""
+
     kind: FindingKind
     aspect: Aspect
     noun: str
-    has_releases: bool = False
+    judged_by: Aspect
+    of_programs: bool = False
     least_days: int = 8
 
 
+def _subject(kind: FindingKind, aspect: Aspect, least_days: int = 8) -> _Subject:
+    return _Subject(kind, aspect, aspect.value, aspect, least_days=least_days)
+
+
 _SUBJECTS = (
-    _Subject(FindingKind.NEW_NETWORK, Aspect.PLACE, "network", least_days=_ENOUGH_TO_ROAM),
-    _Subject(FindingKind.NEW_COUNTRY, Aspect.COUNTRY, "country", least_days=_ENOUGH_TO_ROAM),
-    _Subject(FindingKind.NEW_RUNTIME, Aspect.RUNTIME, "runtime"),
-    _Subject(FindingKind.NEW_PATH, Aspect.PATH, "path", has_releases=True),
-    _Subject(FindingKind.NEW_SCOPE, Aspect.SCOPE, "scope", has_releases=True),
+    _Subject(
+        FindingKind.NEW_NETWORK,
+        Aspect.PLACE,
+        "network",
+        Aspect.PLACE,
+        least_days=_ENOUGH_TO_ROAM,
+    ),
+    _subject(FindingKind.NEW_COUNTRY, Aspect.COUNTRY, _ENOUGH_TO_ROAM),
+    _subject(FindingKind.NEW_RUNTIME, Aspect.RUNTIME),
+    _Subject(FindingKind.NEW_PATH, Aspect.PATH, "path", Aspect.FAMILY, of_programs=True),
+    _Subject(FindingKind.NEW_SCOPE, Aspect.SCOPE, "scope", Aspect.SCOPE, of_programs=True),
 )
 
 
@@ -58,7 +93,8 @@ class _New:
     value: str
     seen: Seen
     past: Past
-    usual: int
+    before: int
+    is_refused: bool = False
 
 
 def _of(case: Case, subject: _Subject) -> Iterator[Reason]:
@@ -81,37 +117,120 @@ def _of(case: Case, subject: _Subject) -> Iterator[Reason]:
 
 def _found(case: Case, subject: _Subject, since: int) -> list[_New]:
     """What was new from `since` on, in the order in which it came."""
-    seen = case.profile.values[subject.aspect]
-    fresh = sorted((one.first_at, value) for value, one in seen.items() if one.first_at > since)
-    if not fresh or len(seen) >= MOST_SEEN:
+    fresh = _fresh(case, subject, since)
+    if not fresh:
         return []
-    # What came with a release says nothing of how often something new comes without one.
-    firsts = sorted(
-        one.first_at
-        for one in seen.values()
-        if not (subject.has_releases and _is_released(case, one.first_at))
-    )
+    firsts = _growth(case, subject)
     pasts: dict[int, Past] = {}
     found = []
-    for first, value in fresh:
-        hour = hour_of(first)
+    for value, one in fresh:
+        hour = hour_of(one.first_at)
         past = pasts.get(hour)
         if past is None:
             past = pasts[hour] = case.past(hour)
-        usual = _new_before(firsts, past, subject.least_days)
-        if usual is not None and not _is_known(case, subject, value, seen[value]):
-            found.append(_New(value, seen[value], past, usual))
+        if not past.is_enough:
+            continue
+        before = _new_before(case, subject, firsts, past)
+        if _is_refused(case, subject, value, one, past):
+            found.append(_New(value, one, past, before or 0, is_refused=True))
+        elif before is not None and _is_of_new_kind(case, subject, value, one):
+            found.append(_New(value, one, past, before))
     return found
 
 
-def _new_before(firsts: list[int], past: Past, least_days: int) -> int | None:
-    """How many new values there were before, None where there is too little past, or where new
-    ones are usual. Those of the day before may be of the same matter."""
-    if not past.is_enough:
+def _fresh(case: Case, subject: _Subject, since: int) -> list[tuple[str, Seen]]:
+    """What came from `since` on and may be told, in the order in which it came."""
+    seen = case.profile.values[subject.aspect]
+    if len(seen) >= MOST_SEEN:
+        return []
+    fresh = [
+        (value, one)
+        for value, one in seen.items()
+        if one.first_at > since and (one.denied_at_first or _leads(case, subject, value, one))
+    ]
+    return sorted(fresh, key=lambda each: (each[1].first_at, each[0]))
+
+
+def _growth(case: Case, subject: _Subject) -> list[int]:
+    """When new ones came, in order. Of paths and scopes, those that stayed: what was tried once is
+    no growth, what came with a release says nothing of how often something new comes without one,
+    and what came together is one."""
+    seen = case.profile.values[subject.aspect]
+    if not subject.of_programs:
+        return sorted(one.first_at for one in seen.values())
+    families: dict[str, list[Seen]] = {}
+    for value, one in seen.items():
+        family = path_family(value) if subject.judged_by is Aspect.FAMILY else value
+        families.setdefault(family, []).append(one)
+    moments = sorted(
+        one.first_at
+        for family in families.values()
+        for one in (family if len(family) <= _MOST_OF_PROGRAMS else family[:1])
+        if one.days >= _STAYED_DAYS
+    )
+    apart = [at for index, at in enumerate(moments) if not index or at > moments[index - 1] + DAY]
+    released = releases(case)
+    return [at for at in apart if not is_released(case, released, at)]
+
+
+def _leads(case: Case, subject: _Subject, value: str, one: Seen) -> bool:
+    """Whether it came within a day of the first of its family, and not to what was there."""
+    if subject.judged_by is not Aspect.FAMILY:
+        return True
+    family = case.profile.values[Aspect.FAMILY].get(path_family(value))
+    return family is None or one.first_at <= family.first_at + DAY
+
+
+def _new_before(case: Case, subject: _Subject, firsts: list[int], past: Past) -> int | None:
+    """How many new ones there were before, None where there is too little past, or where new ones
+    are usual. Those of the day before may be of the same matter."""
+    learned, ends = past.begins + _LEARNING, past.ends - DAY
+    if subject.of_programs:
+        learned = max(learned, _known_at(case, past))
+    begin, end = bisect_left(firsts, learned), bisect_left(firsts, ends)
+    count, rare = max(0, end - begin), LOOKBACK // DAY if subject.of_programs else _RARE_DAYS
+    if past.active_days < subject.least_days or count * rare > past.active_days:
         return None
-    count = bisect_left(firsts, past.ends - DAY) - bisect_left(firsts, past.begins + _LEARNING)
-    is_usual = past.active_days < least_days or count * _RARE_DAYS > past.active_days
-    return None if is_usual else count
+    if subject.of_programs and past.calls < 10 * _ENOUGH_CALLS:
+        last = firsts[end - 1] if end else past.begins
+        quiet = hours_between(case.hours, max(past.begins, last + HOUR), past.ends)
+        if sum(case.hours[hour].calls for hour in quiet) < _ENOUGH_CALLS:
+            return None
+    return count
+
+
+def _known_at(case: Case, past: Past) -> int:
+    """When it had been used on enough days for what it does to be known."""
+    days: set[int] = set()
+    for hour in hours_between(case.hours, past.begins, past.ends):
+        days.add(hour // DAY)
+        if len(days) > LEAST_DAYS:
+            return hour
+    return past.ends
+
+
+def _is_refused(case: Case, subject: _Subject, value: str, one: Seen, past: Past) -> bool:
+    """Whether it was refused in its first hour, far more than this key was before. There are as
+    many chances of that as it has values beside this one."""
+    if not subject.of_programs or not one.denied_at_first or case.is_steered:
+        return False
+    calls = one.allowed_at_first + one.denied_at_first
+    chance = poisson_tail(one.denied_at_first, calls * (past.denied + 1) / (past.calls + 2))
+    if chance > _BY_CHANCE:
+        return False
+    others = (
+        other
+        for other, was in case.profile.values[subject.aspect].items()
+        if was.first_at < one.first_at
+    )
+    if subject.judged_by is Aspect.FAMILY:
+        family = path_family(value)
+        others = (other for other in others if path_family(other) == family)
+    return chance * (1 + sum(1 for _ in others)) <= _BY_CHANCE
+
+
+def _is_of_new_kind(case: Case, subject: _Subject, value: str, one: Seen) -> bool:
+    return _leads(case, subject, value, one) and not _is_known(case, subject, value, one)
 
 
 def _is_known(case: Case, subject: _Subject, value: str, one: Seen) -> bool:
@@ -123,7 +242,7 @@ def _is_known(case: Case, subject: _Subject, value: str, one: Seen) -> bool:
         case Aspect.PLACE:
             return _is_renamed(case, value, one)
         case _:
-            return subject.has_releases and _is_released(case, one.first_at)
+            return subject.of_programs and is_released(case, releases(case), one.first_at)
 
 
 def _is_renamed(case: Case, value: str, one: Seen) -> bool:
@@ -140,50 +259,23 @@ def _is_renamed(case: Case, value: str, one: Seen) -> bool:
     return False
 
 
-def _is_released(case: Case, moment: int) -> bool:
-    """Whether a known product came with a new version shortly before."""
-    return any(_is_part_of(case, released, moment) for released in _releases(case))
-
-
-def _releases(case: Case) -> list[int]:
-    """When a product that was known for a day came with another version."""
-    seen = case.profile.values[Aspect.RELEASE]
-    known: dict[str, int] = {}
-    for name, one in seen.items():
-        product = name.partition("/")[0]
-        known[product] = min(known.get(product, one.first_at), one.first_at)
-    return [
-        one.first_at
-        for name, one in seen.items()
-        if known[name.partition("/")[0]] < one.first_at - DAY
-    ]
-
-
-def _is_part_of(case: Case, released: int, moment: int) -> bool:
-    if not moment - _SLOW_RELEASE <= released <= moment:
-        return False
-    if released >= moment - _RELEASE:
-        return True
-    between = hours_between(case.hours, hour_of(released), moment)
-    return sum(case.hours[hour].calls for hour in between) < _SLOW_CALLS
-
-
 def _reason(subject: _Subject, new: _New) -> Reason:
     one = new.seen
-    refused = ", and was refused" if one.allowed == 0 else ""
+    refused = ", and was often refused" if new.is_refused else ""
+    refused = ", and was refused" if one.allowed == 0 else refused
     return Reason(
         kind=subject.kind,
         mark=new.value,
         what=f"The {subject.noun} {new.value} was never seen with this key before{refused}.",
         since=one.first_at,
         until=one.first_at + USUAL_AFTER,
-        certainty=new.past.certainty(is_extreme=new.usual == 0),
+        certainty=new.past.certainty(is_extreme=new.is_refused or new.before == 0),
         past=new.past,
         facts={
             subject.noun: new.value,
             "allowed": one.allowed,
             "denied": one.denied,
-            "new_before": new.usual,
+            "new_before": new.before,
         },
     )
 

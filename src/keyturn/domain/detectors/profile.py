@@ -11,6 +11,7 @@ from typing import TypeVar, cast
 
 from keyturn.domain.detectors.shape import (
     environment_shape,
+    path_family,
     path_shape,
     place_shape,
     product_of,
@@ -18,7 +19,7 @@ from keyturn.domain.detectors.shape import (
 )
 from keyturn.domain.instant import DAY
 from keyturn.domain.runtime import OTHER
-from keyturn.domain.traffic import HOUR, REST, Facet, TrafficRow
+from keyturn.domain.traffic import HOUR, REST, Facet, TrafficRow, hour_of
 
 INFERRED = "ua:"
 # Of one aspect. A key with more different values than this has no usual ones.
@@ -33,6 +34,7 @@ class Aspect(StrEnum):
     PRODUCT = "product"  # of those who did not say their name
     RELEASE = "release"  # a product with its version
     PATH = "path"
+    FAMILY = "family"  # of paths
     SCOPE = "scope"
     COUNTRY = "country"
     ENVIRONMENT = "environment"
@@ -41,13 +43,20 @@ class Aspect(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A value: when it was first and last seen, on how many days, and how often."""
+    """A value: when it was first and last seen, on how many days, and how often; and how often of
+    that in its first hour."""
 
     first_at: int
     last_at: int
     days: int
     allowed: int
     denied: int
+    allowed_at_first: int
+    denied_at_first: int
+
+    @classmethod
+    def of(cls, row: TrafficRow) -> "Seen":
+        return cls(row.first_at, row.last_at, 1, row.allowed, row.denied, row.allowed, row.denied)
 
     @property
     def calls(self) -> int:
@@ -55,12 +64,15 @@ class Seen:
 
     def joined(self, row: TrafficRow) -> "Seen":
         is_new_day = row.hour // DAY > self.last_at // DAY
+        is_first = row.hour == hour_of(self.first_at)
         return Seen(
             min(self.first_at, row.first_at),
             max(self.last_at, row.last_at),
             self.days + is_new_day,
             self.allowed + row.allowed,
             self.denied + row.denied,
+            self.allowed_at_first + (row.allowed if is_first else 0),
+            self.denied_at_first + (row.denied if is_first else 0),
         )
 
 
@@ -148,7 +160,7 @@ class Profile:
                 if seen is not None:
                     known[value] = seen.joined(row)
                 elif len(known) < MOST_SEEN:
-                    known[value] = Seen(row.first_at, row.last_at, 1, row.allowed, row.denied)
+                    known[value] = Seen.of(row)
 
 
 def _by_hour(rows: Iterable[TrafficRow]) -> Iterator[tuple[int, list[TrafficRow]]]:
@@ -169,7 +181,9 @@ def _aspects(row: TrafficRow) -> Iterator[tuple[Aspect, str]]:
         case Facet.CALLER:
             yield from _of_caller(row)
         case Facet.PATH:
-            yield Aspect.PATH, path_shape(row.value)[0]
+            shape = path_shape(row.value)[0]
+            yield Aspect.PATH, shape
+            yield Aspect.FAMILY, path_family(shape)
         case Facet.AGENT:
             product, version = product_of(row.value)
             if version:

@@ -50,13 +50,15 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What was there before a moment: since when, on how many days, in how many hours and calls."""
+    """What was there before a moment: since when, on how many days, in how many hours and calls,
+    and how many of these were refused."""
 
     begins: int
     ends: int
     active_days: int
     active_hours: int
     calls: int
+    denied: int
 
     @property
     def days(self) -> int:
@@ -113,6 +115,7 @@ class Case:
             active_days=len({hour // DAY for hour in known}),
             active_hours=len(known),
             calls=sum(self.hours[hour].calls for hour in known),
+            denied=sum(self.hours[hour].denied for hour in known),
         )
 
     def recent_hours(self) -> list[int]:

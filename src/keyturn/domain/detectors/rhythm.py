@@ -114,7 +114,7 @@ def _waking(case: Case, hour: int, gap: int, longest: int) -> Reason:
         since=hour,
         until=hour + USUAL_AFTER,
         certainty=Certainty.HIGH if gap >= 2 * SLEEP else Certainty.MEDIUM,
-        past=past if past.calls else Past(hour - gap, hour, 0, 0, 0),
+        past=past if past.calls else Past(hour - gap, hour, 0, 0, 0, 0),
         facts={"slept_days": days, "longest_before_days": longest // DAY},
     )
 

@@ -11,13 +11,22 @@ from keyturn.domain.place import place_of
 
 ANY = "{}"
 
+# A number, a date, a number with a prefix (`INV-20417`), a UUID, a digest, a long random word, an
+# address of mail, and what had to be encoded since somebody typed it.
 _ID = re.compile(
     r"\d+"
+    r"|\d{4}-\d{2}(?:-\d{2}(?:[Tt][\d:.]+(?:[Zz]|[+-][\d:]+)?)?)?"
+    r"|[A-Za-z]{1,12}[-_]?\d{3,}"
     r"|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
     r"|(?=[0-9a-fA-F]*\d)[0-9a-fA-F]{8,}"
-    r"|(?=[A-Za-z0-9_-]*\d)(?=[A-Za-z0-9_-]*[A-Za-z])[A-Za-z0-9_-]{16,}",
+    r"|(?=[A-Za-z0-9_-]*\d)(?=[A-Za-z0-9_-]*[A-Za-z])[A-Za-z0-9_-]{16,}"
+    r"|[^@]+@[^@]+"
+    r"|[^%]*%[0-9A-Fa-f]{2}.*",
     re.ASCII,
 )
+# What stands before the name of what is asked for.
+_PREFIX = re.compile(r"api|rest|v\d{1,3}(?:\.\d{1,3})?", re.ASCII | re.IGNORECASE)
+_READING = frozenset(("GET", "HEAD", "OPTIONS"))
 # The end of a pod's name (`-7f9c5d8b4-x2x9q`), or a number.
 _INSTANCE = re.compile(
     r"(?:[-_.:/@](?:\d+|(?=[a-z0-9]*\d)[a-z0-9]{4,10}|[0-9a-f]{8,10}"
@@ -47,6 +56,15 @@ def path_shape(value: str) -> tuple[str, str | None]:
         if _ID.fullmatch(part):
             parts[index], last = ANY, part
     return "/".join(parts), last
+
+
+@lru_cache(maxsize=16_384)
+def path_family(shape: str) -> str:
+    """What a path is about, and whether that is read or written: `POST /v1/pins/{}` is of the
+    family `write pins`."""
+    method, _, path = shape.partition(" ")
+    parts = (part for part in path.split("/")[1:] if part != ANY and not _PREFIX.fullmatch(part))
+    return f"{'read' if method.upper() in _READING else 'write'} {next(parts, '')}"
 
 
 @lru_cache(maxsize=16_384)
