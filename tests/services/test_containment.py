@@ -1,0 +1,158 @@
+"""Containment: whatever a thief has done with a key, the key is ended, and what it made with it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import event
+
+from keyturn.domain.incident import MOST_KEYS, Because
+from keyturn.domain.instant import DAY
+from keyturn.domain.key import KeyState
+from keyturn.services.identify import Caller
+from keyturn.services.issue import IssuedKey
+from keyturn.services.journal import Author
+from keyturn.services.respond import Exposure, OpenedIncident, contain, open_incident
+from keyturn.services.select import Found, Named
+from tests.houses import House
+
+
+def expose(
+    house: House, *keys: IssuedKey, by: Caller | None = None, since: int | None = None
+) -> OpenedIncident:
+    return open_incident(
+        house.context,
+        house.act(by),
+        house.workspace_id,
+        Exposure(exposed_since=since),
+        Named(ids=tuple(one.token.id for one in keys)),
+        house.clock.now(),
+    )
+
+
+def state(house: House, key: IssuedKey) -> KeyState:
+    return house.view(key.token.id).key.state
+
+
+def held(opened: OpenedIncident) -> set[UUID]:
+    return {one.key_id for one in opened.judged.contained}
+
+
+def listed(opened: OpenedIncident) -> set[UUID]:
+    return {id_ for id_, _ in opened.judged.unreached}
+
+
+@contextmanager
+def counted(house: House) -> Iterator[list[str]]:
+    """The statements of what is changed meanwhile."""
+    statements: list[str] = []
+
+    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
+        statements.append(statement)
+
+    engine = house.store._changer  # type: ignore[attr-defined]
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield statements
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+def test_a_thief_who_makes_more_keys_than_an_incident_holds_keeps_none_of_them_from_it(
+    house: House,
+) -> None:
+    admin = house.issue(name="provisioner-prod", permissions=("admin",))
+    caller = house.caller(admin.token)
+    made = [house.issue(by=caller, slot=f"thief{number}-prod") for number in range(5)]
+
+    def once_more(most: int) -> OpenedIncident:
+        with house.store.change() as transaction:
+            found = Found(sound=(house.view(admin.token.id).key,))
+            now = house.clock.now()
+            return contain(
+                house.context,
+                transaction,
+                Author.of(house.act()),
+                house.workspace_id,
+                Exposure(),
+                found,
+                ("*",),
+                now,
+                now,
+                action="incident.key_contained",
+                most=most,
+            )
+
+    first = once_more(3)
+    assert state(house, admin) is KeyState.REVOKED
+    assert len(held(first)) == 3
+    assert held(first) | listed(first) == {one.token.id for one in (admin, *made)}
+    # Said once more, the rest is contained too; and then it is joined.
+    second = once_more(MOST_KEYS)
+    assert not second.is_open_already
+    assert held(second) == listed(first)
+    assert second.elsewhere == ((admin.token.id, first.judged.incident.id),)
+    assert all(state(house, one) is KeyState.REVOKED for one in made)
+    third = once_more(MOST_KEYS)
+    assert third.is_open_already
+    assert third.judged.incident.id == first.judged.incident.id
+
+
+def test_a_key_that_turns_out_to_be_exposed_for_longer_takes_what_it_made_with_it(
+    house: House,
+) -> None:
+    born = house.clock.now()
+    admin = house.issue(name="provisioner-prod", permissions=("admin",))
+    caller = house.caller(admin.token)
+    early = house.issue(by=caller, slot="early-prod")
+    house.clock.advance(10 * DAY)
+    middle = house.issue(by=caller, slot="middle-prod")
+    house.clock.advance(10 * DAY)
+    first = expose(house, admin, since=house.clock.now() - DAY)
+    assert held(first) == {admin.token.id}
+    assert listed(first) == {early.token.id, middle.token.id}
+    # Said again with nothing new, it is joined, and what was left alone stays so.
+    for since in (None, house.clock.now() - DAY):
+        joined = expose(house, admin, since=since)
+        assert joined.is_open_already
+        assert joined.judged.incident.id == first.judged.incident.id
+    assert state(house, middle) is KeyState.ACTIVE
+
+    second = expose(house, admin, since=born + DAY)
+    assert not second.is_open_already
+    assert [(one.key_id, one.because) for one in second.judged.contained] == [
+        (middle.token.id, Because.MADE_BY_CONTAINED)
+    ]
+    assert state(house, middle) is KeyState.REVOKED
+    assert state(house, early) is KeyState.ACTIVE
+
+
+def test_who_reaches_more_slots_contains_what_the_first_could_not(house: House) -> None:
+    admin = house.issue(name="provisioner-prod", permissions=("admin",))
+    made = house.issue(by=house.caller(admin.token), slot="thief-dev")
+    narrow = house.issue(slot="oncall-prod", permissions=("incidents:write@provisioner-*",))
+    first = expose(house, admin, by=house.caller(narrow.token))
+    assert listed(first) == {made.token.id}
+    assert state(house, made) is KeyState.ACTIVE
+    second = expose(house, admin)
+    assert held(second) == {made.token.id}
+    assert state(house, made) is KeyState.REVOKED
+
+
+def test_what_is_no_key_costs_no_question_each(build_house: Any) -> None:
+    house: House = build_house("sqlite")
+    key = house.issue(name="worker-prod")
+    made_up = [house.context.new_id(house.clock.now()) for _ in range(2_000)]
+    with counted(house) as statements:
+        opened = open_incident(
+            house.context,
+            house.act(),
+            house.workspace_id,
+            Exposure(),
+            Named(ids=(*made_up, key.token.id)),
+            house.clock.now(),
+        )
+    assert held(opened) == {key.token.id}
+    assert len(opened.unmatched) == len(made_up)
+    assert len(statements) < 100
