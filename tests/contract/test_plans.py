@@ -396,6 +396,10 @@ HOT: dict[str, Ask] = {
     "the second page of activity": activity(before=9_000),
     "activity of a resource": activity(resource_type="api_key", resource_id=str(KEY)),
     "activity of a request": activity(request_id="request-47"),
+    "what a key has done": activity(actor_id=str(KEY)),
+    "the last genuine changes": lambda reading: reading.activity.last_genuine_changes(
+        "key", [str(KEY), str(TENANT)]
+    ),
     "the last change": lambda reading: reading.activity.last_change("key", str(KEY)),
     "links of the chain": lambda reading: reading.activity.links(after=9_000, limit=1_000),
     "changes": lambda reading: reading.activity.changes(after=9_000, limit=1_000),
@@ -525,6 +529,20 @@ def test_what_is_read_often_is_read_by_an_index(city: City) -> None:
         assert statements, name
         for statement, values in statements:
             assert_by_index(city, statement, values)
+
+
+@pytest.mark.parametrize(
+    "name", ["activity of a resource", "what a key has done", "the last genuine changes"]
+)
+def test_what_a_report_tells_of_a_key_is_not_looked_for_in_all_that_its_workspace_did(
+    city: City, name: str
+) -> None:
+    with city.store.read() as reading, noted(reading) as statements:
+        HOT[name](reading)
+    for statement, values in statements:
+        steps = plan(city, statement, values)
+        wanted = ("ix_activity_resource", "ix_activity_actor", "ix_changes_kind_ref_position")
+        assert [step for step in steps if any(one in step for one in wanted)], steps
 
 
 TIDYING: dict[str, Ask] = {

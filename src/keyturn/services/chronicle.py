@@ -208,8 +208,10 @@ def _activity(
     for one in keys:
         id_ = one.contained.key_id
         for wanted in (
-            ActivityFilter(resource_id=str(id_), since=one.contained.exposed_since),
-            ActivityFilter(actor=str(id_), since=one.contained.exposed_since),
+            ActivityFilter(
+                resource_type="api_key", resource_id=str(id_), since=one.contained.exposed_since
+            ),
+            ActivityFilter(actor_id=str(id_), since=one.contained.exposed_since),
         ):
             found = transaction.activity.list(place, wanted, limit=MOST_OF_ONE, before=None)
             for _, entry in islice(found, MOST_OF_ONE):

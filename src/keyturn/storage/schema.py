@@ -635,6 +635,7 @@ activity = Table(
     Column("hash", Blob, nullable=False),
     Index("ix_activity_workspace_id_number", "workspace_id", "number"),
     Index("ix_activity_resource", "workspace_id", "resource_type", "resource_id", "number"),
+    Index("ix_activity_actor", "workspace_id", "actor_id", "number"),
     Index("ix_activity_workspace_id_request_id", "workspace_id", "request_id"),
     # Of the entries that still have a content, which alone are looked for by their end.
     _partial("ix_activity_expires_at", "expires_at", where="action IS NOT NULL"),

@@ -1,4 +1,4 @@
-"""Incidents and their keys; a finding may be of an incident."""
+"""Incidents and their keys; a finding may be of an incident. What a key has done is found by it."""
 
 from alembic import op
 from sqlalchemy import (
@@ -31,6 +31,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_rotations_workspace_id_old_key_id", "rotations", ["workspace_id", "old_key_id"]
     )
+    op.create_index("ix_activity_actor", "activity", ["workspace_id", "actor_id", "number"])
     if op.get_bind().dialect.name == "sqlite":
         _remake_findings()
     else:
