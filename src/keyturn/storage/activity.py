@@ -98,6 +98,26 @@ class Activity:
             query = query.where(activity.c.number < before)
         return self._session.gather(query, limit, self._opened)
 
+    def done_to(
+        self, workspace_id: UUID, type_: str, ids: Collection[str], actions: Collection[str]
+    ) -> Sequence[Entry]:
+        """What was done of this to any of these things. What cannot be read any more is left out
+        and reported."""
+        found: list[Entry] = []
+        spelled = sorted(ids)
+        for first in range(0, len(spelled), _AT_ONCE):
+            query = select(activity).where(
+                activity.c.workspace_id == str(workspace_id),
+                activity.c.resource_type == type_,
+                activity.c.resource_id.in_(spelled[first : first + _AT_ONCE]),
+                activity.c.action.in_(sorted(actions)),
+                activity.c.status == ActivityStatus.SUCCESS.value,
+            )
+            for row in self._session.connection.execute(query):
+                one = self._opened(row)
+                found += [] if one is None else [one[1]]
+        return found
+
     def last_of_installation(self, type_: str, id_: str, action: str) -> Entry | None:
         """The newest entry that tells of this act on a thing of the installation's own."""
         query = (
