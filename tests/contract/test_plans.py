@@ -451,6 +451,9 @@ HOT: dict[str, Ask] = {
     "what keys have made": lambda reading: reading.keys.made_by(TENANT, [KEY, TENANT]),
     "several slots": lambda reading: reading.slots.among(TENANT, [OPEN]),
     "waivers that have run out": lambda reading: reading.incidents.run_out(0, limit=100),
+    "late uses of keys": lambda reading: reading.incidents.late_uses(key_ids=[KEY, TENANT]),
+    "late uses of incidents": lambda reading: reading.incidents.late_uses(incident_ids=[KEY]),
+    "incidents that have ended": lambda reading: reading.incidents.ended(after=KEY, limit=50),
     "a destination": lambda reading: reading.destinations.find(TENANT, KEY),
     "a destination by its name": lambda reading: reading.destinations.named(
         TENANT, "vault100000000047"

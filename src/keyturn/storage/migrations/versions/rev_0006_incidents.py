@@ -20,6 +20,7 @@ TEXT = Text().with_variant(Text(collation="C"), "postgresql")
 Blob = LargeBinary
 
 OPEN = "state <> 'closed'"
+ENDED = "outcome = 'confirmed'"
 WAIVED = "waiver IS NOT NULL"
 UNRESOLVED = "state <> 'resolved'"
 SUBJECTS = "subject_type IN ('api_key', 'slot', 'rotation', 'incident')"
@@ -84,6 +85,7 @@ def _make_incidents() -> None:
     )
     op.create_index("ix_incidents_workspace_id_id", "incidents", ["workspace_id", "id"])
     _partial_index("ix_incidents_open_id", "incidents", ["id"], OPEN)
+    _partial_index("ix_incidents_ended_id", "incidents", ["id"], ENDED)
 
 
 def _make_incident_keys() -> None:
