@@ -89,10 +89,9 @@ def _of_incident(incident: Incident) -> Iterable[Event]:
 
 def _of_key(one: JudgedKey) -> Iterable[Event]:
     key = one.contained
-    made = None if one.key is None else one.key
-    if made is not None:
+    if one.key is not None:
         yield Event(
-            at=made.created_at,
+            at=one.key.created_at,
             what="key.made",
             detail=f"{key.name} was made.",
             key_id=key.key_id,
