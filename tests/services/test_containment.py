@@ -7,14 +7,19 @@ from uuid import UUID
 
 from sqlalchemy import event
 
-from keyturn.domain.incident import MOST_KEYS, Because
+from keyturn.domain.incident import MOST_KEYS, Because, Containment, IncidentReason, Outcome
 from keyturn.domain.instant import DAY
-from keyturn.domain.key import KeyState
+from keyturn.domain.key import KeyState, RevocationReason
+from keyturn.services.close import GivenWaiver, close_incident
 from keyturn.services.identify import Caller
 from keyturn.services.issue import IssuedKey
 from keyturn.services.journal import Author
+from keyturn.services.replace import replace_keys
 from keyturn.services.respond import Exposure, OpenedIncident, contain, open_incident
+from keyturn.services.revoke import revoke_key
+from keyturn.services.rotate import RotationDraft, start_rotation
 from keyturn.services.select import Found, Named
+from keyturn.testing.storage import making
 from tests.houses import House
 
 
@@ -156,3 +161,53 @@ def test_what_is_no_key_costs_no_question_each(build_house: Any) -> None:
     assert held(opened) == {key.token.id}
     assert len(opened.unmatched) == len(made_up)
     assert len(statements) < 100
+
+
+def test_a_dead_key_is_not_brought_back_by_its_incident(house: House) -> None:
+    admin = house.issue(name="old-prod", permissions=("admin",))
+    revoke_key(
+        house.context, house.act(), house.workspace_id, admin.token.id, RevocationReason.UNUSED
+    )
+    house.clock.advance(DAY)
+    opened = expose(house, admin)
+    incident_id = opened.judged.incident.id
+    made = replace_keys(house.context, house.act(), house.workspace_id, incident_id, None, None)
+    assert made.made == ()
+    closed = close_incident(
+        house.context, house.act(), house.workspace_id, incident_id, Outcome.CONFIRMED
+    )
+    assert closed.incident.outcome is Outcome.CONFIRMED
+    # Who wants one all the same names the key.
+    again = expose(house, admin).judged.incident.id
+    ids = [admin.token.id]
+    made = replace_keys(house.context, house.act(), house.workspace_id, again, ids, None)
+    assert [one.replaces for one in made.made] == ids
+
+
+def test_a_key_that_was_rotated_before_has_its_replacement(house: House) -> None:
+    old = house.issue(name="worker-prod")
+    start_rotation(house.context, house.act(), house.workspace_id, old.token.id, RotationDraft())
+    making.record(
+        house.store,
+        making.request(house.clock.now(), key_id=old.token.id, workspace_id=house.workspace_id),
+    )
+    house.clock.advance(DAY)
+    revoke_key(
+        house.context, house.act(), house.workspace_id, old.token.id, RevocationReason.SUPERSEDED
+    )
+    opened = expose(house, old)
+    (key,) = opened.judged.keys
+    assert not key.recovery.needs_replacement
+    assert key.recovery.is_succeeded
+
+
+def test_what_was_suspended_is_revoked_for_what_its_incident_was_about(house: House) -> None:
+    key = house.issue(name="worker-prod")
+    exposure = Exposure(reason=IncidentReason.STAFF_CHANGE, containment=Containment.SUSPEND)
+    named, now = Named(ids=(key.token.id,)), house.clock.now()
+    opened = open_incident(house.context, house.act(), house.workspace_id, exposure, named, now)
+    assert state(house, key) is KeyState.SUSPENDED
+    id_ = opened.judged.incident.id
+    waiver = GivenWaiver(key_id=key.token.id, reason="gone", until=now + DAY)
+    close_incident(house.context, house.act(), house.workspace_id, id_, Outcome.CONFIRMED, [waiver])
+    assert house.view(key.token.id).key.revocation_reason is RevocationReason.STAFF_CHANGE

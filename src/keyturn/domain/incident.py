@@ -6,7 +6,7 @@
    for the end. `STATES` is its only order, and it may go back: a runtime that was denied again
    takes a recovery away.
 3. It closes only when each key is settled: recovered, or waived by name, with a reason, until a
-   stated time. A waiver that has run out holds it open again.
+   stated time. Nothing opens it again: a waiver that runs out later is a finding.
 4. What a person says of a caller is a placement: ours or an intruder, by name, and by place or
    everywhere. The narrower one counts.
 5. The record of an incident says which versions of its keys are the last (`keys_hash`): none can be

@@ -66,7 +66,7 @@ from keyturn.storage.transaction import Reading, Writing
 
 _MOST_NAMED = 20
 
-_REVOKED_AS = {
+REVOKED_AS = {
     IncidentReason.LEAKED: RevocationReason.COMPROMISED,
     IncidentReason.SUSPECTED: RevocationReason.COMPROMISED,
     IncidentReason.STAFF_CHANGE: RevocationReason.STAFF_CHANGE,
@@ -100,7 +100,7 @@ class Exposure:
     @property
     def revokes_as(self) -> RevocationReason | None:
         """What keys are revoked as, None where they are suspended."""
-        return None if self.containment is Containment.SUSPEND else _REVOKED_AS[self.reason]
+        return None if self.containment is Containment.SUSPEND else REVOKED_AS[self.reason]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,7 +312,7 @@ def _bury(
     """Puts a record without rights in the place of each that was changed from outside."""
     buried = {}
     for id_ in damaged:
-        reason = exposure.revokes_as or _REVOKED_AS[exposure.reason]
+        reason = exposure.revokes_as or REVOKED_AS[exposure.reason]
         version = transaction.activity.next_version("key", str(id_))
         key = make_tombstone(context, workspace_id, id_, reason, now)
         buried[id_] = replace(key, version=version)
@@ -358,7 +358,8 @@ def _records(
             name=key.name,
             slot=key.slot,
             because=because,
-            state_before=KeyState.ACTIVE if key.id in tested else key.state,
+            # Of a damaged one nobody knows: it may have been at work.
+            state_before=KeyState.ACTIVE if key.id in tested or key.id in buried else key.state,
             exposed_since=since,
             contained_at=now,
             replacement_key_id=None,
