@@ -397,6 +397,12 @@ HOT: dict[str, Ask] = {
     "activity of a resource": activity(resource_type="api_key", resource_id=str(KEY)),
     "activity of a request": activity(request_id="request-47"),
     "what a key has done": activity(actor_id=str(KEY)),
+    "what keys have changed": lambda reading: reading.activity.done_by(
+        TENANT, [KEY, TENANT], ["api_key.updated"], 0, limit=50
+    ),
+    "who has changed slots": lambda reading: reading.activity.done_to(
+        TENANT, "slot", ["a-prod", "b-prod"], ["slot.updated"]
+    ),
     "the last genuine changes": lambda reading: reading.activity.last_genuine_changes(
         "key", [str(KEY), str(TENANT)]
     ),
@@ -535,7 +541,11 @@ def test_what_is_read_often_is_read_by_an_index(city: City) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["activity of a resource", "what a key has done", "the last genuine changes"]
+    "name",
+    [
+        *("activity of a resource", "what a key has done", "the last genuine changes"),
+        *("what keys have changed", "who has changed slots"),
+    ],
 )
 def test_what_a_report_tells_of_a_key_is_not_looked_for_in_all_that_its_workspace_did(
     city: City, name: str

@@ -10,6 +10,7 @@ from sqlalchemy import event
 from keyturn.domain.incident import MOST_KEYS, Because, Containment, IncidentReason, Outcome
 from keyturn.domain.instant import DAY
 from keyturn.domain.key import KeyState, RevocationReason
+from keyturn.services.amend import KeyAmendment, amend_key
 from keyturn.services.close import GivenWaiver, close_incident
 from keyturn.services.identify import Caller
 from keyturn.services.issue import IssuedKey
@@ -211,3 +212,21 @@ def test_what_was_suspended_is_revoked_for_what_its_incident_was_about(house: Ho
     waiver = GivenWaiver(key_id=key.token.id, reason="gone", until=now + DAY)
     close_incident(house.context, house.act(), house.workspace_id, id_, Outcome.CONFIRMED, [waiver])
     assert house.view(key.token.id).key.revocation_reason is RevocationReason.STAFF_CHANGE
+
+
+def test_keys_that_the_stolen_one_changed_meanwhile_are_listed(house: House) -> None:
+    admin = house.issue(name="admin-prod", permissions=("admin",))
+    widened, before, narrow = (house.issue(slot=f"{name}-prod") for name in ("a", "b", "c"))
+    thief = house.caller(admin.token)
+
+    def widen(key: IssuedKey, by: Caller) -> None:
+        rights = KeyAmendment(permissions=("keys:write",))
+        amend_key(house.context, house.act(by), house.workspace_id, key.token.id, rights)
+
+    widen(before, thief)
+    house.clock.advance(2 * DAY)
+    widen(widened, thief)
+    widen(narrow, house.operator)
+    opened = expose(house, admin, since=house.clock.now() - DAY)
+    assert listed(opened) == {widened.token.id}
+    assert state(house, widened) is KeyState.ACTIVE

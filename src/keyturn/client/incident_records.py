@@ -134,7 +134,7 @@ class ListedIncident(Record, frozen=True, kw_only=True):
 
 class Incident(ListedIncident, frozen=True, kw_only=True):
     """An incident with its keys, and who used them. `unreached` are keys that a contained one made
-    before it was exposed, or out of the caller's reach: left alone."""
+    before it was exposed, or changed meanwhile, or out of the caller's reach: left alone."""
 
     keys: list[IncidentKey]
     placements: list[Placement] = msgspec.field(default_factory=list)

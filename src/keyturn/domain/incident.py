@@ -158,7 +158,8 @@ class Incident:
 
     `exposed_since` is as it was given: None is since each key was made. `counted_at` is when every
     request up to the containment was known, None while some may be on their way. `unreached` are
-    keys that a contained key made before it was exposed: listed, and left alone.
+    keys that a contained key made before it was exposed, or where its container may not reach, and
+    keys of others that it changed meanwhile: listed, and left alone.
     """
 
     id: UUID

@@ -319,8 +319,8 @@ class IncidentBody(IncidentRowBody):
     keys: list[ContainedKeyBody]
     placements: list[ShownPlacement]
     unreached: list[UnreachedKey] = Field(
-        description="What a contained key had made before it was exposed, or lies in slots that "
-        "the caller may not reach: left alone."
+        description="What a contained key had made before it was exposed, what lies in slots that "
+        "the caller may not reach, and keys of others that it changed meanwhile: left alone."
     )
 
     @classmethod

@@ -7,7 +7,8 @@
    have been exposed for longer, or the caller reaches more slots, what it made and is not contained
    yet is contained in an incident of its own.
 3. What a contained key made while it was exposed is contained with it, and so on from there. What
-   it had made before is listed, and so is what lies in slots that the caller may not reach.
+   it had made before is listed, and so is what lies in slots that the caller may not reach, and
+   keys of others that it changed or gave back meanwhile: a thief may have widened one of his own.
    However much a thief has made, it keeps nothing from being contained: of more keys than one
    incident holds the rest is listed too, and contained by whoever says it once more.
 4. A rotation that a contained key is in is cancelled; its other key works on.
@@ -29,6 +30,7 @@ from keyturn.domain.error import (
     PermissionMissing,
     RequestInvalid,
 )
+from keyturn.domain.identity import parse_id
 from keyturn.domain.incident import (
     MOST_KEYS,
     Because,
@@ -42,7 +44,7 @@ from keyturn.domain.incident import (
     hash_keys,
 )
 from keyturn.domain.key import Key, KeyState, RevocationReason
-from keyturn.domain.permission import Permission, covers_slot
+from keyturn.domain.permission import Permission, covers_slot, permitted_slots
 from keyturn.domain.rotation import Rotation, RotationAct
 from keyturn.domain.runtime import check_runtime
 from keyturn.domain.text import TEXT_LENGTH, check_text, check_url
@@ -65,6 +67,8 @@ from keyturn.services.tombstone import make_tombstone
 from keyturn.storage.transaction import Reading, Writing
 
 _MOST_NAMED = 20
+_MOST_CHANGES = 10_000
+_CHANGES = ("api_key.updated", "api_key.resumed")
 
 REVOKED_AS = {
     IncidentReason.LEAKED: RevocationReason.COMPROMISED,
@@ -298,7 +302,50 @@ def _scope(
                 makers.add(one.id)
             elif one.state is not KeyState.REVOKED and not one.is_expired(now):
                 unreached[one.id] = None
-    return _Scope(keys=tuple(keys[id_] for id_ in sorted(keys)), unreached=tuple(sorted(unreached)))
+    makers = {id_ for id_, (key, _, _) in keys.items() if _may_change_others(key)} | {*new.damaged}
+    changed = _changed(transaction, workspace_id, makers, since, now)
+    return _Scope(
+        keys=tuple(keys[id_] for id_ in sorted(keys)),
+        unreached=tuple(sorted({*unreached, *changed})),
+    )
+
+
+def _may_change_others(key: Key) -> bool:
+    """By its own permissions, or since a false alarm gives back what was suspended."""
+    needed = (Permission.KEYS_WRITE, Permission.INCIDENTS_WRITE)
+    return any(permitted_slots(key.permissions, one) for one in needed)
+
+
+def _changed(
+    transaction: Reading,
+    workspace_id: UUID,
+    makers: Collection[UUID],
+    since: Mapping[UUID, int],
+    now: int,
+) -> set[UUID]:
+    """The living keys of others that these changed or gave back while they were exposed."""
+    if not makers:
+        return set()
+    done = transaction.activity.done_by(
+        workspace_id,
+        makers,
+        _CHANGES,
+        min(since[id_] for id_ in makers),
+        limit=_MOST_CHANGES,
+    )
+    ids = {
+        id_
+        for entry in done
+        if entry.actor.id is not None and entry.created_at >= since[entry.actor.id]
+        if (id_ := parse_id(entry.resource_id)) is not None and id_ not in since
+    }
+    records, _ = transaction.keys.among(workspace_id, ids)
+    living = {
+        id_
+        for id_, key in records.items()
+        if key.state is not KeyState.REVOKED and not key.is_expired(now)
+    }
+    return living - set(transaction.incidents.open_of_keys(workspace_id, living))
 
 
 def _bury(

@@ -118,6 +118,33 @@ class Activity:
                 found += [] if one is None else [one[1]]
         return found
 
+    def done_by(
+        self,
+        workspace_id: UUID,
+        actor_ids: Collection[UUID],
+        actions: Collection[str],
+        since: int,
+        *,
+        limit: int,
+    ) -> Sequence[Entry]:
+        """What any of these did of this, at most `limit` entries for each 500 of them."""
+        found: list[Entry] = []
+        spelled = sorted(map(str, actor_ids))
+        for first in range(0, len(spelled), _AT_ONCE):
+            query = (
+                select(activity)
+                .where(
+                    activity.c.workspace_id == str(workspace_id),
+                    activity.c.actor_id.in_(spelled[first : first + _AT_ONCE]),
+                    activity.c.action.in_(sorted(actions)),
+                    activity.c.status == ActivityStatus.SUCCESS.value,
+                    activity.c.created_at >= since,
+                )
+                .order_by(activity.c.actor_id, activity.c.number)
+            )
+            found += [one for _, one in self._session.gather(query, limit, self._opened)]
+        return found
+
     def last_of_installation(self, type_: str, id_: str, action: str) -> Entry | None:
         """The newest entry that tells of this act on a thing of the installation's own."""
         query = (
