@@ -99,13 +99,14 @@ def report_incident(
         strangers = radius.not_ours
         requests = _requests_of(transaction, judged.contained, strangers)
         since = min(one.exposed_since for one in judged.contained)
-        timeline, findings = chronicle(transaction, asker, judged, radius)
+        told = chronicle(transaction, asker, judged, radius)
         gaps = [
             *_gaps_of_records(judged, since, complete_since, now),
             *survey.gaps,
             *_doubted(transaction, judged.contained),
             *_uncounted(transaction, judged.contained, traffic),
             *_unlisted(len(requests), sum(one.count.requests for one in strangers)),
+            *told.gaps,
         ]
     return Report(
         judged=judged,
@@ -115,8 +116,8 @@ def report_incident(
         gaps=tuple(gaps),
         requests=requests,
         requests_total=sum(one.count.requests for one in strangers),
-        timeline=timeline,
-        findings=findings,
+        timeline=told.events,
+        findings=told.findings,
         knows_countries=context.country_of is not None,
     )
 
