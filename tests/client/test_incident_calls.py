@@ -195,15 +195,10 @@ def test_a_key_is_settled_by_recovery_or_by_a_waiver_that_has_not_run_out() -> N
     assert second.is_settled(moment + timedelta(days=99))
 
 
-def test_a_key_that_only_an_intruder_used_needs_no_replacement_if_a_contained_one_made_it() -> None:
-    thief = {**CALLER, "standing": "intruder"}
-    made = {**CONTAINED, "because": "made_by_contained"}
-    body = {
-        **OPENED,
-        "keys": [{**made, "runtimes": [thief]}, made, {**CONTAINED, "runtimes": [thief]}],
-    }
+def test_whether_a_key_needs_a_replacement_is_what_the_server_says() -> None:
+    body = {**OPENED, "keys": [{**CONTAINED, "needs_replacement": False}, CONTAINED]}
     keys = drive(open_incident(key_ids=["a"]), [answer(201, body)]).given().keys
-    assert [one.needs_replacement for one in keys] == [False, True, True]
+    assert [one.needs_replacement for one in keys] == [False, True]
 
 
 @pytest.mark.parametrize(

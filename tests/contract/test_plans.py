@@ -396,6 +396,16 @@ HOT: dict[str, Ask] = {
     "the second page of activity": activity(before=9_000),
     "activity of a resource": activity(resource_type="api_key", resource_id=str(KEY)),
     "activity of a request": activity(request_id="request-47"),
+    "what a key has done": activity(actor_id=str(KEY)),
+    "what keys have changed": lambda reading: reading.activity.done_by(
+        TENANT, [KEY, TENANT], ["api_key.updated"], 0, limit=50
+    ),
+    "who has changed slots": lambda reading: reading.activity.done_to(
+        TENANT, "slot", ["a-prod", "b-prod"], ["slot.updated"]
+    ),
+    "the last genuine changes": lambda reading: reading.activity.last_genuine_changes(
+        "key", [str(KEY), str(TENANT)]
+    ),
     "the last change": lambda reading: reading.activity.last_change("key", str(KEY)),
     "links of the chain": lambda reading: reading.activity.links(after=9_000, limit=1_000),
     "changes": lambda reading: reading.activity.changes(after=9_000, limit=1_000),
@@ -447,6 +457,9 @@ HOT: dict[str, Ask] = {
     "what keys have made": lambda reading: reading.keys.made_by(TENANT, [KEY, TENANT]),
     "several slots": lambda reading: reading.slots.among(TENANT, [OPEN]),
     "waivers that have run out": lambda reading: reading.incidents.run_out(0, limit=100),
+    "late uses of keys": lambda reading: reading.incidents.late_uses(key_ids=[KEY, TENANT]),
+    "late uses of incidents": lambda reading: reading.incidents.late_uses(incident_ids=[KEY]),
+    "incidents that have ended": lambda reading: reading.incidents.ended(after=KEY, limit=50),
     "a destination": lambda reading: reading.destinations.find(TENANT, KEY),
     "a destination by its name": lambda reading: reading.destinations.named(
         TENANT, "vault100000000047"
@@ -525,6 +538,24 @@ def test_what_is_read_often_is_read_by_an_index(city: City) -> None:
         assert statements, name
         for statement, values in statements:
             assert_by_index(city, statement, values)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("activity of a resource", "what a key has done", "the last genuine changes"),
+        *("what keys have changed", "who has changed slots"),
+    ],
+)
+def test_what_a_report_tells_of_a_key_is_not_looked_for_in_all_that_its_workspace_did(
+    city: City, name: str
+) -> None:
+    with city.store.read() as reading, noted(reading) as statements:
+        HOT[name](reading)
+    for statement, values in statements:
+        steps = plan(city, statement, values)
+        wanted = ("ix_activity_resource", "ix_activity_actor", "ix_changes_kind_ref_position")
+        assert [step for step in steps if any(one in step for one in wanted)], steps
 
 
 TIDYING: dict[str, Ask] = {

@@ -16,6 +16,7 @@ from keyturn.domain.incident import (
     Placement,
 )
 from keyturn.domain.instant import SECOND
+from keyturn.domain.key import KeyState
 from keyturn.domain.recovery import (
     NOWHERE,
     Addresses,
@@ -193,6 +194,19 @@ def test_what_a_contained_key_made_needs_no_replacement_where_only_intruders_use
     assert not judge(use("ua:curl", declared=False), key=made).is_recovered
     thief = (placed("ua:curl", "intruder"),)
     assert judge(use("ua:curl", declared=False), key=made, placements=thief).is_recovered
+
+
+def test_rights_that_were_taken_away_before_are_not_given_again_for_nothing() -> None:
+    dead = replace(KEY, state_before=KeyState.REVOKED)
+    assert judge(key=dead).is_recovered
+    # Somebody used it lately: it was revoked in haste, and what it did is still to be done.
+    assert judge(use(), key=dead).needs_replacement
+    assert not judge(use(), key=dead).is_recovered
+    # Another had taken its place before: who is there has recovered.
+    succeeded = judge_key(dead, (), [use()], [new_use()], WORKER, (), is_succeeded=True)
+    assert not succeeded.needs_replacement
+    assert succeeded.is_recovered
+    assert not judge_key(dead, (), [use()], [], WORKER, (), is_succeeded=True).is_recovered
 
 
 runtimes = st.sampled_from(["worker", "cron", "thief"])

@@ -27,7 +27,20 @@ def test_what_is_written_is_read_back_and_is_no_formula(cells: list[str]) -> Non
 
 @pytest.mark.parametrize(
     "cell",
-    ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "  =cmd|' /C calc'!A0", '=HYPERLINK("x")'],
+    [
+        *(
+            "=1+1",
+            "+1",
+            "-1",
+            "@SUM(A1)",
+            "\t=1",
+            "\r=1",
+            "  =cmd|' /C calc'!A0",
+            '=HYPERLINK("x")',
+        ),
+        *("\uff1d1+1", "\uff0b1", "\uff0d1", "\uff20SUM(A1)"),
+        *("\u00a0=1", "\u3000=1", "\ufeff=1", " \u200b\u00a0=1", "\x0b=1"),
+    ],
 )
 def test_a_formula_is_made_a_text(cell: str) -> None:
     assert read(csv_line([cell])) == [[f"'{cell}"]]

@@ -15,7 +15,7 @@ from keyturn.domain.network import parse_address
 from keyturn.domain.request import Request
 from keyturn.domain.runtime import Runtime
 from keyturn.domain.traffic import HOUR
-from keyturn.services.detect import DetectorWatch
+from keyturn.services.detect import MOST_WEIGHT, DetectorWatch
 from keyturn.services.find import acknowledge_finding
 from keyturn.services.meter import Meter
 from keyturn.services.revoke import revoke_key
@@ -29,10 +29,10 @@ PAST_DAYS = 30
 class Eye:
     """A house whose requests are kept, and looked over."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, most_weight: int = MOST_WEIGHT) -> None:
         self.house = house
         self.meter = Meter(house.context)
-        self.watch = DetectorWatch(house.context, self.meter)
+        self.watch = DetectorWatch(house.context, self.meter, most_weight)
         self._numbers: Iterator[int] = count()
 
     def use(self, key_id: UUID, at: int | None = None, **members: object) -> None:
@@ -210,3 +210,20 @@ def test_all_that_ever_was_is_bounded(eye: Eye) -> None:
             before=None,
         )
     assert 0 < len(ever) <= 40
+
+
+def test_a_key_with_made_up_values_takes_nobody_elses_room(house: House) -> None:
+    eye = Eye(house, most_weight=200)
+    good, bad = house.issue(name="good-prod").token.id, house.issue(name="bad-prod").token.id
+    now = house.clock.now()
+    for hour in range(5):
+        eye.use(good, now - (hour + 2) * HOUR)
+    for number in range(250):
+        at = now - 3 * HOUR
+        eye.use(bad, at, path=f"/made-up-{number}", runtime=Runtime(f"made-up{number}x", True))
+    eye.look()
+    assert list(eye.watch._known) == [good]
+    assert eye.watch._weight == eye.watch._known[good].weight <= 200
+    eye.use(bad, now - 1)
+    eye.look()
+    assert list(eye.watch._known) == [good]

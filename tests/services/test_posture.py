@@ -15,6 +15,8 @@ from keyturn.domain.posture.judge import JudgedCheck
 from keyturn.domain.runtime import Runtime
 from keyturn.domain.slot import SlotName, SlotNotes
 from keyturn.services.judge_posture import read_posture
+from keyturn.services.respond import Exposure, open_incident
+from keyturn.services.select import Named
 from keyturn.services.steady import SteadyTime
 from keyturn.services.testify import read_evidence
 from keyturn.services.waive import WaiverDraft, end_waiver, list_waivers, waive_check
@@ -223,3 +225,23 @@ def test_a_slot_is_waived_by_its_name(house: House) -> None:
     waive_check(house.context, house.act(), house.workspace_id, asked)
     concerned = judged(house, CheckId.DESTINATION).concerned
     assert {str(one.said.subject.slot) for one in concerned if one.waiver is not None} == {"a-prod"}
+
+
+def test_who_reads_the_requests_of_some_slots_is_told_of_no_other_incidents(house: House) -> None:
+    mine, other = house.issue(slot="mine-prod"), house.issue(slot="other-prod")
+    named = Named(ids=(other.token.id,))
+    now = house.clock.now()
+    open_incident(house.context, house.act(), house.workspace_id, Exposure(), named, now)
+    reader = house.issue(slot="reader-prod", permissions=("keys:read", "requests:read@mine-*"))
+    caller = house.caller(reader.token)
+    house.clock.advance(DAY)
+    lives = read_evidence(
+        house.context, caller, house.workspace_id, None, None, limit=99, before=None
+    )
+    told = {one.key.id: one.incidents for one in lives}
+    assert told[mine.token.id] == ()
+    assert told[other.token.id] is None
+    found = read_posture(
+        house.context, Standing(house), caller, house.workspace_id, CheckId.INCIDENTS
+    )
+    assert [one.result for one in found.checks] == [Result.UNKNOWN]

@@ -12,6 +12,8 @@ from keyturn.domain.instant import DAY, SECOND
 from keyturn.domain.request import Request
 from keyturn.domain.slot import ExpectedRuntime, SlotName, SlotNotes
 from keyturn.domain.traffic import HOUR, MOST_VALUES, hour_of
+from keyturn.services.amend import KeyAmendment, amend_key
+from keyturn.services.chronicle import MOST_OF_ONE
 from keyturn.services.define import define_slot
 from keyturn.services.report import Report, report_incident
 from keyturn.services.respond import Exposure, open_incident
@@ -214,3 +216,21 @@ def test_many_keys_are_one_report(house: House) -> None:
     assert (thief.count.allowed, len(thief.key_ids)) == (180, 60)
     assert len(report.requests) == 180
     assert report.radius.totals.allowed == 240
+
+
+def test_a_thief_who_does_a_thing_often_hides_nothing_else_in_silence(house: House) -> None:
+    admin = house.issue(name="admin-prod", permissions=("admin",)).token
+    thief = house.caller(admin)
+    for number in range(MOST_OF_ONE):
+        amended = KeyAmendment(name=f"admin {number}")
+        amend_key(house.context, house.act(thief), house.workspace_id, admin.id, amended)
+        house.clock.advance(SECOND)
+    # With its making, one entry more than is told.
+    report = leak(house, None, admin.id)()
+    assert not report.is_complete
+    assert [one for one in report.gaps if f"keyturn activity list --actor {admin.id}" in one]
+
+
+def test_a_timeline_that_tells_everything_is_no_gap(house: House) -> None:
+    key_id = furnish(house)
+    assert [one for one in leak(house, None, key_id)().gaps if "timeline" in one] == []

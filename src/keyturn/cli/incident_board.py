@@ -275,8 +275,8 @@ def _notes(incident: Incident, rows: Sequence[Row], moment: datetime) -> Iterato
         more = len(incident.unreached) - _MOST_NAMED
         names += f" and {more:,} more" if more > 0 else ""
         yield (
-            "Made by one of these keys before it was exposed, or out of your reach, and left "
-            f"alone: {names}. Look whether they are well."
+            "Made by one of these keys before it was exposed, or changed by it meanwhile, or out "
+            f"of your reach, and left alone: {names}. Look whether they are well."
         )
     is_told = incident.next_step.startswith("Wait")
     if incident.is_open and incident.counted_at is None and not is_told:

@@ -38,7 +38,7 @@ class IncidentRuntime(Record, frozen=True, kw_only=True):
 
 class IncidentKey(Record, frozen=True, kw_only=True):
     """A key of an incident. `because` is named, or made_by_contained: a contained key had made it
-    while it was exposed."""
+    while it was exposed. `needs_replacement` says whether the incident waits for one."""
 
     key_id: str
     name: str
@@ -48,6 +48,7 @@ class IncidentKey(Record, frozen=True, kw_only=True):
     status: str
     exposed_since: Instant
     contained_at: Instant
+    needs_replacement: bool = True
     replacement_key_id: str | None = None
     replaced_at: Instant | None = None
     recovered_at: Instant | None = None
@@ -57,14 +58,6 @@ class IncidentKey(Record, frozen=True, kw_only=True):
     @property
     def slot(self) -> str:
         return f"{self.service}-{self.environment}"
-
-    @property
-    def needs_replacement(self) -> bool:
-        """One that another contained key had made, and that only intruders used, never did anything
-        for you."""
-        if self.because != "made_by_contained":
-            return True
-        return any(one.standing != "intruder" for one in self.runtimes)
 
     def is_settled(self, moment: datetime) -> bool:
         """Whether the incident may close over it at this moment."""
@@ -141,7 +134,7 @@ class ListedIncident(Record, frozen=True, kw_only=True):
 
 class Incident(ListedIncident, frozen=True, kw_only=True):
     """An incident with its keys, and who used them. `unreached` are keys that a contained one made
-    before it was exposed, or out of the caller's reach: left alone."""
+    before it was exposed, or changed meanwhile, or out of the caller's reach: left alone."""
 
     keys: list[IncidentKey]
     placements: list[Placement] = msgspec.field(default_factory=list)

@@ -18,7 +18,6 @@ from uuid import UUID
 
 from keyturn.domain.evidence import is_registered
 from keyturn.domain.incident import CallerStanding, Placement, placed_standing
-from keyturn.domain.instant import format_instant
 from keyturn.domain.network import parse_address
 from keyturn.domain.place import means_something_inside, place_of
 from keyturn.domain.runtime import NamedNetwork
@@ -486,7 +485,3 @@ def tell_indistinguishable(entries: Sequence[CallerEntry]) -> str:
         f"{total:,} {requests} by {some} {looks} like the usual callers. A thief behind the same "
         "address who copies the name would look the same: nothing recorded tells them apart."
     )
-
-
-def tell_gap(since: int, until: int) -> str:
-    return f"Requests from {format_instant(since)} to {format_instant(until)} are not all recorded."

@@ -6,7 +6,7 @@
    for the end. `STATES` is its only order, and it may go back: a runtime that was denied again
    takes a recovery away.
 3. It closes only when each key is settled: recovered, or waived by name, with a reason, until a
-   stated time. A waiver that has run out holds it open again.
+   stated time. Nothing opens it again: a waiver that runs out later is a finding.
 4. What a person says of a caller is a placement: ours or an intruder, by name, and by place or
    everywhere. The narrower one counts.
 5. The record of an incident says which versions of its keys are the last (`keys_hash`): none can be
@@ -158,7 +158,8 @@ class Incident:
 
     `exposed_since` is as it was given: None is since each key was made. `counted_at` is when every
     request up to the containment was known, None while some may be on their way. `unreached` are
-    keys that a contained key made before it was exposed: listed, and left alone.
+    keys that a contained key made before it was exposed, or where its container may not reach, and
+    keys of others that it changed meanwhile: listed, and left alone.
     """
 
     id: UUID

@@ -9,7 +9,9 @@
 3. A key has recovered when it has a replacement, each runtime of ours has recovered, and no
    `claimed` caller is left to be placed: who might be ours must not be forgotten.
 4. A key that another contained key had made needs no replacement where nobody but intruders used
-   it: it never did anything for us.
+   it: it never did anything for us. Nor does one that was revoked before and that nobody of ours
+   used lately: rights that were taken away are not given again for nothing. Where a rotation had
+   put another key in its place, that is its replacement.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,6 +29,7 @@ from keyturn.domain.incident import (
     looks_back_to,
 )
 from keyturn.domain.instant import format_instant
+from keyturn.domain.key import KeyState
 from keyturn.domain.network import parse_address
 from keyturn.domain.place import place_of
 from keyturn.domain.runtime import NamedNetwork
@@ -56,11 +59,13 @@ class CallerRecovery:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRecovery:
     """What is known of one contained key. `is_replaceable` is False where its record was changed
-    from outside, so that nothing is known of its rights."""
+    from outside, so that nothing is known of its rights; `is_succeeded` where it was revoked before
+    and a rotation had put another in its place."""
 
     key: ContainedKey
     callers: tuple[CallerRecovery, ...]
     is_replaceable: bool = True
+    is_succeeded: bool = False
 
     @property
     def unplaced(self) -> tuple[CallerRecovery, ...]:
@@ -75,7 +80,10 @@ class KeyRecovery:
 
     @property
     def needs_replacement(self) -> bool:
-        if self.key.because is Because.NAMED:
+        if self.is_succeeded:
+            return False
+        was_alive = self.key.state_before is not KeyState.REVOKED
+        if self.key.because is Because.NAMED and was_alive:
             return True
         return any(one.standing is not CallerStanding.INTRUDER for one in self.callers)
 
@@ -93,10 +101,12 @@ def judge_key(
     expected: Sequence[ExpectedRuntime],
     networks: tuple[NamedNetwork, ...],
     addresses: Addresses = NOWHERE,
+    *,
+    is_succeeded: bool = False,
 ) -> KeyRecovery:
-    """What is known of a contained key. `new_uses` are those of its replacement, and of what has
-    replaced that since; `addresses` is from where each runtime was allowed, by runtime and place,
-    as far as placements ask for it."""
+    """What is known of a contained key. `new_uses` are those of its replacement, or of what it had
+    before where it `is_succeeded`, and of what has replaced that since; `addresses` is from where
+    each runtime was allowed, by runtime and place, as far as placements ask for it."""
     names = {one.name: one for one in expected}
     where = _Placed(placements, networks, addresses)
     since = looks_back_to(key)
@@ -123,7 +133,7 @@ def judge_key(
             )
         )
     callers.sort(key=lambda one: (one.runtime, not one.declared, one.network or ""))
-    return KeyRecovery(key=key, callers=tuple(callers))
+    return KeyRecovery(key=key, callers=tuple(callers), is_succeeded=is_succeeded)
 
 
 class _Placed:

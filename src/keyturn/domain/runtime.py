@@ -18,6 +18,9 @@ OTHER = "other"
 
 _DECLARED = re.compile(r"[A-Za-z0-9._:/@-]{1,128}", re.ASCII)
 _LOOKED_AT = 200
+_UNKNOWN = "unknown"
+# What a caller is called that said nothing of itself.
+NAMELESS = f"ua:{_UNKNOWN}"
 _PRODUCT = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}", re.ASCII)
 # A version at the end; with something behind it (`-beta1`) only where it has a dot, since
 # `oauth2-proxy` and `oauth2-client` are two workloads and not versions of `oauth`.
@@ -77,6 +80,6 @@ def _product(user_agent: str | None) -> str:
     # A token sent as a user agent must not end up, cut short, as a workload's name.
     match = _PRODUCT.match(redact((user_agent or "").strip()[:_LOOKED_AT]))
     if match is None:
-        return "unknown"
+        return _UNKNOWN
     product = match.group()
-    return _OUTSIDE.sub("-", _VERSION.sub("", product)) or "unknown"
+    return _OUTSIDE.sub("-", _VERSION.sub("", product)) or _UNKNOWN

@@ -1,12 +1,15 @@
 """Tables for spreadsheets: CSV (RFC 4180) in which no cell is a formula.
 
-A spreadsheet calculates a cell that begins with one of `=+-@`, a tab or a carriage return, whoever
-wrote it; so such a cell gets a `'` in front (OWASP, CSV injection). Numbers of ours have none.
+A spreadsheet calculates a cell that begins with one of `=+-@`, in full width too, a tab or a
+carriage return, whoever wrote it; so such a cell gets a `'` in front (OWASP, CSV injection). White
+space in front changes nothing, nor do characters that nobody sees. Numbers of ours have none.
 """
 
 from collections.abc import Iterable, Sequence
 
-_CALCULATED = ("=", "+", "-", "@", "\t", "\r", "\n")
+_CALCULATED = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_BREAKS = ("\t", "\r", "\n")
+_UNSEEN = "\u00ad\u200b\u200c\u200d\u2060\ufeff"
 _QUOTED = frozenset('",\r\n')
 
 
@@ -36,7 +39,11 @@ def _spelled(cell: object) -> str:
 
 def safe_text(text: str) -> str:
     """A text that no spreadsheet takes for a formula, with or without blanks in front."""
-    return f"'{text}" if text.lstrip(" ").startswith(_CALCULATED) else text
+    bare = text
+    while (shorter := bare.lstrip().lstrip(_UNSEEN)) != bare:
+        bare = shorter
+    is_formula = bare.startswith(_CALCULATED) or text.lstrip(" ").startswith(_BREAKS)
+    return f"'{text}" if is_formula else text
 
 
 def _quoted(text: str) -> str:

@@ -250,6 +250,10 @@ class ContainedKeyBody(Shown):
     status: KeyStatus
     exposed_since: ShownInstant
     contained_at: ShownInstant
+    needs_replacement: bool = Field(
+        description="Whether the incident waits for one: not for a key that was revoked before, or "
+        "that a contained key had made, where nobody of ours was seen using it."
+    )
     replacement_key_id: str | None
     replaced_at: ShownInstant | None
     recovered_at: ShownInstant | None
@@ -315,8 +319,8 @@ class IncidentBody(IncidentRowBody):
     keys: list[ContainedKeyBody]
     placements: list[ShownPlacement]
     unreached: list[UnreachedKey] = Field(
-        description="What a contained key had made before it was exposed, or lies in slots that "
-        "the caller may not reach: left alone."
+        description="What a contained key had made before it was exposed, what lies in slots that "
+        "the caller may not reach, and keys of others that it changed meanwhile: left alone."
     )
 
     @classmethod
@@ -427,6 +431,7 @@ def _key(one: JudgedKey, now: int) -> dict[str, object]:
         "status": one.status(now),
         "exposed_since": key.exposed_since,
         "contained_at": key.contained_at,
+        "needs_replacement": one.recovery.needs_replacement,
         "replacement_key_id": None
         if key.replacement_key_id is None
         else str(key.replacement_key_id),

@@ -216,7 +216,7 @@ class Background:
         self._tidier = Tidier(context)
         self._witness = witness
         self._advancer = Advancer(context, witness)
-        self._responder = Responder(context, witness)
+        self._responder = Responder(context, witness, meter)
         self._overseer = Overseer(context, witness)
         self._detectors = DetectorWatch(context, meter)
         self._lanes = Lanes(DELIVERY_LANES)

@@ -1,6 +1,7 @@
 """The chronicle of an incident: everything that happened around its keys, in one order of time.
 
-Told is what the asker may read: of the activity and the findings each has its own permission.
+Told is what the asker may read: of the activity and the findings each has its own permission. What
+there is no room for is said: a thief who does a thing a thousand times must not hide another so.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,6 +26,7 @@ from keyturn.storage.transaction import Reading
 MOST_KEYS = 100
 MOST_OF_ONE = 100
 MOST_EVENTS = 2_000
+MOST_GAPS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +40,20 @@ class Event:
     request_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chronicle:
+    """The timeline, oldest first; the findings in it by themselves; and a sentence for each sort of
+    thing that there is more of than is told."""
+
+    events: Sequence[Event]
+    findings: Sequence[Finding]
+    gaps: Sequence[str]
+
+
 def chronicle(
     transaction: Reading, asker: Caller, judged: JudgedIncident, radius: BlastRadius
-) -> tuple[Sequence[Event], Sequence[Finding]]:
-    """The timeline, oldest first; and the findings in it by themselves."""
+) -> Chronicle:
+    gaps: list[str] = []
     keys = judged.keys[:MOST_KEYS]
     findings = list(_findings(transaction, asker, judged, keys))
     events = [
@@ -50,10 +62,12 @@ def chronicle(
         *_of_callers(radius),
         *map(_found, findings),
         *_deliveries(transaction, asker, keys),
-        *_activity(transaction, asker, judged, keys),
+        *_activity(transaction, asker, judged, keys, gaps),
     ]
     events.sort(key=lambda one: one.at)
-    return events[-MOST_EVENTS:], findings
+    if len(events) > MOST_EVENTS:
+        gaps.append(f"The timeline has the latest {MOST_EVENTS:,} of {len(events):,} events.")
+    return Chronicle(events=events[-MOST_EVENTS:], findings=findings, gaps=gaps)
 
 
 def _of_incident(incident: Incident) -> Iterable[Event]:
@@ -89,10 +103,9 @@ def _of_incident(incident: Incident) -> Iterable[Event]:
 
 def _of_key(one: JudgedKey) -> Iterable[Event]:
     key = one.contained
-    made = None if one.key is None else one.key
-    if made is not None:
+    if one.key is not None:
         yield Event(
-            at=made.created_at,
+            at=one.key.created_at,
             what="key.made",
             detail=f"{key.name} was made.",
             key_id=key.key_id,
@@ -199,22 +212,37 @@ _TOLD_ALREADY = ("incident.", "finding.", "delivery.")
 
 
 def _activity(
-    transaction: Reading, asker: Caller, judged: JudgedIncident, keys: Sequence[JudgedKey]
+    transaction: Reading,
+    asker: Caller,
+    judged: JudgedIncident,
+    keys: Sequence[JudgedKey],
+    gaps: list[str],
 ) -> Iterable[Event]:
-    """What was done to the keys; and what was done with them to Keyturn itself."""
+    """What was done to the keys; and what was done with them to Keyturn itself. Adds to `gaps` of
+    which there was more."""
     if not asker.rights.slots(Permission.ACTIVITY_READ):
         return
     place = judged.incident.workspace_id
     for one in keys:
         id_ = one.contained.key_id
+        is_cut = False
         for wanted in (
-            ActivityFilter(resource_id=str(id_), since=one.contained.exposed_since),
-            ActivityFilter(actor=str(id_), since=one.contained.exposed_since),
+            ActivityFilter(
+                resource_type="api_key", resource_id=str(id_), since=one.contained.exposed_since
+            ),
+            ActivityFilter(actor_id=str(id_), since=one.contained.exposed_since),
         ):
-            found = transaction.activity.list(place, wanted, limit=MOST_OF_ONE, before=None)
+            found = transaction.activity.list(place, wanted, limit=MOST_OF_ONE + 1, before=None)
+            is_cut |= len(found) > MOST_OF_ONE
             for _, entry in islice(found, MOST_OF_ONE):
                 if not entry.action.startswith(_TOLD_ALREADY):
                     yield _acted(entry, id_)
+        if is_cut and len(gaps) < MOST_GAPS:
+            gaps.append(
+                f"More was done to {one.contained.name}, or with it to Keyturn, than the latest "
+                f"{MOST_OF_ONE} entries that the timeline tells: `keyturn activity list --actor "
+                f"{id_}` has all."
+            )
 
 
 def _acted(entry: Entry, key_id: UUID) -> Event:

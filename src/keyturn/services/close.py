@@ -21,7 +21,7 @@ from keyturn.domain.incident import (
     Waiver,
 )
 from keyturn.domain.instant import SECOND, format_instant
-from keyturn.domain.key import Key, KeyState, RevocationReason
+from keyturn.domain.key import Key, KeyState
 from keyturn.domain.permission import Permission
 from keyturn.domain.text import TEXT_LENGTH, check_text
 from keyturn.services.context import Context
@@ -36,7 +36,7 @@ from keyturn.services.judge import (
     keep_incident,
     next_of,
 )
-from keyturn.services.respond import RememberJudged, found_incident
+from keyturn.services.respond import REVOKED_AS, RememberJudged, found_incident
 from keyturn.storage.transaction import Writing
 
 
@@ -148,7 +148,7 @@ def _settle_keys(
         if key is None or key.state is not KeyState.SUSPENDED:
             continue
         if outcome is Outcome.CONFIRMED:
-            changed.append((key.revoked(RevocationReason.COMPROMISED, now), key.version))
+            changed.append((key.revoked(REVOKED_AS[incident.reason], now), key.version))
         elif one.state_before is KeyState.ACTIVE:
             rights.require_covering(Rights.of(key))
             changed.append((key.freed(now), key.version))

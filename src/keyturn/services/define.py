@@ -4,7 +4,7 @@ Where a slot's tokens go, only an administrator decides: whoever names a destina
 each new token of the slot, and whoever takes it away keeps the next one from the services.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from uuid import UUID
 
 from keyturn.domain.activity import Category
@@ -18,7 +18,7 @@ from keyturn.domain.error import (
 )
 from keyturn.domain.key import KeyState
 from keyturn.domain.permission import Permission
-from keyturn.domain.slot import RESERVED, Slot, SlotName, SlotNotes
+from keyturn.domain.slot import NOTHING_NOTED, RESERVED, Slot, SlotName, SlotNotes
 from keyturn.services.context import Context
 from keyturn.services.identify import reaffirm
 from keyturn.services.journal import Act, Subject, note
@@ -190,7 +190,8 @@ def _create(
         version=1,
     )
     transaction.slots.add(slot)
-    _note(context, transaction, act, slot, "slot.created", f"Slot {name} was made.", now)
+    message = f"Slot {name} was made."
+    _note(context, transaction, act, slot, "slot.created", message, now, before=NOTHING_NOTED)
     return slot
 
 
@@ -214,7 +215,7 @@ def _repair(
     )
     transaction.slots.repair(slot)
     message = f"The record of slot {name} had been changed from outside and was replaced."
-    _note(context, transaction, act, slot, "slot.updated", message, now, damaged=True)
+    _note(context, transaction, act, slot, "slot.updated", message, now, before=None)
     return slot
 
 
@@ -225,7 +226,7 @@ def _store(
         return
     transaction.slots.replace(following, slot.version)
     message = f"Slot {slot.name} was changed."
-    _note(context, transaction, act, following, "slot.updated", message, now)
+    _note(context, transaction, act, following, "slot.updated", message, now, before=slot.notes)
 
 
 def _note(
@@ -237,8 +238,14 @@ def _note(
     message: str,
     now: int,
     *,
-    damaged: bool = False,
+    before: SlotNotes | None,
 ) -> None:
+    """Tells which members have changed: all that there are where nobody knows what was before."""
+    changed = [
+        one.name
+        for one in fields(SlotNotes)
+        if before is None or getattr(before, one.name) != getattr(slot.notes, one.name)
+    ]
     ref = slot_ref(slot.workspace_id, slot.name)
     note(
         context,
@@ -254,6 +261,6 @@ def _note(
             change=Change(kind="slot", ref=ref, version=slot.version),
         ),
         message=message,
-        metadata={"damaged": True} if damaged else None,
+        metadata={"changed": changed, **({} if before is not None else {"damaged": True})},
         now=now,
     )

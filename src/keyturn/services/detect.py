@@ -5,7 +5,8 @@
    read.
 2. A look takes `BUDGET_SECONDS` at most. Who was not reached is looked at next, in order.
 3. The past of a key is read once, and what has come since is added to it. It is kept for a day, of
-   as many keys as there is room for.
+   as many keys as there is room for; the largest goes first, so that whoever fills a profile with
+   made-up values takes the room of nobody else's.
 4. It only tells: no key is changed by what is found.
 """
 
@@ -35,6 +36,8 @@ BUDGET_SECONDS = 0.25
 MOST_AT_ONCE = 200
 FULL_SECONDS = 600.0
 MOST_PROFILES = 500
+# Hours and values of all profiles together: some 200 MB at worst.
+MOST_WEIGHT = 1_000_000
 MOST_AT_START = 100_000
 # Of a key that is used seldom, more of the past is read: it may have slept for long.
 SELDOM_HOURS = 200
@@ -50,14 +53,24 @@ _WORKSPACES = 1_000
 class _Known:
     profile: Profile
     read_at: int
+    weight: int = 0
+
+    def weigh(self) -> int:
+        """How much it has grown since it was weighed last."""
+        profile = self.profile
+        weight = len(profile.hours) + sum(map(len, profile.values.values()))
+        grown, self.weight = weight - self.weight, weight
+        return grown
 
 
 class DetectorWatch:
     """One process's eye on how keys are used; `step` is one look."""
 
-    def __init__(self, context: Context, meter: Meter) -> None:
+    def __init__(self, context: Context, meter: Meter, most_weight: int = MOST_WEIGHT) -> None:
         self._context = context
         self._meter = meter
+        self._most_weight = most_weight
+        self._weight = 0
         self._waiting: dict[UUID, None] = {}
         self._known: OrderedDict[UUID, _Known] = OrderedDict()
         self._full_at: float | None = None
@@ -135,14 +148,25 @@ class DetectorWatch:
         until = hour_of(now - CLOSED_AFTER)
         known = self._known.get(key.id)
         if known is None or now - known.read_at >= DAY or now < known.read_at:
+            self._forget(key.id)
             known = _Known(_read(reading, key, until), now)
             self._known[key.id] = known
-            while len(self._known) > MOST_PROFILES:
-                self._known.popitem(last=False)
         elif known.profile.until < until:
             _extend(reading, key, known.profile, known.profile.until, until, _PAGE)
         self._known.move_to_end(key.id)
+        self._weight += known.weigh()
+        self._make_room()
         return known.profile
+
+    def _make_room(self) -> None:
+        while len(self._known) > MOST_PROFILES:
+            self._forget(next(iter(self._known)))
+        while self._weight > self._most_weight:
+            self._forget(max(self._known, key=lambda id_: self._known[id_].weight))
+
+    def _forget(self, key_id: UUID) -> None:
+        known = self._known.pop(key_id, None)
+        self._weight -= 0 if known is None else known.weight
 
 
 def _read(reading: Reading, key: Key, until: int) -> Profile:

@@ -14,7 +14,7 @@ from keyturn.domain.incident import (
     looks_back_to,
     state_of,
 )
-from keyturn.domain.key import Key, KeyStatus
+from keyturn.domain.key import Key, KeyState, KeyStatus
 from keyturn.domain.network import parse_address
 from keyturn.domain.permission import covers_slot
 from keyturn.domain.place import place_of
@@ -157,6 +157,7 @@ def judge_keys(
                 () if slot is None else slot.notes.runtimes or (),
                 networks,
                 addresses,
+                is_succeeded=one.replacement_key_id is None and bool(chains.of(one)),
             )
         )
     return judged
@@ -195,9 +196,13 @@ class _Chains:
         self.next: dict[UUID, set[UUID]] = {}
 
     def of(self, key: ContainedKey) -> set[UUID]:
-        """The replacement of a contained key, and what has replaced that since."""
+        """The replacement of a contained key, and what has replaced that since; of one that was
+        revoked before, what had taken its place."""
         found: set[UUID] = set()
-        begun = set() if key.replacement_key_id is None else {key.replacement_key_id}
+        first = _first(key)
+        begun: set[UUID] = set() if first is None else {first}
+        if first == key.key_id:
+            begun = set(self.next.get(first, ()))
         while begun:
             found |= begun
             begun = {id_ for one in begun for id_ in self.next.get(one, ())} - found
@@ -207,9 +212,16 @@ class _Chains:
         return {*self.next, *(id_ for ids in self.next.values() for id_ in ids)}
 
 
+def _first(key: ContainedKey) -> UUID | None:
+    """Where a chain of replacements begins, None where nothing may have taken a key's place."""
+    if key.replacement_key_id is None and key.state_before is KeyState.REVOKED:
+        return key.key_id
+    return key.replacement_key_id
+
+
 def _chains(transaction: Reading, place: UUID, keys: Sequence[ContainedKey]) -> _Chains:
     chains = _Chains()
-    begun = {one.replacement_key_id for one in keys if one.replacement_key_id is not None}
+    begun = {id_ for one in keys if (id_ := _first(one)) is not None}
     for _ in range(_LONGEST_CHAIN):
         if not begun:
             break

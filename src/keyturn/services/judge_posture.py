@@ -104,6 +104,7 @@ def gather(
             rotations=tuple(rotations),
             channels=channels,
             incidents=_incidents(transaction, caller, workspace_id),
+            sees_all_incidents="*" in caller.rights.slots(Permission.REQUESTS_READ),
             log=log,
             has_checked_entry=_has_entry(transaction, log),
             clock=clock,
@@ -195,6 +196,7 @@ class _Sums:
     wrote_at: int | None = None
     read_at: int | None = None
     is_cut: bool = False
+    are_paths_cut: bool = False
 
     def add(self, one: Tally) -> None:
         match one.facet:
@@ -206,15 +208,17 @@ class _Sums:
                 self.browsers[one.value] = one.last_at
             case Facet.AGENT:
                 self.with_agent = one.allowed + one.denied
+            case Facet.PATH if one.value == REST:
+                self.are_paths_cut = True
             case Facet.PATH if one.allowed:
                 self._call(one)
             case _:
                 pass
 
     def _call(self, one: Tally) -> None:
-        """A call to Keyturn itself. Of what was cut nobody knows what it was: it may have been."""
+        """A call to Keyturn itself."""
         method, _, path = one.value.partition(" ")
-        if one.value != REST and not path.startswith(_OWN_PATHS):
+        if not path.startswith(_OWN_PATHS):
             return
         if method in _READING:
             self.read_at = max(self.read_at or 0, one.last_at)
@@ -234,6 +238,7 @@ def _traffic(found: Sequence[Tally]) -> Mapping[UUID, KeyTraffic]:
             wrote_at=one.wrote_at,
             read_at=one.read_at,
             is_cut=one.is_cut,
+            are_paths_cut=one.are_paths_cut,
         )
         for key_id, one in sums.items()
     }

@@ -50,6 +50,7 @@ class Meter:
         self._calls: dict[User, _Calls] = {}
         self._kept_at: dict[User, int] = {}
         self._touched: set[UUID] = set()
+        self._refused: set[UUID] = set()
         self._waiters: list[Callable[[], None]] = []
         self._present: Counter[int] = Counter()
         self._lock = threading.Lock()
@@ -100,6 +101,12 @@ class Meter:
         with self._lock:
             touched, self._touched = self._touched, set()
             return touched
+
+    def take_refused(self) -> set[UUID]:
+        """The keys of which requests were kept since this was asked last that were not allowed."""
+        with self._lock:
+            refused, self._refused = self._refused, set()
+            return refused
 
     @property
     def waiting(self) -> int:
@@ -196,8 +203,14 @@ class Meter:
         for user, one in calls.items():
             self._kept_at[user] = max(one.last, self._kept_at.get(user, 0))
         touched = {request.key_id for _, request in batch if request.key_id is not None}
+        refused = {
+            request.key_id
+            for _, request in batch
+            if request.key_id is not None and not request.is_valid
+        }
         with self._lock:
             self._touched |= touched
+            self._refused |= refused
 
 
 def user_of(request: Request) -> User | None:

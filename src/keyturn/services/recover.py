@@ -6,6 +6,8 @@
    run out over a key that never recovered.
 3. Nothing is remembered from one round to the next but what needs no second look: a process that
    begins after a crash goes on from what the database says.
+4. A try of a key of a closed incident is looked for among the keys that were just refused; all
+   incidents that have ended are gone through at the start, and once in a while.
 """
 
 import logging
@@ -36,9 +38,10 @@ from keyturn.services.judge import (
     keep_incident,
     next_of,
 )
+from keyturn.services.meter import Meter
 from keyturn.services.respond import found_incident
 from keyturn.services.witness import Witness
-from keyturn.storage.incidents import IncidentFilter
+from keyturn.storage.incidents import IncidentFilter, LateUse
 from keyturn.storage.transaction import Reading
 
 PAGE = 50
@@ -47,8 +50,10 @@ _CHUNK = 500
 RESTS = 5.0
 MOST_REST_SECONDS = 5.0
 FINDING_SECONDS = 1.0
+FULL_SECONDS = 600.0
 MOST_FOUND = 1_000
-INCIDENT_KINDS = (FindingKind.CONTAINED_KEY_USED, FindingKind.WAIVER_EXPIRED)
+# Of one incident so many keys are told that were tried after its end. What is told stays told.
+MOST_LATE = 100
 
 _log = logging.getLogger("keyturn.incidents")
 
@@ -67,9 +72,12 @@ class _Rest:
 class Responder:
     """One process's hand on all incidents; `step` is one round."""
 
-    def __init__(self, context: Context, witness: Witness) -> None:
+    def __init__(self, context: Context, witness: Witness, meter: Meter) -> None:
         self._context = context
         self._witness = witness
+        self._meter = meter
+        self._refused: set[UUID] = set()
+        self._gone_through_at: float | None = None
         self._free_at = 0.0
         self._found_at: float | None = None
         self._told: dict[UUID, str] = {}
@@ -164,15 +172,51 @@ class Responder:
             return None
         self._found_at = elapsed
         try:
-            with self._context.store.read() as reading:
-                causes = _causes(reading, self._context.clock.now())
-            for workspace_id in sorted({*causes, *self._with_findings}):
-                found = causes.get(workspace_id, [])
-                reconcile(self._context, workspace_id, found, INCIDENT_KINDS)
+            self._find_run_out()
+            self._find_late(elapsed)
         except Exception as error:  # noqa: BLE001  (the incidents have been followed)
             return error
-        self._with_findings = set(causes)
         return None
+
+    def _find_run_out(self) -> None:
+        with self._context.store.read() as reading:
+            causes = _run_out(reading, self._context.clock.now())
+        for workspace_id in sorted({*causes, *self._with_findings}):
+            found = causes.get(workspace_id, [])
+            reconcile(self._context, workspace_id, found, (FindingKind.WAIVER_EXPIRED,))
+        self._with_findings = set(causes)
+
+    def _find_late(self, elapsed: float) -> None:
+        # Once more in the next round: an incident may have been closed at the same moment.
+        refused, self._refused = self._refused, self._meter.take_refused()
+        refused = refused | self._refused
+        if refused:
+            with self._context.store.read() as reading:
+                late = reading.incidents.late_uses(key_ids=refused)
+            self._tell_late(late)
+        if self._gone_through_at is None or elapsed - self._gone_through_at >= FULL_SECONDS:
+            after: UUID | None = None
+            while True:
+                with self._context.store.read() as reading:
+                    page = reading.incidents.ended(after=after, limit=PAGE)
+                    late = reading.incidents.late_uses(incident_ids=page)
+                self._tell_late(late)
+                if len(page) < PAGE:
+                    break
+                after = page[-1]
+            self._gone_through_at = elapsed
+
+    def _tell_late(self, late: Sequence[LateUse]) -> None:
+        """Opens a finding for each key of which there is none yet."""
+        of_incidents: dict[tuple[UUID, UUID], list[LateUse]] = {}
+        for one in late:
+            of_incidents.setdefault((one.workspace_id, one.incident_id), []).append(one)
+        for (workspace_id, incident_id), found in of_incidents.items():
+            with self._context.store.read() as reading:
+                causes = _late(reading, workspace_id, incident_id, found)
+            if causes:
+                kinds, subjects = (FindingKind.CONTAINED_KEY_USED,), [str(incident_id)]
+                reconcile(self._context, workspace_id, causes, kinds, subjects)
 
 
 def _tally(reading: Reading, ids: Collection[UUID]) -> int:
@@ -189,18 +233,12 @@ def _moves(reading: Reading, incident: Incident, known_until: int, now: int) -> 
     return step.incident is not incident or bool(step.changed)
 
 
-def _causes(reading: Reading, now: int) -> dict[UUID, list[Cause]]:
-    """What a person should know of incidents, by workspace."""
+def _run_out(reading: Reading, now: int) -> dict[UUID, list[Cause]]:
+    """The waivers that have run out, by workspace."""
     causes: dict[UUID, list[Cause]] = {}
-    for late in reading.incidents.uses_after_closing(limit=MOST_FOUND):
-        key = _contained(reading, late.workspace_id, late.incident_id, late.key_id)
-        if key is not None:
-            evidence: dict[str, object] = {"last_at": format_instant(late.last_at)}
-            cause = _cause(FindingKind.CONTAINED_KEY_USED, Severity.CRITICAL, key, evidence)
-            causes.setdefault(late.workspace_id, []).append(cause)
     for key in reading.incidents.run_out(now, limit=MOST_FOUND):
         if key.waiver is not None:
-            evidence = {
+            evidence: dict[str, object] = {
                 "until": format_instant(key.waiver.until),
                 "reason": key.waiver.reason,
                 "by": key.waiver.by,
@@ -210,15 +248,31 @@ def _causes(reading: Reading, now: int) -> dict[UUID, list[Cause]]:
     return causes
 
 
-def _contained(
-    reading: Reading, workspace_id: UUID, incident_id: UUID, key_id: UUID
-) -> ContainedKey | None:
-    """The key as its incident has it; one that was changed from outside tells nothing."""
+def _late(
+    reading: Reading, workspace_id: UUID, incident_id: UUID, late: Sequence[LateUse]
+) -> list[Cause]:
+    """All that is to be told of an incident's keys; nothing where it is told already, and of an
+    incident that was changed from outside."""
+    kinds, subjects = (FindingKind.CONTAINED_KEY_USED,), [str(incident_id)]
+    told = {one.mark for one in reading.findings.unresolved_of(workspace_id, kinds, subjects)}
+    new = [one for one in late if str(one.key_id) not in told][: max(0, MOST_LATE - len(told))]
+    if not new:
+        return []
     try:
         keys = reading.incidents.keys_of(workspace_id, incident_id)
     except IntegrityFailed:
-        return None
-    return next((one for one in keys if one.key_id == key_id), None)
+        return []
+    uses = {one.key_id: one for one in new}
+    causes = []
+    for key in keys:
+        use = uses.get(key.key_id)
+        evidence: dict[str, object] = {}
+        if use is not None:
+            evidence = {"last_at": format_instant(use.last_at), "was_allowed": use.was_allowed}
+        if use is not None or str(key.key_id) in told:
+            cause = _cause(FindingKind.CONTAINED_KEY_USED, Severity.CRITICAL, key, evidence)
+            causes.append(cause)
+    return causes
 
 
 def _cause(

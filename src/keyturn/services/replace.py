@@ -1,7 +1,9 @@
 """Replacing: a contained key is given a successor, with its rights and no more, in its slot.
 
-A key that has one is not given another, unless that was revoked. The token goes where the slot's
-tokens go, or to a caller whose own rights cover it.
+1. A key that has one is not given another, unless that was revoked.
+2. The token goes where the slot's tokens go, or to a caller whose own rights cover it. Where a
+   contained key has had a hand in where that is, a person says where: a thief who could name a
+   destination would else be given the new token in the place of the old one.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -31,6 +33,7 @@ from keyturn.services.judge import (
 )
 from keyturn.services.respond import found_incident
 from keyturn.services.rotate import require_receivable
+from keyturn.services.suspect import doubtful_destinations, doubtful_slots
 from keyturn.services.tombstone import is_tombstone
 from keyturn.storage.transaction import Writing
 
@@ -73,6 +76,8 @@ def replace_keys(
         incident.require_open()
         keys = transaction.incidents.keys_within(incident)
         wanted = _wanted(transaction, incident, keys, key_ids, rights, now)
+        if deliver_to is None:
+            _require_own_destinations(transaction, keys, wanted)
         made = [_replace(context, transaction, act, rights, key, deliver_to, now) for key in wanted]
         judged = _keep(context, transaction, Author.of(act), incident, keys, made, now)
         replaced = ReplacedKeys(judged=judged, made=tuple(made))
@@ -115,6 +120,35 @@ def _wanted(
                 "rights. Make a key by hand, and waive this one.",
             )
     return [records[id_] for id_ in missing if not _is_unknown(records.get(id_))]
+
+
+def _require_own_destinations(
+    transaction: Writing, keys: Sequence[ContainedKey], wanted: Sequence[Key]
+) -> None:
+    """Raises `RequestInvalid` where a contained key has said where the tokens of a slot go, or has
+    changed what stands there."""
+    if not wanted:
+        return
+    place = wanted[0].workspace_id
+    slots = transaction.slots.among(place, {one.slot for one in wanted})
+    names = {name: slot.notes.destinations or () for name, slot in slots.items()}
+    of_slots = doubtful_slots(transaction, keys, "destinations")
+    known = {
+        name: destination
+        for name in {one for each in names.values() for one in each}
+        if (destination := transaction.destinations.named(place, name)) is not None
+    }
+    of_places = doubtful_destinations(transaction, keys, {one.id for one in known.values()})
+    for slot, own in sorted(names.items(), key=lambda one: str(one[0])):
+        by = of_slots.get(slot) if own else None
+        for name in own:
+            by = by or (None if name not in known else of_places.get(known[name].id))
+        if by is not None:
+            raise RequestInvalid.at(
+                "/deliver_to",
+                f"Where the tokens of {slot} go ({', '.join(own)}) was said with {by} while that "
+                "was exposed. See that nobody else reads there, and name it in `deliver_to`.",
+            )
 
 
 def _ended(

@@ -31,6 +31,7 @@ from keyturn.services.context import Context
 from keyturn.services.identify import Caller as Asker
 from keyturn.services.judge import JudgedIncident, JudgedKey
 from keyturn.services.recover import judged_for
+from keyturn.services.suspect import doubtful_slots
 from keyturn.storage.requests import RecordedRequest
 from keyturn.storage.transaction import Reading
 
@@ -98,12 +99,14 @@ def report_incident(
         strangers = radius.not_ours
         requests = _requests_of(transaction, judged.contained, strangers)
         since = min(one.exposed_since for one in judged.contained)
-        timeline, findings = chronicle(transaction, asker, judged, radius)
+        told = chronicle(transaction, asker, judged, radius)
         gaps = [
             *_gaps_of_records(judged, since, complete_since, now),
             *survey.gaps,
+            *_doubted(transaction, judged.contained),
             *_uncounted(transaction, judged.contained, traffic),
             *_unlisted(len(requests), sum(one.count.requests for one in strangers)),
+            *told.gaps,
         ]
     return Report(
         judged=judged,
@@ -113,8 +116,8 @@ def report_incident(
         gaps=tuple(gaps),
         requests=requests,
         requests_total=sum(one.count.requests for one in strangers),
-        timeline=timeline,
-        findings=findings,
+        timeline=told.events,
+        findings=told.findings,
         knows_countries=context.country_of is not None,
     )
 
@@ -325,6 +328,16 @@ def _gaps_of_records(
         )
     if begins < now - TRAFFIC_DAYS * DAY:
         yield f"Requests are known for {TRAFFIC_DAYS} days; the window begins before that."
+
+
+def _doubted(transaction: Reading, keys: Sequence[ContainedKey]) -> Iterable[str]:
+    """Who is ours by the word of somebody who may have been a thief."""
+    doubtful = doubtful_slots(transaction, keys, "runtimes")
+    for slot, by in sorted(doubtful.items(), key=lambda one: str(one[0]))[:MOST_TOLD]:
+        yield (
+            f"Which runtimes {slot} has was said with {by} while that was exposed: who counts as "
+            "ours there may be whoever a thief named."
+        )
 
 
 def _unlisted(listed: int, total: int) -> Iterable[str]:

@@ -3,9 +3,14 @@
 1. Containing comes before everything: whatever the rights of a key, whatever its state, whether its
    record can be read or its slot is being rotated. Only the slot counts: who contains must hold the
    permission for it.
-2. A key is in one open incident at most. Who contains it again joins that.
+2. A key is in one open incident at most. Who contains it again joins that; where it turns out to
+   have been exposed for longer, or the caller reaches more slots, what it made and is not contained
+   yet is contained in an incident of its own.
 3. What a contained key made while it was exposed is contained with it, and so on from there. What
-   it had made before is listed, and so is what lies in slots that the caller may not reach.
+   it had made before is listed, and so is what lies in slots that the caller may not reach, and
+   keys of others that it changed or gave back meanwhile: a thief may have widened one of his own.
+   However much a thief has made, it keeps nothing from being contained: of more keys than one
+   incident holds the rest is listed too, and contained by whoever says it once more.
 4. A rotation that a contained key is in is cancelled; its other key works on.
 """
 
@@ -25,6 +30,7 @@ from keyturn.domain.error import (
     PermissionMissing,
     RequestInvalid,
 )
+from keyturn.domain.identity import parse_id
 from keyturn.domain.incident import (
     MOST_KEYS,
     Because,
@@ -38,7 +44,7 @@ from keyturn.domain.incident import (
     hash_keys,
 )
 from keyturn.domain.key import Key, KeyState, RevocationReason
-from keyturn.domain.permission import Permission, covers_slot
+from keyturn.domain.permission import Permission, covers_slot, permitted_slots
 from keyturn.domain.rotation import Rotation, RotationAct
 from keyturn.domain.runtime import check_runtime
 from keyturn.domain.text import TEXT_LENGTH, check_text, check_url
@@ -61,8 +67,10 @@ from keyturn.services.tombstone import make_tombstone
 from keyturn.storage.transaction import Reading, Writing
 
 _MOST_NAMED = 20
+_MOST_CHANGES = 10_000
+_CHANGES = ("api_key.updated", "api_key.resumed")
 
-_REVOKED_AS = {
+REVOKED_AS = {
     IncidentReason.LEAKED: RevocationReason.COMPROMISED,
     IncidentReason.SUSPECTED: RevocationReason.COMPROMISED,
     IncidentReason.STAFF_CHANGE: RevocationReason.STAFF_CHANGE,
@@ -96,7 +104,7 @@ class Exposure:
     @property
     def revokes_as(self) -> RevocationReason | None:
         """What keys are revoked as, None where they are suspended."""
-        return None if self.containment is Containment.SUSPEND else _REVOKED_AS[self.reason]
+        return None if self.containment is Containment.SUSPEND else REVOKED_AS[self.reason]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,20 +189,22 @@ def contain(
     now: int,
     *,
     action: str,
+    most: int = MOST_KEYS,
 ) -> OpenedIncident:
     """Contains keys that were found, in a transaction that has begun. Who calls has judged the
-    rights; what those keys made is contained where `patterns` reach it. The entries of the keys
-    that were named tell of `action`."""
+    rights; what those keys made is contained where `patterns` reach it, up to `most` keys. The
+    entries of the keys that were named tell of `action`."""
     present = transaction.incidents.open_of_keys(workspace_id, found.ids)
     new = Found(
         sound=tuple(one for one in found.sound if one.id not in present),
         damaged=tuple(id_ for id_ in found.damaged if id_ not in present),
     )
-    if not new.ids:
+    windows = _windows(transaction, exposure, found, present)
+    scope = _scope(transaction, workspace_id, new, windows, patterns, most, now)
+    if not new.ids and all(key.state is KeyState.REVOKED for key, _, _ in scope.keys):
         joined = next(present[id_] for id_ in found.ids)
         judged = judge_incident(transaction, joined)
         return _opened(judged, found, present, is_open_already=True)
-    scope = _scope(transaction, workspace_id, exposure, new, patterns, now)
     buried = _bury(context, transaction, workspace_id, exposure, new.damaged, now)
     moved = _contain(transaction, scope, buried, exposure, now)
     incident_id = context.new_id(now)
@@ -241,21 +251,38 @@ class _Scope:
     unreached: tuple[UUID, ...]
 
 
+def _windows(
+    transaction: Reading, exposure: Exposure, found: Found, present: Mapping[UUID, Incident]
+) -> dict[UUID, int]:
+    """Since when each key that was found has been exposed. Of one that is contained already that
+    stands in its incident, unless something else is said now."""
+    said = exposure.exposed_since
+    windows = dict.fromkeys(found.damaged, said or 0)
+    windows |= {one.id: max(said or 0, one.created_at) for one in found.sound}
+    if said is not None:
+        return windows
+    windows = {id_: since for id_, since in windows.items() if id_ not in present}
+    for incident in {one.id: one for one in present.values()}.values():
+        # Whatever became of that incident's record: the others are contained all the same.
+        with suppress(IntegrityFailed):
+            for key in transaction.incidents.keys_within(incident):
+                if key.key_id in present:
+                    windows[key.key_id] = key.exposed_since
+    return windows
+
+
 def _scope(
     transaction: Reading,
     workspace_id: UUID,
-    exposure: Exposure,
     new: Found,
+    windows: Mapping[UUID, int],
     patterns: tuple[str, ...],
+    most: int,
     now: int,
 ) -> _Scope:
     """The keys that were named, and what they made while they were exposed, and so on."""
-    keys = {
-        one.id: (one, Because.NAMED, max(exposure.exposed_since or 0, one.created_at))
-        for one in new.sound
-    }
-    since = {id_: exposed for id_, (_, _, exposed) in keys.items()}
-    since |= dict.fromkeys(new.damaged, exposure.exposed_since or 0)
+    keys = {one.id: (one, Because.NAMED, windows[one.id]) for one in new.sound}
+    since = dict(windows)
     unreached: dict[UUID, None] = {}
     makers = set(since)
     while makers:
@@ -268,15 +295,57 @@ def _scope(
             maker = one.created_by
             if maker is None or one.id in inside:
                 continue
-            if one.created_at >= since[maker] and covers_slot(patterns, str(one.slot)):
+            is_exposed = one.created_at >= since[maker] and covers_slot(patterns, str(one.slot))
+            if is_exposed and len(keys) + len(new.damaged) < most:
                 keys[one.id] = (one, Because.MADE_BY_CONTAINED, one.created_at)
                 since[one.id] = one.created_at
                 makers.add(one.id)
             elif one.state is not KeyState.REVOKED and not one.is_expired(now):
                 unreached[one.id] = None
-    if len(keys) + len(new.damaged) > MOST_KEYS:
-        raise RequestInvalid.at("", f"An incident may have {MOST_KEYS} keys.")
-    return _Scope(keys=tuple(keys[id_] for id_ in sorted(keys)), unreached=tuple(sorted(unreached)))
+    makers = {id_ for id_, (key, _, _) in keys.items() if _may_change_others(key)} | {*new.damaged}
+    changed = _changed(transaction, workspace_id, makers, since, now)
+    return _Scope(
+        keys=tuple(keys[id_] for id_ in sorted(keys)),
+        unreached=tuple(sorted({*unreached, *changed})),
+    )
+
+
+def _may_change_others(key: Key) -> bool:
+    """By its own permissions, or since a false alarm gives back what was suspended."""
+    needed = (Permission.KEYS_WRITE, Permission.INCIDENTS_WRITE)
+    return any(permitted_slots(key.permissions, one) for one in needed)
+
+
+def _changed(
+    transaction: Reading,
+    workspace_id: UUID,
+    makers: Collection[UUID],
+    since: Mapping[UUID, int],
+    now: int,
+) -> set[UUID]:
+    """The living keys of others that these changed or gave back while they were exposed."""
+    if not makers:
+        return set()
+    done = transaction.activity.done_by(
+        workspace_id,
+        makers,
+        _CHANGES,
+        min(since[id_] for id_ in makers),
+        limit=_MOST_CHANGES,
+    )
+    ids = {
+        id_
+        for entry in done
+        if entry.actor.id is not None and entry.created_at >= since[entry.actor.id]
+        if (id_ := parse_id(entry.resource_id)) is not None and id_ not in since
+    }
+    records, _ = transaction.keys.among(workspace_id, ids)
+    living = {
+        id_
+        for id_, key in records.items()
+        if key.state is not KeyState.REVOKED and not key.is_expired(now)
+    }
+    return living - set(transaction.incidents.open_of_keys(workspace_id, living))
 
 
 def _bury(
@@ -290,7 +359,7 @@ def _bury(
     """Puts a record without rights in the place of each that was changed from outside."""
     buried = {}
     for id_ in damaged:
-        reason = exposure.revokes_as or _REVOKED_AS[exposure.reason]
+        reason = exposure.revokes_as or REVOKED_AS[exposure.reason]
         version = transaction.activity.next_version("key", str(id_))
         key = make_tombstone(context, workspace_id, id_, reason, now)
         buried[id_] = replace(key, version=version)
@@ -336,7 +405,8 @@ def _records(
             name=key.name,
             slot=key.slot,
             because=because,
-            state_before=KeyState.ACTIVE if key.id in tested else key.state,
+            # Of a damaged one nobody knows: it may have been at work.
+            state_before=KeyState.ACTIVE if key.id in tested or key.id in buried else key.state,
             exposed_since=since,
             contained_at=now,
             replacement_key_id=None,

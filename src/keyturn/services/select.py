@@ -127,12 +127,10 @@ def _holds(context: Context, key: Key, token: Token) -> bool:
 
 def _taken_away(transaction: Reading, workspace_id: UUID, ids: Iterable[UUID]) -> frozenset[UUID]:
     """Those of the ids that were keys of the workspace, and have no record any more."""
-    found = set()
-    for id_ in ids:
-        genuine = transaction.activity.last_genuine_change("key", str(id_))
-        if genuine is not None and genuine.workspace_id == str(workspace_id):
-            found.add(id_)
-    return frozenset(found)
+    genuine = transaction.activity.last_genuine_changes("key", [str(id_) for id_ in ids])
+    return frozenset(
+        UUID(ref) for ref, one in genuine.items() if one.workspace_id == str(workspace_id)
+    )
 
 
 def select_keys(

@@ -5,11 +5,13 @@ from uuid import UUID
 
 from keyturn.domain.error import RequestInvalid
 from keyturn.domain.instant import DAY
-from keyturn.domain.permission import Permission
+from keyturn.domain.key import Key
+from keyturn.domain.permission import Permission, covers_slot
 from keyturn.domain.policy import RotationPolicy
 from keyturn.domain.posture.evidence import KeyLife, life_of
+from keyturn.domain.posture.waiver import PostureWaiver
 from keyturn.domain.rotation import Rotation
-from keyturn.domain.slot import SlotNotes
+from keyturn.domain.slot import SlotName, SlotNotes
 from keyturn.services.context import Context
 from keyturn.services.identify import Caller
 from keyturn.storage.transaction import Reading
@@ -30,7 +32,7 @@ def read_evidence(
     """At most `limit` keys on the slots that the caller may read, newest first, that lived at any
     moment from `since` on and before `until`: by default, in the last 90 days."""
     slots = caller.rights.slots(Permission.KEYS_READ)
-    may_read_incidents = bool(caller.rights.slots(Permission.REQUESTS_READ))
+    readable = caller.rights.slots(Permission.REQUESTS_READ)
     now = context.clock.now()
     # What was made at this very moment has lived in a period up to now.
     until = now + 1 if until is None else until
@@ -44,7 +46,7 @@ def read_evidence(
         ids = [view.key.id for view in views]
         rotations = _rotations(transaction, workspace_id, ids, since, until)
         incidents = transaction.incidents.of_period(workspace_id, ids, since, until)
-        waivers = transaction.posture_waivers.held(workspace_id, since, until, slots)
+        waivers = _Waivers(transaction.posture_waivers.held(workspace_id, since, until, slots))
         return [
             life_of(
                 view.key,
@@ -54,11 +56,27 @@ def read_evidence(
                 until=until,
                 now=now,
                 rotations=rotations.get(view.key.id, []),
-                incidents=incidents.get(view.key.id, []) if may_read_incidents else None,
-                waivers=waivers,
+                incidents=incidents.get(view.key.id, [])
+                if covers_slot(readable, str(view.key.slot))
+                else None,
+                waivers=waivers.of(view.key),
             )
             for view in views
         ]
+
+
+class _Waivers:
+    """Those that may speak of a key, without going through all of them for each."""
+
+    def __init__(self, waivers: Sequence[PostureWaiver]) -> None:
+        self._of: dict[UUID | SlotName | None, list[PostureWaiver]] = {}
+        for one in waivers:
+            self._of.setdefault(one.key_id or one.slot, []).append(one)
+
+    def of(self, key: Key) -> list[PostureWaiver]:
+        """The newest first."""
+        found = [one for name in (key.id, key.slot, None) for one in self._of.get(name, ())]
+        return sorted(found, key=lambda one: one.id, reverse=True)
 
 
 def _rotations(

@@ -1,7 +1,7 @@
 """Reading the activity log, blanking what has outlived its retention, and walking the chain."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -40,11 +40,13 @@ _CONTENT = (
 _CHANGE = tuple(changes.c[name] for name in LoggedChange.__slots__)
 _TEXTS = ("actor_label", "action", "resource_type", "resource_id", "message")
 _NUMBERS = ("retention_days", "created_at", "expires_at")
+_AT_ONCE = 500  # objects in one question
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActivityFilter:
-    """Which entries to list; None asks for any. `actor` is an id or a label."""
+    """Which entries to list; None asks for any. `actor` is an id or a label, `actor_id` an id: it
+    is found by an index, however much others have done."""
 
     category: Category | None = None
     action: str | None = None
@@ -53,6 +55,7 @@ class ActivityFilter:
     resource_id: str | None = None
     request_id: str | None = None
     actor: str | None = None
+    actor_id: str | None = None
     since: int | None = None
     until: int | None = None
 
@@ -94,6 +97,53 @@ class Activity:
         if before is not None:
             query = query.where(activity.c.number < before)
         return self._session.gather(query, limit, self._opened)
+
+    def done_to(
+        self, workspace_id: UUID, type_: str, ids: Collection[str], actions: Collection[str]
+    ) -> Sequence[Entry]:
+        """What was done of this to any of these things. What cannot be read any more is left out
+        and reported."""
+        found: list[Entry] = []
+        spelled = sorted(ids)
+        for first in range(0, len(spelled), _AT_ONCE):
+            query = select(activity).where(
+                activity.c.workspace_id == str(workspace_id),
+                activity.c.resource_type == type_,
+                activity.c.resource_id.in_(spelled[first : first + _AT_ONCE]),
+                activity.c.action.in_(sorted(actions)),
+                activity.c.status == ActivityStatus.SUCCESS.value,
+            )
+            for row in self._session.connection.execute(query):
+                one = self._opened(row)
+                found += [] if one is None else [one[1]]
+        return found
+
+    def done_by(
+        self,
+        workspace_id: UUID,
+        actor_ids: Collection[UUID],
+        actions: Collection[str],
+        since: int,
+        *,
+        limit: int,
+    ) -> Sequence[Entry]:
+        """What any of these did of this, at most `limit` entries for each 500 of them."""
+        found: list[Entry] = []
+        spelled = sorted(map(str, actor_ids))
+        for first in range(0, len(spelled), _AT_ONCE):
+            query = (
+                select(activity)
+                .where(
+                    activity.c.workspace_id == str(workspace_id),
+                    activity.c.actor_id.in_(spelled[first : first + _AT_ONCE]),
+                    activity.c.action.in_(sorted(actions)),
+                    activity.c.status == ActivityStatus.SUCCESS.value,
+                    activity.c.created_at >= since,
+                )
+                .order_by(activity.c.actor_id, activity.c.number)
+            )
+            found += [one for _, one in self._session.gather(query, limit, self._opened)]
+        return found
 
     def last_of_installation(self, type_: str, id_: str, action: str) -> Entry | None:
         """The newest entry that tells of this act on a thing of the installation's own."""
@@ -148,16 +198,25 @@ class Activity:
 
     def last_genuine_change(self, kind: str, ref: str) -> LoggedChange | None:
         """An object's last change whose seal holds, whatever was put after it."""
-        query = (
-            select(*_CHANGE, changes.c.mac)
-            .where(changes.c.kind == kind, changes.c.ref == ref)
-            .order_by(changes.c.position.desc())
-        )
-        for row in self._session.connection.execute(query):
-            change, is_genuine = self._sealed(row)
-            if is_genuine:
-                return change
-        return None
+        return self.last_genuine_changes(kind, [ref]).get(ref)
+
+    def last_genuine_changes(self, kind: str, refs: Collection[str]) -> dict[str, LoggedChange]:
+        """As `last_genuine_change`, of each of these objects that has one."""
+        found: dict[str, LoggedChange] = {}
+        spelled = sorted(refs)
+        for first in range(0, len(spelled), _AT_ONCE):
+            query = (
+                select(*_CHANGE, changes.c.mac)
+                .where(changes.c.kind == kind, changes.c.ref.in_(spelled[first : first + _AT_ONCE]))
+                .order_by(changes.c.ref, changes.c.position.desc())
+            )
+            for row in self._session.connection.execute(query):
+                if row.ref in found:
+                    continue
+                change, is_genuine = self._sealed(row)
+                if is_genuine:
+                    found[change.ref] = change
+        return found
 
     def next_version(self, kind: str, ref: str) -> int:
         """The version that a record must have to stand above every genuine one of this object."""
@@ -329,6 +388,7 @@ def _wanted(workspace_id: UUID, wanted: ActivityFilter) -> ColumnElement[bool]:
         "resource_type": wanted.resource_type,
         "resource_id": wanted.resource_id,
         "request_id": wanted.request_id,
+        "actor_id": wanted.actor_id,
     }
     terms += [activity.c[name] == str(word) for name, word in exact.items() if word is not None]
     if wanted.actor is not None:

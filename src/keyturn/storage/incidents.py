@@ -33,13 +33,21 @@ from keyturn.storage.records import (
     incident_of,
     incident_row,
 )
-from keyturn.storage.schema import IS_OPEN_INCIDENT, IS_WAIVED, incident_keys, incidents, uses
+from keyturn.storage.schema import (
+    IS_ENDED,
+    IS_OPEN_INCIDENT,
+    IS_WAIVED,
+    incident_keys,
+    incidents,
+    uses,
+)
 from keyturn.storage.sealed import Damage
 from keyturn.storage.session import Session
 from keyturn.storage.slots import name_matches
 
 _is_waived = text(f"incident_keys.{IS_WAIVED}")
 _is_open = text(f"incidents.{IS_OPEN_INCIDENT}")
+_is_ended = text(f"incidents.{IS_ENDED}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +65,14 @@ class IncidentFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LateUse:
-    """A contained key was tried after its incident had been closed, at the latest at `last_at`."""
+    """A contained key was tried after its incident had been closed, at the latest at `last_at`.
+    `was_allowed` where that let it in, which must not be."""
 
     incident_id: UUID
     workspace_id: UUID
     key_id: UUID
     last_at: int
+    was_allowed: bool
 
 
 class Incidents:
@@ -239,39 +249,53 @@ class Incidents:
                     found.setdefault(old_id, set()).add(new_id)
         return found
 
-    def uses_after_closing(self, *, limit: int) -> Sequence[LateUse]:
-        """Which keys of incidents that were no false alarm were tried after their closing; at most
-        `limit`, the latest first. Read without the seals: it only tells a person to look."""
-        last = func.max(uses.c.last_denied_at)
-        query = (
-            select(incidents.c.id, incidents.c.workspace_id, incident_keys.c.key_id, last)
-            .select_from(
-                incidents.join(incident_keys, incident_keys.c.incident_id == incidents.c.id).join(
-                    uses, uses.c.key_id == incident_keys.c.key_id
-                )
-            )
-            .where(
-                incidents.c.state == IncidentState.CLOSED.value,
-                incidents.c.outcome == Outcome.CONFIRMED.value,
-                uses.c.last_denied_at > incidents.c.closed_at,
-            )
-            .group_by(incidents.c.id, incidents.c.workspace_id, incident_keys.c.key_id)
-            .order_by(last.desc())
-            .limit(limit)
-        )
+    def ended(self, *, after: UUID | None, limit: int) -> Sequence[UUID]:
+        """The ids of the next `limit` incidents of any workspace that were closed and no false
+        alarm. Read without the seals."""
+        query = select(incidents.c.id).where(_is_ended).order_by(incidents.c.id).limit(limit)
+        if after is not None:
+            query = query.where(incidents.c.id > str(after))
+        found = map(id_of, self._session.connection.execute(query).scalars())
+        return [one for one in found if one is not None]
+
+    def late_uses(
+        self,
+        *,
+        incident_ids: Collection[UUID] | None = None,
+        key_ids: Collection[UUID] | None = None,
+    ) -> Sequence[LateUse]:
+        """Which keys of these ended incidents, or which of these keys of any, were used after its
+        closing, or tried. Read without the seals: it only tells a person to look."""
+        column = incident_keys.c.incident_id if key_ids is None else incident_keys.c.key_id
+        last = func.max(uses.c.last_denied_at), func.max(uses.c.last_seen_at)
+        closed_at = incidents.c.closed_at
         found = []
-        for row in self._session.connection.execute(query):
-            ids = [id_of(cell) for cell in row[:3]]
-            if None not in ids and is_instant(row[3]):
-                incident_id, workspace_id, key_id = (one for one in ids if one is not None)
-                found.append(
-                    LateUse(
-                        incident_id=incident_id,
-                        workspace_id=workspace_id,
-                        key_id=key_id,
-                        last_at=row[3],
-                    )
+        for chunk in chunks((incident_ids if key_ids is None else key_ids) or ()):
+            query = (
+                select(
+                    incidents.c.id,
+                    incidents.c.workspace_id,
+                    incident_keys.c.key_id,
+                    closed_at,
+                    *last,
                 )
+                .select_from(
+                    incident_keys.join(
+                        incidents, incident_keys.c.incident_id == incidents.c.id
+                    ).join(uses, uses.c.key_id == incident_keys.c.key_id)
+                )
+                .where(
+                    column.in_(chunk),
+                    _is_ended,
+                    or_(uses.c.last_denied_at > closed_at, uses.c.last_seen_at > closed_at),
+                )
+                .group_by(
+                    incidents.c.id, incidents.c.workspace_id, incident_keys.c.key_id, closed_at
+                )
+                .order_by(incidents.c.id, incident_keys.c.key_id)
+            )
+            rows = self._session.connection.execute(query)
+            found += [one for row in rows if (one := _late_use(tuple(row))) is not None]
         return found
 
     def run_out(self, now: int, *, limit: int) -> Sequence[ContainedKey]:
@@ -326,6 +350,23 @@ class Incidents:
 
     def _opened(self, row: Sequence[Any]) -> Incident | None:
         return self._session.open(INCIDENTS, tuple(row), incident_of, str(row[0]))
+
+
+def _late_use(cells: tuple[Any, ...]) -> LateUse | None:
+    """None where a cell is none of ours."""
+    incident_id, workspace_id, key_id = map(id_of, cells[:3])
+    closed_at, denied_at, seen_at = cells[3:]
+    is_known = None not in (incident_id, workspace_id, key_id) and is_instant(closed_at)
+    late = [one for one in (denied_at, seen_at) if is_known and is_instant(one) and one > closed_at]
+    if incident_id is None or workspace_id is None or key_id is None or not late:
+        return None
+    return LateUse(
+        incident_id=incident_id,
+        workspace_id=workspace_id,
+        key_id=key_id,
+        last_at=max(late),
+        was_allowed=seen_at in late,
+    )
 
 
 def _selected(workspace_id: UUID) -> Select[*tuple[Any, ...]]:

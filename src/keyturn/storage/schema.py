@@ -91,6 +91,7 @@ HAS_ENDED = _one_of("state", sorted(ENDED_STATES))
 IS_UNRESOLVED = f"state <> '{FindingState.RESOLVED}'"
 IS_OVERFLOW = f"runtime = '{OTHER}'"
 IS_OPEN_INCIDENT = f"state <> '{IncidentState.CLOSED}'"
+IS_ENDED = f"outcome = '{Outcome.CONFIRMED}'"
 IS_WAIVED = "waiver IS NOT NULL"
 IS_WAITING = f"state = '{MessageState.WAITING}'"
 
@@ -445,6 +446,7 @@ incidents = Table(
     CheckConstraint("(state = 'closed') = (closed_at IS NOT NULL)", name="closed_at"),
     Index("ix_incidents_workspace_id_id", "workspace_id", "id"),
     _partial("ix_incidents_open_id", "id", where=IS_OPEN_INCIDENT),
+    _partial("ix_incidents_ended_id", "id", where=IS_ENDED),
 )
 
 # Each row is under a seal; which versions are the last stands in the row of the incident.
@@ -635,6 +637,7 @@ activity = Table(
     Column("hash", Blob, nullable=False),
     Index("ix_activity_workspace_id_number", "workspace_id", "number"),
     Index("ix_activity_resource", "workspace_id", "resource_type", "resource_id", "number"),
+    Index("ix_activity_actor", "workspace_id", "actor_id", "number"),
     Index("ix_activity_workspace_id_request_id", "workspace_id", "request_id"),
     # Of the entries that still have a content, which alone are looked for by their end.
     _partial("ix_activity_expires_at", "expires_at", where="action IS NOT NULL"),

@@ -4,7 +4,8 @@
    Unknown is never a pass, of one key neither: what is half known has not passed.
 2. A check judges each thing that it is about by itself. It fails where one does, is unknown where
    one is, and passes only when all do.
-3. A waiver is a person's word that something may be so until a stated time. It makes no pass: what
+3. A record that was changed from outside is left out, so nothing passes that it may have spoken of.
+4. A waiver is a person's word that something may be so until a stated time. It makes no pass: what
    is left then is `waived`, with the name and the reason.
 """
 
@@ -91,8 +92,8 @@ class Said:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One line of the guide. `terms` are the numbers that it is judged by. What `counts_days` is
-    unknown while the clock is not to be trusted."""
+    """One line of the guide. `terms` are the numbers that it is judged by, `records` the kind that
+    it is judged over. What `counts_days` is unknown while the clock is not to be trusted."""
 
     id: CheckId
     line: str
@@ -101,3 +102,4 @@ class Check:
     remedy: str
     terms: Mapping[str, int] = field(default_factory=dict)
     counts_days: bool = False
+    records: str | None = None

@@ -25,7 +25,8 @@ class KeyTraffic:
     """What the look-back has of one key. `scopes` are those that allowed calls asked for;
     `browsers` has when each sign of a browser was seen last. `with_agent` counts the requests that
     came with a user agent: without any, a browser could not have been seen. `wrote_at` and
-    `read_at` are of its calls to Keyturn itself. `is_cut` where there was more than is kept apart.
+    `read_at` are of its calls to Keyturn itself. `is_cut` where there were more scopes than are
+    kept apart, `are_paths_cut` where there were more paths.
     """
 
     scopes: frozenset[str] = frozenset()
@@ -34,6 +35,7 @@ class KeyTraffic:
     wrote_at: int | None = None
     read_at: int | None = None
     is_cut: bool = False
+    are_paths_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +77,9 @@ class ClockFacts:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """One workspace at `now`. `is_whole` is False where the caller sees some slots alone: what is
-    of the whole workspace is not known then. `incidents` are the open ones, `rotations` the open
-    ones and those of the last year that were forced, rolled back or drills. None is: not known.
+    of the whole workspace is not known then. `incidents` are the open ones, of some slots alone
+    where not `sees_all_incidents`; `rotations` the open ones and those of the last year that were
+    forced, rolled back or drills. None is: not known.
     `has_checked_entry` says whether the log still has the entry that it was checked up to.
     `damaged` are the kinds of the records that were changed from outside: these are left out,
     whatever they said."""
@@ -89,6 +92,7 @@ class Snapshot:
     rotations: tuple[Rotation, ...] = ()
     channels: tuple[Channel, ...] | None = None
     incidents: tuple[Incident, ...] | None = None
+    sees_all_incidents: bool = True
     log: LogCheck | None = None
     has_checked_entry: bool = True
     damaged: tuple[str, ...] = ()

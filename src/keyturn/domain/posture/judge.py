@@ -7,7 +7,11 @@ from keyturn.domain.posture.check import Check, CheckId, Known, Result, Said
 from keyturn.domain.posture.facts import Snapshot
 from keyturn.domain.posture.key_checks import KEY_CHECKS
 from keyturn.domain.posture.waiver import PostureWaiver
-from keyturn.domain.posture.workspace_checks import WORKSPACE_CHECKS
+from keyturn.domain.posture.workspace_checks import (
+    VERIFY,
+    WORKSPACE_CHECKS,
+    workspace_subject,
+)
 
 MOST_CONCERNED = 20
 
@@ -100,6 +104,13 @@ def _said(check: Check, snapshot: Snapshot) -> Iterable[Said]:
             yield replace(said, result=Result.UNKNOWN, why=_DOUBT, since=None, remedy="")
         else:
             yield said
+    if check.records in snapshot.damaged:
+        yield Said(
+            subject=workspace_subject(snapshot),
+            result=Result.UNKNOWN,
+            why=f"The record of a {check.records} was changed from outside, and is left out.",
+            remedy=VERIFY,
+        )
 
 
 def _waiver_of(check: Check, said: Said, waivers: Sequence[PostureWaiver]) -> PostureWaiver | None:

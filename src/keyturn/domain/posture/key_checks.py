@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterator
 
 from keyturn.domain.evidence import Use, is_registered
 from keyturn.domain.instant import DAY, format_instant
-from keyturn.domain.key import KeyStatus
 from keyturn.domain.permission import Permission
 from keyturn.domain.posture.check import Check, CheckId, Known, Result, Said, Subject, SubjectKind
 from keyturn.domain.posture.facts import LOOKBACK_DAYS, KeyFacts, Snapshot
-from keyturn.domain.runtime import OTHER
+from keyturn.domain.runtime import NAMELESS, OTHER
 from keyturn.domain.schedule import rotate_by
 from keyturn.domain.scope import holds_scope
 from keyturn.domain.slot import DEFAULT_ENVIRONMENT
@@ -156,7 +155,13 @@ def _separate(facts: KeyFacts, snapshot: Snapshot) -> _Judged:
         more = " and more than are told apart" if OTHER in strange else ""
         why = f"{len(seen)} runtimes use it, {len(strange)} of them not declared: {_few(strange)}"
         return Result.FAIL, f"{why}{more}.", since
+    if all(_is_nameless(one) for one in recent):
+        return Result.UNKNOWN, "No call with it said who the caller is.", None
     return _PASS
+
+
+def _is_nameless(use: Use) -> bool:
+    return not use.declared and use.runtime.partition("@")[0] == NAMELESS
 
 
 def _scopes(facts: KeyFacts, snapshot: Snapshot) -> _Judged:
@@ -188,6 +193,8 @@ def _permissions(facts: KeyFacts, snapshot: Snapshot) -> _Judged:
     traffic = facts.traffic
     if traffic is not None and traffic.wrote_at is not None:
         return _PASS
+    if traffic is not None and traffic.are_paths_cut:
+        return Result.UNKNOWN, "It called more paths than are told apart.", None
     if snapshot.now < facts.key.created_at + SETTLED_DAYS * DAY:
         return Result.UNKNOWN, f"It is younger than {SETTLED_DAYS} days.", None
     writing = [one for one in wider if not one.partition("@")[0].endswith(":read")]
@@ -231,16 +238,15 @@ def _one_environment(facts: KeyFacts, snapshot: Snapshot) -> _Judged:
         since = min(seen[one].first_seen_at or 0 for one in others)
         where = f"It is of {facts.key.slot.environment}, and was used in {_few(others)}."
         return Result.FAIL, where, since
+    silent = sorted({one.runtime for one in recent if one.environment is None})
+    if silent:
+        return Result.UNKNOWN, f"Not every call said its environment: {_few(silent)}.", None
     return _PASS
 
 
 def _few(names: list[str]) -> str:
     told = ", ".join(names[:_MOST_NAMED])
     return told if len(names) <= _MOST_NAMED else f"{told} and {len(names) - _MOST_NAMED} more"
-
-
-def is_active(facts: KeyFacts, now: int) -> bool:
-    return facts.key.status(now) is KeyStatus.ACTIVE
 
 
 def _check(
@@ -262,6 +268,7 @@ def _check(
         remedy=remedy.format(key="KEY", slot="SLOT"),
         terms=terms or {},
         counts_days=counts_days,
+        records="key",
     )
 
 

@@ -35,7 +35,7 @@ def _rotation_subject(rotation: Rotation) -> Subject:
     )
 
 
-def _workspace(snapshot: Snapshot) -> Subject:
+def workspace_subject(snapshot: Snapshot) -> Subject:
     id_ = str(snapshot.workspace_id)
     return Subject(kind=SubjectKind.WORKSPACE, id=id_, name="the workspace")
 
@@ -44,7 +44,7 @@ def _of_workspace(
     snapshot: Snapshot, result: Result, why: str = "", since: int | None = None, remedy: str = ""
 ) -> Iterator[Said]:
     yield Said(
-        subject=_workspace(snapshot),
+        subject=workspace_subject(snapshot),
         result=result,
         why=why,
         since=since,
@@ -52,7 +52,7 @@ def _of_workspace(
     )
 
 
-_VERIFY = "Where the installation is: `keyturn activity verify`."
+VERIFY = "Where the installation is: `keyturn activity verify`."
 _NOT_SEEN = "This is of the whole workspace, and this token sees some slots of it."
 
 
@@ -190,7 +190,9 @@ def _incidents(snapshot: Snapshot) -> Iterator[Said]:
         return
     if "incident" in snapshot.damaged:
         why = "The record of an incident was changed from outside."
-        yield from _of_workspace(snapshot, Result.UNKNOWN, why, None, _VERIFY)
+        yield from _of_workspace(snapshot, Result.UNKNOWN, why, None, VERIFY)
+    if not snapshot.sees_all_incidents:
+        yield from _of_workspace(snapshot, Result.UNKNOWN, _NOT_SEEN)
     for incident in snapshot.incidents:
         yield Said(
             subject=Subject(
@@ -208,19 +210,19 @@ def _log(snapshot: Snapshot) -> Iterator[Said]:
     if snapshot.damaged:
         kinds = ", ".join(sorted(set(snapshot.damaged)))
         why = f"{len(snapshot.damaged)} stored records were changed from outside ({kinds})."
-        return _of_workspace(snapshot, Result.FAIL, why, None, _VERIFY)
+        return _of_workspace(snapshot, Result.FAIL, why, None, VERIFY)
     if found is None:
         why = "When it was last checked is not known here."
-        return _of_workspace(snapshot, Result.UNKNOWN, why, None, _VERIFY)
+        return _of_workspace(snapshot, Result.UNKNOWN, why, None, VERIFY)
     if not found.is_sound:
         why = "It was not sound when it was last checked."
-        return _of_workspace(snapshot, Result.FAIL, why, found.at, _VERIFY)
+        return _of_workspace(snapshot, Result.FAIL, why, found.at, VERIFY)
     if not snapshot.has_checked_entry:
         why = "What was checked is not in the log any more."
-        return _of_workspace(snapshot, Result.FAIL, why, found.at, _VERIFY)
+        return _of_workspace(snapshot, Result.FAIL, why, found.at, VERIFY)
     if snapshot.now - found.at > LOG_DAYS * DAY:
         why = f"It was last checked at {format_instant(found.at)}."
-        return _of_workspace(snapshot, Result.FAIL, why, found.at, _VERIFY)
+        return _of_workspace(snapshot, Result.FAIL, why, found.at, VERIFY)
     return _of_workspace(snapshot, Result.PASS, "", found.at)
 
 
@@ -268,6 +270,7 @@ WORKSPACE_CHECKS = (
         judge=_few_keys,
         remedy="`keyturn keys revoke KEY`",
         terms={"most_live_keys": MOST_LIVE_KEYS},
+        records="key",
     ),
     Check(
         id=CheckId.DESTINATION,
@@ -275,6 +278,7 @@ WORKSPACE_CHECKS = (
         known=Known.DECLARED,
         judge=_destination,
         remedy="`keyturn keys update KEY --destination NAME`",
+        records="key",
     ),
     Check(
         id=CheckId.SHORT_OVERLAP,
@@ -284,6 +288,7 @@ WORKSPACE_CHECKS = (
         remedy="`keyturn rotations show SLOT` names what holds it open.",
         terms={"most_days": OVERLAP_DAYS},
         counts_days=True,
+        records="rotation",
     ),
     Check(
         id=CheckId.EVIDENCED,
@@ -293,6 +298,7 @@ WORKSPACE_CHECKS = (
         remedy="Let the next one end by itself: `keyturn rotations start SLOT`.",
         terms={"lookback_days": FORCED_DAYS},
         counts_days=True,
+        records="rotation",
     ),
     Check(
         id=CheckId.REVERSIBLE,
@@ -324,7 +330,7 @@ WORKSPACE_CHECKS = (
         line="Correlate by requests and audit entries that can be trusted.",
         known=Known.MEASURED,
         judge=_log,
-        remedy=_VERIFY,
+        remedy=VERIFY,
         terms={"older_than_days": LOG_DAYS},
         counts_days=True,
     ),
@@ -341,5 +347,6 @@ WORKSPACE_CHECKS = (
         known=Known.MEASURED,
         judge=_channel,
         remedy="`keyturn channels create NAME --to URL --event 'finding.*'`",
+        records="channel",
     ),
 )

@@ -228,9 +228,16 @@ class IncidentContract(StorageBase):
             denied = making.request(at, key_id=making.id_of(number), code="revoked")
             making.record(store, denied, first=1 + first)
         with store.read() as reading:
-            (late,) = reading.incidents.uses_after_closing(limit=10)
+            over = reading.incidents.ended(after=None, limit=10)
+            assert over == [made[0].id, made[1].id]
+            assert reading.incidents.ended(after=over[0], limit=10) == over[1:]
+            (late,) = reading.incidents.late_uses(incident_ids=over)
             assert (late.incident_id, late.key_id) == (made[0].id, making.id_of(10))
             assert (late.workspace_id, late.last_at) == (making.HOME, SOME_TIME + 100)
+            assert not late.was_allowed
+            every = [making.id_of(one) for one in (10, 20, 30, 40)]
+            assert reading.incidents.late_uses(key_ids=every) == [late]
+            assert reading.incidents.late_uses(key_ids=()) == []
             assert reading.incidents.run_out(SOME_TIME + 8, limit=10) == []
             assert reading.incidents.run_out(SOME_TIME + 9, limit=10) == [keys[2]]
 

@@ -1,4 +1,4 @@
-"""Incidents and their keys; a finding may be of an incident."""
+"""Incidents and their keys; a finding may be of an incident. What a key has done is found by it."""
 
 from alembic import op
 from sqlalchemy import (
@@ -20,6 +20,7 @@ TEXT = Text().with_variant(Text(collation="C"), "postgresql")
 Blob = LargeBinary
 
 OPEN = "state <> 'closed'"
+ENDED = "outcome = 'confirmed'"
 WAIVED = "waiver IS NOT NULL"
 UNRESOLVED = "state <> 'resolved'"
 SUBJECTS = "subject_type IN ('api_key', 'slot', 'rotation', 'incident')"
@@ -31,6 +32,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_rotations_workspace_id_old_key_id", "rotations", ["workspace_id", "old_key_id"]
     )
+    op.create_index("ix_activity_actor", "activity", ["workspace_id", "actor_id", "number"])
     if op.get_bind().dialect.name == "sqlite":
         _remake_findings()
     else:
@@ -83,6 +85,7 @@ def _make_incidents() -> None:
     )
     op.create_index("ix_incidents_workspace_id_id", "incidents", ["workspace_id", "id"])
     _partial_index("ix_incidents_open_id", "incidents", ["id"], OPEN)
+    _partial_index("ix_incidents_ended_id", "incidents", ["id"], ENDED)
 
 
 def _make_incident_keys() -> None:
