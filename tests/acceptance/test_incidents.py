@@ -517,6 +517,42 @@ def test_a_replacement_that_was_revoked_is_none_and_another_is_made(home: Worksp
     assert home.verify(again.token)["valid"]
 
 
+def test_a_recovery_ends_with_the_replacement_that_it_was_by(home: Workspace) -> None:
+    key, idle = used_key(home, name=f"{label('worker')}-prod"), home.admin.create()
+    incident = respond(home, key, idle)
+    incident.place("worker", "ours")
+    new, lost = incident.replace()
+    assert home.verify(new.token, runtime="worker")["valid"]
+    assert incident.has_recovered(key)
+    assert incident.has_recovered(idle)
+    expect(home.admin.delete(f"/v1/api-keys/{new.id}?reason=unused"), 204)
+    expect(home.admin.delete(f"/v1/api-keys/{lost.id}?reason=unused"), 204)
+    problem = expect(incident.act("close"), 409, "incident.keys_open")
+    assert {one["key_id"] for one in problem["keys"]} == {key.id, idle.id}
+    assert until(lambda: "incident.relapsed" in incident.steps(), 10)
+    now = incident.now()
+    assert now["next_step"].startswith("Make a replacement for 2 of 2 keys")
+    assert (now["state"], now["replaced_at"], now["keys_open"]) == ("investigating", None, 2)
+    assert [one["replacement_key_id"] for one in now["keys"]] == [None, None]
+    again, other = incident.replace()
+    assert not {again.id, other.id} & {new.id, lost.id}
+    assert home.verify(again.token, runtime="worker")["valid"]
+    assert incident.has_recovered(key)
+    expect(incident.act("close"), 200)
+
+
+def test_what_a_replacement_became_after_the_end_does_not_change_the_incident(
+    home: Workspace,
+) -> None:
+    key = home.admin.create()
+    incident = respond(home, key)
+    (new,) = incident.replace()
+    expect(incident.act("close"), 200)
+    before = incident.now()
+    expect(home.admin.delete(f"/v1/api-keys/{new.id}?reason=unused"), 204)
+    assert incident.now() == before
+
+
 def test_a_replacement_goes_to_nobody_who_holds_less(home: Workspace) -> None:
     key = home.admin.create(name=f"{label()}-prod", scopes=["write"])
     caller = home.holder("incidents:write", "requests:read")

@@ -63,7 +63,7 @@ def replace(
     """Make a new key for each contained one that has none yet, in its slot, with its rights.
 
     Where a slot has destinations, its token goes there. A key that has its replacement is not
-    given another, unless that was revoked and you name the key.
+    given another, unless that was revoked.
 
     \b
     Examples:

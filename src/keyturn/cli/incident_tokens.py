@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from keyturn.client import Keyturn
 
 UNSURE = "`keyturn incidents show` tells which keys have a replacement; one whose token nobody has \
-is ended with `keyturn keys revoke ID --reason unused`, and its key replaced anew with --key."
+is ended with `keyturn keys revoke ID --reason unused`, and the same command makes another."
 _COLUMNS = (
     Column("contained key", wide=True),
     Column("new key"),

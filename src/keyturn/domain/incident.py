@@ -133,11 +133,18 @@ class ContainedKey:
 
     def is_settled(self, now: int) -> bool:
         """Whether the incident may close over it."""
-        waived = self.waiver is not None and self.waiver.holds(now)
-        return waived or self.recovered_at is not None
+        return self.is_waived(now) or self.recovered_at is not None
+
+    def is_waived(self, now: int) -> bool:
+        return self.waiver is not None and self.waiver.holds(now)
 
     def replaced(self, replacement_key_id: UUID, now: int) -> "ContainedKey":
         return self._changed(now, replacement_key_id=replacement_key_id, replaced_at=now)
+
+    def unreplaced(self, now: int) -> "ContainedKey":
+        """Without its replacement, and not recovered: that was revoked, and nothing took its
+        place."""
+        return self._changed(now, replacement_key_id=None, replaced_at=None, recovered_at=None)
 
     def judged(self, recovered: bool, now: int) -> "ContainedKey":
         """Recovered since now, or not any more; itself where that is nothing new."""

@@ -187,7 +187,7 @@ def post_runtime(
 @router.post(
     "/v1/incidents/{id}/replacements",
     summary="Give contained keys a replacement each",
-    description="A key that has one is not given another, unless that was revoked.",
+    description="A key that has one that lives is not given another.",
     status_code=201,
     response_model=ReplacementsBody,
     responses={200: {"model": ReplacementsBody, "description": "Each has one already"}},

@@ -150,7 +150,7 @@ class Responder:
                 return
             now = self._context.clock.now()
             keys = transaction.incidents.keys_within(present)
-            step = next_of(present, judge_keys(transaction, present, keys), known_until, now)
+            step = next_of(present, judge_keys(transaction, present, keys), known_until, now, keys)
             keep_incident(self._context, transaction, RESPONDER, present, step, now, verb=step.verb)
 
     def _tell(self, incident: Incident, error: KeyturnError) -> None:
@@ -185,7 +185,7 @@ def _tally(reading: Reading, ids: Collection[UUID]) -> int:
 
 def _moves(reading: Reading, incident: Incident, known_until: int, now: int) -> bool:
     keys = reading.incidents.keys_within(incident)
-    step = next_of(incident, judge_keys(reading, incident, keys), known_until, now)
+    step = next_of(incident, judge_keys(reading, incident, keys), known_until, now, keys)
     return step.incident is not incident or bool(step.changed)
 
 

@@ -596,7 +596,7 @@ def place_runtime(
             runtime=runtime, network=network, standing=standing, by=author.actor.label, at=now
         )
         placed = incident.placed(placement)
-        step = next_of(placed, judge_keys(transaction, placed, keys), None, now)
+        step = next_of(placed, judge_keys(transaction, placed, keys), None, now, keys)
         told = {"runtime": runtime, "network": network, "standing": standing.value}
         after = keep_incident(
             context, transaction, author, incident, step, now, verb="placed", told=told
