@@ -254,8 +254,12 @@ def test_confirmed_revokes_for_good_what_was_suspended(home: Workspace) -> None:
 
 
 def test_a_false_alarm_does_not_undo_a_revocation_and_says_so(home: Workspace) -> None:
-    key = home.admin.create()
-    incident = respond(home, key)
+    key, dead = home.admin.create(), home.admin.create()
+    expect(home.admin.delete(f"{dead.path}?reason=unused"), 204)
+    incident = respond(home, key, dead)
+    problem = expect(incident.act("close", {"outcome": "false_alarm"}), 409, "incident.keys_open")
+    assert [one["key_id"] for one in problem["keys"]] == [key.id]
+    incident.replace(key)
     body = expect(incident.act("close", {"outcome": "false_alarm"}), 200)
     assert "stays so" in body["next_step"]
     assert home.verify(key.token)["code"] == "revoked"
@@ -332,7 +336,7 @@ def test_an_operator_takes_the_workspace_from_what_it_names(
 
 def test_lists_tell_of_those_that_are_wanted(home: Workspace) -> None:
     key = home.admin.create()
-    first = respond(home, key, reason="suspected")
+    first = respond(home, key, reason="suspected", containment="suspend")
     second = respond(home, home.admin.create())
     expect(first.act("close", {"outcome": "false_alarm"}), 200)
 
@@ -603,17 +607,21 @@ def findings_of(home: Workspace, incident: Responding) -> list[str]:
 
 
 def test_a_waiver_that_has_run_out_is_a_finding(home: Workspace) -> None:
-    key = home.admin.create()
-    incident = respond(home, key)
-    waive = [{"key_id": key.id, "reason": "gone", "until": in_future(1.5)}]
-    expect(incident.act("close", {"waive": waive}), 200)
-    assert findings_of(home, incident) == []
-    assert until(lambda: findings_of(home, incident) == ["incident.waiver_expired"], 20)
+    for outcome in ("confirmed", "false_alarm"):
+        key = home.admin.create(name="gone-prod")
+        incident = respond(home, key)
+        waive = [{"key_id": key.id, "reason": "gone", "until": in_future(1.5)}]
+        expect(incident.act("close", {"outcome": outcome, "waive": waive}), 200)
+        assert findings_of(home, incident) == []
+        assert incident.now()["next_step"].startswith("Nothing is left to do")
+        assert until(lambda: findings_of(home, incident) == ["incident.waiver_expired"], 20)  # noqa: B023
+        assert incident.now()["next_step"].startswith("See to gone-prod: it has not recovered")
 
 
 def test_a_use_after_the_end_is_a_finding_on_the_incident(home: Workspace) -> None:
     key, fine = home.admin.create(), home.admin.create()
     incident, alarm = respond(home, key), respond(home, fine)
+    alarm.replace()
     home.verify(key.token, runtime="thief")
     home.settled_requests(key_id=key.id)
     waive = [{"key_id": key.id, "reason": "gone", "until": in_future(3_600)}]

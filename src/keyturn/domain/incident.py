@@ -6,7 +6,8 @@
    for the end. `STATES` is its only order, and it may go back: a runtime that was denied again
    takes a recovery away.
 3. It closes only when each key is settled: recovered, or waived by name, with a reason, until a
-   stated time. A waiver that has run out holds it open again.
+   stated time. A waiver that has run out holds it open again. To a false alarm a key is settled
+   too that this incident has not revoked: it was dead before, or works again then.
 4. What a person says of a caller is a placement: ours or an intruder, by name, and by place or
    everywhere. The narrower one counts.
 5. The record of an incident says which versions of its keys are the last (`keys_hash`): none can be
@@ -193,6 +194,10 @@ class Incident:
     def is_open(self) -> bool:
         return self.state is not IncidentState.CLOSED
 
+    def has_revoked(self, key: ContainedKey) -> bool:
+        """Whether one of its keys was taken away for good by this incident."""
+        return self.containment is Containment.REVOKE and key.state_before is not KeyState.REVOKED
+
     def require_open(self) -> None:
         """Raises `IncidentClosed`."""
         if not self.is_open:
@@ -224,12 +229,17 @@ class Incident:
     def closed(
         self, keys: Sequence[ContainedKey], outcome: Outcome, by: str, now: int
     ) -> "Incident":
-        """At its end. Raises `IncidentKeysOpen` where a key is not settled and it was no false
-        alarm; closed once more, it stays as it is."""
+        """At its end. Raises `IncidentKeysOpen` where a key is not settled; closed once more, it
+        stays as it is."""
         if not self.is_open:
             return self
-        open_keys = tuple(one for one in keys if not one.is_settled(now))
-        if open_keys and outcome is Outcome.CONFIRMED:
+        is_false = outcome is Outcome.FALSE_ALARM
+        open_keys = tuple(
+            one
+            for one in keys
+            if not one.is_settled(now) and not (is_false and not self.has_revoked(one))
+        )
+        if open_keys:
             keys_are = "key is" if len(keys) == 1 else "keys are"
             raise IncidentKeysOpen(
                 f"{len(open_keys)} of {len(keys)} {keys_are} neither recovered nor waived.",
