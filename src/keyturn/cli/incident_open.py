@@ -109,10 +109,10 @@ def open_(
         raise click.UsageError("--dry-run and --expect go with a selection.")
     if token_file is not None:
         found = find_exposed(exposed_text(token_file))
-        tell_opened(client, output, contain_exposed(client, found, terms, idempotency_key))
+        tell_opened(output, contain_exposed(client, found, terms, idempotency_key))
     elif keys:
         named = [one for key in keys for one in exposed_by(client, key, yes)]
-        tell_opened(client, output, contain_exposed(client, named, terms, idempotency_key))
+        tell_opened(output, contain_exposed(client, named, terms, idempotency_key))
     else:
         _open_selected(client, output, select, terms, dry_run, expected_count, yes, idempotency_key)
 
@@ -159,7 +159,7 @@ def _open_selected(
             remedy="Look at them; then repeat it with --expect and their number.",
             code=MOVED,
         ) from error
-    tell_opened(client, output, Contained(opened=[opened], unmatched=()))
+    tell_opened(output, Contained(opened=[opened], unmatched=()))
 
 
 def _show(output: Output, selection: Selection, is_dry: bool) -> None:

@@ -108,11 +108,12 @@ def tell_contained(opened: OpenedIncident) -> None:
         click.echo(line)
 
 
-def tell_what_is_left(client: "Keyturn", incident: Incident) -> None:
+def tell_what_is_left(client: "Keyturn", incident: Incident, replaced_by: str = "") -> None:
     """What is left to do, and then the one next step; a moment is given to the last requests, so
-    that all who used the keys are known."""
+    that all who used the keys are known. `replaced_by` are options that a replacement needs."""
     board = board_of(_counted(client, incident), now())
-    command = [Command(board.command)] if board.command else []
+    way = replaced_by if board.command.startswith("keyturn incidents replace ") else ""
+    command = [Command(board.command + way)] if board.command else []
     left = [*_left(board), *board.notes]
     parts = [["Left to do:", *(f"- {one}" for one in left)]] if left else []
     for line in page_lines([*parts, [board.step, *command]], terminal_width()):
