@@ -195,6 +195,25 @@ def test_what_a_contained_key_made_while_exposed_is_contained_too(home: Workspac
     assert home.verify(further.token)["code"] == "revoked"
 
 
+def test_a_dry_run_tells_what_was_made_by_the_selected_too(home: Workspace) -> None:
+    owner = f"{label('owner')}@example.org"
+    maker = home.holder("keys:write", "verify", name=f"{label('maker')}-prod", owner=owner)
+    before = maker.api.create()
+    since = home.admin.create().body["created_at"]
+    made = maker.api.create(permissions=["keys:write"])
+    further = made.api.create()
+    asked = {"select": {"owner": owner}, "exposed_since": since}
+    looked = expect(home.admin.post("/v1/incidents", {**asked, "dry_run": True}), 200)
+    assert (looked["count"], [one["key_id"] for one in looked["keys"]]) == (1, [maker.id])
+    assert {one["key_id"] for one in looked["made_by_contained"]} == {made.id, further.id}
+    assert looked["unreached"] == [{"key_id": before.id, "name": before.body["name"]}]
+    assert all(home.verify(one.token)["valid"] for one in (before, made, further))
+    future = {**asked, "exposed_since": in_future(3_600), "dry_run": True}
+    expect_invalid(home.admin.post("/v1/incidents", future), "/exposed_since")
+    body = expect(home.admin.post("/v1/incidents", {**asked, "expected_count": 1}), 201)
+    assert {one["key_id"] for one in body["keys"]} == {maker.id, made.id, further.id}
+
+
 def test_a_rotation_is_cancelled_and_its_other_key_works_on(home: Workspace) -> None:
     for containment in ("revoke", "suspend"):
         rotation = rotate(home, used_key(home, name=f"{label()}-prod"))

@@ -110,6 +110,16 @@ def test_a_selection_is_shown_before_it_is_asked_for(house: House) -> None:
 # --- looking --------------------------------------------------------------------------------------
 
 
+def test_a_dry_run_shows_what_the_selected_made_too(house: House) -> None:
+    make = ("keys", "create", "maker-prod", "--owner", "gone@example.com")
+    house.run(*make, "--permission", "keys:write", "-o", "maker.token").done()
+    house.run("keys", "create", "made-prod", "--api-key-file", "maker.token", "-o", "m.t").done()
+    done = house.run("incidents", "open", "--owner", "gone@example.com", "--dry-run").done()
+    assert "maker-prod" in done.output
+    assert "made-prod" in done.output
+    assert "1 key selected. 1 more they made while they were exposed" in done.errors
+
+
 def test_what_is_next_stands_first_and_everybody_who_used_it_below(case: Case) -> None:
     shown = case.run("show").done().output
     order(

@@ -168,12 +168,20 @@ class SelectedKey(Record, frozen=True, kw_only=True):
     status: str
     owner: str | None = None
 
+    @property
+    def slot(self) -> str:
+        return f"{self.service}-{self.environment}"
+
 
 class Selection(Record, frozen=True, kw_only=True):
-    """What a selection holds now. Nothing was contained."""
+    """What a selection holds now. Nothing was contained. `made_by_contained` are keys that these
+    made while they were exposed, and that would be contained with them; `unreached` what would be
+    left alone."""
 
     count: int
     keys: list[SelectedKey]
+    made_by_contained: list[SelectedKey] = msgspec.field(default_factory=list)
+    unreached: list[UnreachedKey] = msgspec.field(default_factory=list)
 
 
 class KeySelection(Record, frozen=True, kw_only=True, omit_defaults=True):

@@ -194,7 +194,7 @@ def contain(
         joined = next(present[id_] for id_ in found.ids)
         judged = judge_incident(transaction, joined)
         return _opened(judged, found, present, is_open_already=True)
-    scope = _scope(transaction, workspace_id, exposure, new, patterns, now)
+    scope = scope_of(transaction, workspace_id, exposure, new, patterns, now)
     buried = _bury(context, transaction, workspace_id, exposure, new.damaged, now)
     moved = _contain(transaction, scope, buried, exposure, now)
     incident_id = context.new_id(now)
@@ -234,21 +234,21 @@ def _opened(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Scope:
+class Scope:
     """What an incident freezes: keys, why each is in it, and since when it was exposed."""
 
     keys: tuple[tuple[Key, Because, int], ...]
     unreached: tuple[UUID, ...]
 
 
-def _scope(
+def scope_of(
     transaction: Reading,
     workspace_id: UUID,
     exposure: Exposure,
     new: Found,
     patterns: tuple[str, ...],
     now: int,
-) -> _Scope:
+) -> Scope:
     """The keys that were named, and what they made while they were exposed, and so on."""
     keys = {
         one.id: (one, Because.NAMED, max(exposure.exposed_since or 0, one.created_at))
@@ -276,7 +276,7 @@ def _scope(
                 unreached[one.id] = None
     if len(keys) + len(new.damaged) > MOST_KEYS:
         raise RequestInvalid.at("", f"An incident may have {MOST_KEYS} keys.")
-    return _Scope(keys=tuple(keys[id_] for id_ in sorted(keys)), unreached=tuple(sorted(unreached)))
+    return Scope(keys=tuple(keys[id_] for id_ in sorted(keys)), unreached=tuple(sorted(unreached)))
 
 
 def _bury(
@@ -299,7 +299,7 @@ def _bury(
 
 
 def _contain(
-    transaction: Writing, scope: _Scope, buried: Mapping[UUID, Key], exposure: Exposure, now: int
+    transaction: Writing, scope: Scope, buried: Mapping[UUID, Key], exposure: Exposure, now: int
 ) -> dict[UUID, Key]:
     """Writes the keys that are not refused as they have to be yet, and gives them."""
     moved = dict(buried)
@@ -315,7 +315,7 @@ def _contain(
 
 def _records(
     incident_id: UUID,
-    scope: _Scope,
+    scope: Scope,
     buried: Mapping[UUID, Key],
     rotations: Sequence[Rotation],
     now: int,
@@ -356,7 +356,7 @@ def _make(
     workspace_id: UUID,
     exposure: Exposure,
     keys: Sequence[ContainedKey],
-    scope: _Scope,
+    scope: Scope,
     arrived: int,
     now: int,
 ) -> Incident:
