@@ -195,7 +195,11 @@ def _causes(reading: Reading, now: int) -> dict[UUID, list[Cause]]:
     for late in reading.incidents.uses_after_closing(limit=MOST_FOUND):
         key = _contained(reading, late.workspace_id, late.incident_id, late.key_id)
         if key is not None:
-            evidence: dict[str, object] = {"last_at": format_instant(late.last_at)}
+            evidence: dict[str, object] = {
+                "last_at": format_instant(late.last_at),
+                "next_step": "Somebody still has it, and was refused: `keyturn incidents report "
+                f"{late.incident_id}` says who, from where.",
+            }
             cause = _cause(FindingKind.CONTAINED_KEY_USED, Severity.CRITICAL, key, evidence)
             causes.setdefault(late.workspace_id, []).append(cause)
     for key in reading.incidents.run_out(now, limit=MOST_FOUND):
@@ -204,6 +208,8 @@ def _causes(reading: Reading, now: int) -> dict[UUID, list[Cause]]:
                 "until": format_instant(key.waiver.until),
                 "reason": key.waiver.reason,
                 "by": key.waiver.by,
+                "next_step": "See who of those that used it has no new key: `keyturn incidents "
+                f"show {key.incident_id}`.",
             }
             cause = _cause(FindingKind.WAIVER_EXPIRED, Severity.WARNING, key, evidence)
             causes.setdefault(key.workspace_id, []).append(cause)
