@@ -121,8 +121,11 @@ def test_whoever_contains_once_more_joins(home: Workspace) -> None:
 def test_a_key_that_is_revoked_already_is_taken_in(home: Workspace) -> None:
     key = home.admin.create()
     expect(home.admin.delete(f"{key.path}?reason=unused"), 204)
-    incident = respond(home, key)
+    alive = home.admin.create()
+    incident = respond(home, key, alive)
     assert incident.key(key)["status"] == "revoked"
+    assert incident.key(key)["status_before"] == "revoked"
+    assert incident.key(alive)["status_before"] == "active"
     assert home.key(key)["revocation_reason"] == "compromised"
 
 

@@ -158,6 +158,13 @@ def test_the_same_line_again_joins_the_incident(leak: Leak) -> None:
     assert leak.incident["id"] == first
 
 
+def test_what_was_dead_before_is_not_told_as_ended_now(house: House, leak: Leak) -> None:
+    house.run("keys", "revoke", leak.id, "--reason", "unused", "--yes").done()
+    done = leak.piped(leak.token).done()
+    assert "1 key was revoked before: " in done.output
+    assert " within " not in done.output
+
+
 def test_for_programs_it_is_the_incident_and_quiet_its_id(leak: Leak) -> None:
     told = json.loads(leak.piped(leak.token, "--json").done().output)
     assert told["id"] == leak.incident["id"]

@@ -138,8 +138,13 @@ def _happened(opened: OpenedIncident) -> str:
     named = f"Incident {short(opened.id)}"
     if opened.is_joined:
         return f"{keys} contained before: incident {short(opened.id)} is open, and is joined."
+    dead = sum(one.status_before == "revoked" for one in opened.keys)
+    if dead == len(opened.keys):
+        was, it = ("was", "it") if dead == 1 else ("were", "them")
+        return f"{keys} {was} revoked before: no verifier accepts {it}. {named} is open."
     took = brief(opened.seconds.contain or 0)
     done = "revoked" if opened.containment == "revoke" else "suspended"
+    done += f" ({dead:,} had been before)" if dead else ""
     return (
         f"{keys} {done} within {took}: no verifier accepts it any more. {named} is open.".replace(
             "accepts it", "accepts it" if len(opened.keys) == 1 else "accepts them"

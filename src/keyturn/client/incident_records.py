@@ -38,7 +38,7 @@ class IncidentRuntime(Record, frozen=True, kw_only=True):
 
 class IncidentKey(Record, frozen=True, kw_only=True):
     """A key of an incident. `because` is named, or made_by_contained: a contained key had made it
-    while it was exposed."""
+    while it was exposed. `status_before` is what it was when it was contained."""
 
     key_id: str
     name: str
@@ -46,6 +46,7 @@ class IncidentKey(Record, frozen=True, kw_only=True):
     environment: str
     because: str
     status: str
+    status_before: str | None = None
     exposed_since: Instant
     contained_at: Instant
     replacement_key_id: str | None = None

@@ -16,7 +16,7 @@ from keyturn.domain.incident import (
     Outcome,
 )
 from keyturn.domain.instant import SECOND
-from keyturn.domain.key import KeyStatus
+from keyturn.domain.key import KeyState, KeyStatus
 from keyturn.domain.recovery import CallerRecovery
 from keyturn.domain.token import parse_token
 from keyturn.http.delivery_bodies import DeliveryBody
@@ -265,6 +265,9 @@ class ContainedKeyBody(Shown):
     environment: str
     because: Because
     status: KeyStatus
+    status_before: KeyState = Field(
+        description="What it was when it was contained: `revoked` where it was dead already."
+    )
     exposed_since: ShownInstant
     contained_at: ShownInstant
     replacement_key_id: str | None
@@ -437,6 +440,7 @@ def _key(one: JudgedKey, now: int) -> dict[str, object]:
         "environment": key.slot.environment,
         "because": key.because,
         "status": one.status(now),
+        "status_before": key.state_before,
         "exposed_since": key.exposed_since,
         "contained_at": key.contained_at,
         "replacement_key_id": None
