@@ -251,6 +251,7 @@ def test_what_cannot_be_waited_for_is_waived_by_name_with_a_reason_and_an_end(ca
     far.refused("until", code=ending.WRONG)
     done = case.run(*close, f"{case.name}=switched off", "--waived-until", "30d").done()
     assert f"Without {case.name} (switched off), until " in done.output
+    assert "recovered" not in done.output
     assert case.incident["keys"][0]["waived"]["reason"] == "switched off"
 
 

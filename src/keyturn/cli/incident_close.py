@@ -139,10 +139,10 @@ def _waits_for(rows: tuple[Row, ...], key_id: str) -> str:
 def _tell(output: Output, closed: Incident) -> None:
     took = closed.seconds
     told = f"Closed incident {short(closed.id)}: {closed.outcome}"
-    if took.recover is not None:
+    waived = [one for one in closed.keys if one.waived is not None and one.recovered_at is None]
+    if took.recover is not None and not waived:
         told += f", recovered after {brief(took.recover)}"
     output.say(f"{told}.")
-    waived = [one for one in closed.keys if one.waived is not None and one.recovered_at is None]
     for one in waived:
         if one.waived is not None:
             until = spelled(one.waived.until)
