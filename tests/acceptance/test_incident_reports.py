@@ -395,6 +395,15 @@ def test_the_page_shows_an_attack_as_the_text_that_it_is(home: Workspace) -> Non
     assert re.search(r"(?<!\\)[<>]", markdown) is None
 
 
+def test_the_page_breaks_no_address_in_two(home: Workspace) -> None:
+    key = leaked(home)
+    address = "2001:db8:1234:5678:9abc:def0:1234:5678"
+    home.verify(key.token, user_agent="curl/8", ip=address)
+    page = text(respond(home, key), "html")
+    assert f'<td class="a">{address}</td>' in page
+    assert "td.w,td.a{white-space:nowrap}" in page
+
+
 def _without_text(page: str) -> str:
     """The page's own markup and style."""
     return re.sub(r">[^<]*(?=<)", ">", page.partition("<body>")[2]) + page.partition("<body>")[0]

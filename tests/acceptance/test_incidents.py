@@ -121,8 +121,11 @@ def test_whoever_contains_once_more_joins(home: Workspace) -> None:
 def test_a_key_that_is_revoked_already_is_taken_in(home: Workspace) -> None:
     key = home.admin.create()
     expect(home.admin.delete(f"{key.path}?reason=unused"), 204)
-    incident = respond(home, key)
+    alive = home.admin.create()
+    incident = respond(home, key, alive)
     assert incident.key(key)["status"] == "revoked"
+    assert incident.key(key)["status_before"] == "revoked"
+    assert incident.key(alive)["status_before"] == "active"
     assert home.key(key)["revocation_reason"] == "compromised"
 
 
@@ -195,6 +198,25 @@ def test_what_a_contained_key_made_while_exposed_is_contained_too(home: Workspac
     assert home.verify(further.token)["code"] == "revoked"
 
 
+def test_a_dry_run_tells_what_was_made_by_the_selected_too(home: Workspace) -> None:
+    owner = f"{label('owner')}@example.org"
+    maker = home.holder("keys:write", "verify", name=f"{label('maker')}-prod", owner=owner)
+    before = maker.api.create()
+    since = home.admin.create().body["created_at"]
+    made = maker.api.create(permissions=["keys:write"])
+    further = made.api.create()
+    asked = {"select": {"owner": owner}, "exposed_since": since}
+    looked = expect(home.admin.post("/v1/incidents", {**asked, "dry_run": True}), 200)
+    assert (looked["count"], [one["key_id"] for one in looked["keys"]]) == (1, [maker.id])
+    assert {one["key_id"] for one in looked["made_by_contained"]} == {made.id, further.id}
+    assert looked["unreached"] == [{"key_id": before.id, "name": before.body["name"]}]
+    assert all(home.verify(one.token)["valid"] for one in (before, made, further))
+    future = {**asked, "exposed_since": in_future(3_600), "dry_run": True}
+    expect_invalid(home.admin.post("/v1/incidents", future), "/exposed_since")
+    body = expect(home.admin.post("/v1/incidents", {**asked, "expected_count": 1}), 201)
+    assert {one["key_id"] for one in body["keys"]} == {maker.id, made.id, further.id}
+
+
 def test_a_rotation_is_cancelled_and_its_other_key_works_on(home: Workspace) -> None:
     for containment in ("revoke", "suspend"):
         rotation = rotate(home, used_key(home, name=f"{label()}-prod"))
@@ -254,8 +276,12 @@ def test_confirmed_revokes_for_good_what_was_suspended(home: Workspace) -> None:
 
 
 def test_a_false_alarm_does_not_undo_a_revocation_and_says_so(home: Workspace) -> None:
-    key = home.admin.create()
-    incident = respond(home, key)
+    key, dead = home.admin.create(), home.admin.create()
+    expect(home.admin.delete(f"{dead.path}?reason=unused"), 204)
+    incident = respond(home, key, dead)
+    problem = expect(incident.act("close", {"outcome": "false_alarm"}), 409, "incident.keys_open")
+    assert [one["key_id"] for one in problem["keys"]] == [key.id]
+    incident.replace(key)
     body = expect(incident.act("close", {"outcome": "false_alarm"}), 200)
     assert "stays so" in body["next_step"]
     assert home.verify(key.token)["code"] == "revoked"
@@ -332,7 +358,7 @@ def test_an_operator_takes_the_workspace_from_what_it_names(
 
 def test_lists_tell_of_those_that_are_wanted(home: Workspace) -> None:
     key = home.admin.create()
-    first = respond(home, key, reason="suspected")
+    first = respond(home, key, reason="suspected", containment="suspend")
     second = respond(home, home.admin.create())
     expect(first.act("close", {"outcome": "false_alarm"}), 200)
 
@@ -517,6 +543,42 @@ def test_a_replacement_that_was_revoked_is_none_and_another_is_made(home: Worksp
     assert home.verify(again.token)["valid"]
 
 
+def test_a_recovery_ends_with_the_replacement_that_it_was_by(home: Workspace) -> None:
+    key, idle = used_key(home, name=f"{label('worker')}-prod"), home.admin.create()
+    incident = respond(home, key, idle)
+    incident.place("worker", "ours")
+    new, lost = incident.replace()
+    assert home.verify(new.token, runtime="worker")["valid"]
+    assert incident.has_recovered(key)
+    assert incident.has_recovered(idle)
+    expect(home.admin.delete(f"/v1/api-keys/{new.id}?reason=unused"), 204)
+    expect(home.admin.delete(f"/v1/api-keys/{lost.id}?reason=unused"), 204)
+    problem = expect(incident.act("close"), 409, "incident.keys_open")
+    assert {one["key_id"] for one in problem["keys"]} == {key.id, idle.id}
+    assert until(lambda: "incident.relapsed" in incident.steps(), 10)
+    now = incident.now()
+    assert now["next_step"].startswith("Make a replacement for 2 of 2 keys")
+    assert (now["state"], now["replaced_at"], now["keys_open"]) == ("investigating", None, 2)
+    assert [one["replacement_key_id"] for one in now["keys"]] == [None, None]
+    again, other = incident.replace()
+    assert not {again.id, other.id} & {new.id, lost.id}
+    assert home.verify(again.token, runtime="worker")["valid"]
+    assert incident.has_recovered(key)
+    expect(incident.act("close"), 200)
+
+
+def test_what_a_replacement_became_after_the_end_does_not_change_the_incident(
+    home: Workspace,
+) -> None:
+    key = home.admin.create()
+    incident = respond(home, key)
+    (new,) = incident.replace()
+    expect(incident.act("close"), 200)
+    before = incident.now()
+    expect(home.admin.delete(f"/v1/api-keys/{new.id}?reason=unused"), 204)
+    assert incident.now() == before
+
+
 def test_a_replacement_goes_to_nobody_who_holds_less(home: Workspace) -> None:
     key = home.admin.create(name=f"{label()}-prod", scopes=["write"])
     caller = home.holder("incidents:write", "requests:read")
@@ -567,17 +629,21 @@ def findings_of(home: Workspace, incident: Responding) -> list[str]:
 
 
 def test_a_waiver_that_has_run_out_is_a_finding(home: Workspace) -> None:
-    key = home.admin.create()
-    incident = respond(home, key)
-    waive = [{"key_id": key.id, "reason": "gone", "until": in_future(1.5)}]
-    expect(incident.act("close", {"waive": waive}), 200)
-    assert findings_of(home, incident) == []
-    assert until(lambda: findings_of(home, incident) == ["incident.waiver_expired"], 20)
+    for outcome in ("confirmed", "false_alarm"):
+        key = home.admin.create(name="gone-prod")
+        incident = respond(home, key)
+        waive = [{"key_id": key.id, "reason": "gone", "until": in_future(1.5)}]
+        expect(incident.act("close", {"outcome": outcome, "waive": waive}), 200)
+        assert findings_of(home, incident) == []
+        assert incident.now()["next_step"].startswith("Nothing is left to do")
+        assert until(lambda: findings_of(home, incident) == ["incident.waiver_expired"], 20)  # noqa: B023
+        assert incident.now()["next_step"].startswith("See to gone-prod: it has not recovered")
 
 
 def test_a_use_after_the_end_is_a_finding_on_the_incident(home: Workspace) -> None:
     key, fine = home.admin.create(), home.admin.create()
     incident, alarm = respond(home, key), respond(home, fine)
+    alarm.replace()
     home.verify(key.token, runtime="thief")
     home.settled_requests(key_id=key.id)
     waive = [{"key_id": key.id, "reason": "gone", "until": in_future(3_600)}]

@@ -122,7 +122,7 @@ def objects_of(home: Workspace) -> Objects:
 
 
 def new_incident(home: Workspace) -> str:
-    return respond(home, home.admin.create(name=new_slot())).id
+    return respond(home, home.admin.create(name=new_slot()), containment="suspend").id
 
 
 def strangers_of(home: Workspace, rotation_id: str) -> Any:

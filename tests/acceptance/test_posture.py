@@ -236,6 +236,18 @@ def test_a_waiver_ends_at_its_time(home: Workspace) -> None:
         ),
         PATIENCE_SECONDS,
     )
+    # Whoever waives it anew knows: the finding goes.
+    home.admin.create(name="spare-prod", owner="ops@example.org")
+    asked = {"kind": "posture.waiver_expired"}
+    assert until(lambda: home.admin.get("/v1/findings", **asked).json() != [], PATIENCE_SECONDS)
+    (found,) = expect(home.admin.get("/v1/findings", **asked), 200)
+    assert (found["subject"]["type"], found["subject"]["id"]) == ("slot", "scheduler-prod")
+    assert (found["evidence"]["check"], found["evidence"]["reason"]) == (
+        "keys.owned",
+        "until the move",
+    )
+    waive(home.admin, "keys.owned", slot="scheduler-prod")
+    assert until(lambda: home.admin.get("/v1/findings", **asked).json() == [], PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,13 @@ def test_the_same_line_again_joins_the_incident(leak: Leak) -> None:
     assert leak.incident["id"] == first
 
 
+def test_what_was_dead_before_is_not_told_as_ended_now(house: House, leak: Leak) -> None:
+    house.run("keys", "revoke", leak.id, "--reason", "unused", "--yes").done()
+    done = leak.piped(leak.token).done()
+    assert "1 key was revoked before: " in done.output
+    assert " within " not in done.output
+
+
 def test_for_programs_it_is_the_incident_and_quiet_its_id(leak: Leak) -> None:
     told = json.loads(leak.piped(leak.token, "--json").done().output)
     assert told["id"] == leak.incident["id"]
@@ -237,7 +244,8 @@ def test_without_any_way_for_the_token_it_is_contained_and_that_is_said(leak: Le
         done = leak.piped(leak.token, option)
         assert done.code == ending.FAULT, done.all
         assert f"No new key for {leak.name}" in done.errors
-        assert "--output-dir" in done.errors
+        [step] = [one for one in done.all.splitlines() if "keyturn incidents replace" in one]
+        assert step.endswith(" --output-dir new-tokens")
         assert leak.status == "revoked"
         assert leak.incident["keys"][0]["replacement_key_id"] is None
 
@@ -247,6 +255,25 @@ def test_new_tokens_go_into_files_that_only_their_owner_reads(house: House, leak
     new = leak.incident["keys"][0]["replacement_key_id"]
     file = house.place.folder / "new" / f"{leak.name}-{short(new)}.token"
     assert file.stat().st_mode & 0o777 == 0o600
+    assert leak.use("web", file.read_text().strip()) == "valid"
+
+
+def test_who_asks_for_a_new_key_again_learns_of_the_one_that_there_is(
+    house: House, leak: Leak
+) -> None:
+    """The first answer may have been lost, and the token with it."""
+    leak.piped(leak.token, "--replace --output-dir lost").done()
+    new = short(leak.incident["keys"][0]["replacement_key_id"])
+    assert "Replaced before" not in leak.piped(leak.token).done().all
+    for again in (
+        leak.piped(leak.token, "--replace --output-dir found"),
+        house.run("incidents", "replace", leak.hint, "--output-dir", "found"),
+    ):
+        assert f"Replaced before: {leak.name} has {new}." in again.done().errors
+        assert f"`keyturn keys revoke {new} --reason unused`" in again.errors
+    house.run("keys", "revoke", str(new), "--reason", "unused", "--yes").done()
+    leak.piped(leak.token, "--replace --output-dir found").done()
+    [file] = (house.place.folder / "found").glob(f"{leak.name}-*.token")
     assert leak.use("web", file.read_text().strip()) == "valid"
 
 
@@ -302,6 +329,25 @@ def test_it_finds_the_workspace_by_itself_and_each_of_several(either: Place) -> 
         assert len(list((either.folder / "new").glob("x-prod-*.token"))) == 2
         mine = house.run("incidents", "list", "--api-key-file", "acme.token", "-q").done()
         assert len(mine.output.split()) == 1
+
+
+def test_it_finds_the_workspace_though_the_environment_names_another(made: Place) -> None:
+    with house_in(made) as house:
+        acme = house.run("workspaces", "create", "acme", "-q", "-o", "acme.token").done()
+        acme_id = acme.output.strip()
+        [first] = [one["id"] for one in house.ask("GET", "/v1/workspaces") if one["id"] != acme_id]
+        for name, options in (("a-prod", "--replace --output-dir new"), ("b-prod", "")):
+            house.run("keys", "create", name, "--workspace", acme_id, "-o", "x.token").done()
+            leaked = made.folder / "x.token"
+            line = f'KEYTURN_WORKSPACE={first} "$@" contain - {options} < x.token'
+            done = in_shell(made, line)
+            assert done.returncode == 0, done.stderr
+            assert "1 key revoked within" in done.stdout
+            assert f"`--workspace {acme_id}`" in done.stderr
+            body = {"api_key": leaked.read_text().strip(), "scopes": []}
+            assert house.ask("POST", "/v1/verify", body)["code"] == "revoked"
+            leaked.unlink()
+        assert len(list((made.folder / "new").glob("a-prod-*.token"))) == 1
 
 
 # --- interrupted, cut off -------------------------------------------------------------------------

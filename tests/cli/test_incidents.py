@@ -111,6 +111,16 @@ def test_a_selection_is_shown_before_it_is_asked_for(house: House) -> None:
 # --- looking --------------------------------------------------------------------------------------
 
 
+def test_a_dry_run_shows_what_the_selected_made_too(house: House) -> None:
+    make = ("keys", "create", "maker-prod", "--owner", "gone@example.com")
+    house.run(*make, "--permission", "keys:write", "-o", "maker.token").done()
+    house.run("keys", "create", "made-prod", "--api-key-file", "maker.token", "-o", "m.t").done()
+    done = house.run("incidents", "open", "--owner", "gone@example.com", "--dry-run").done()
+    assert "maker-prod" in done.output
+    assert "made-prod" in done.output
+    assert "1 key selected. 1 more they made while they were exposed" in done.errors
+
+
 def test_what_is_next_stands_first_and_everybody_who_used_it_below(case: Case) -> None:
     shown = case.run("show").done().output
     order(
@@ -195,7 +205,8 @@ def test_a_watch_survives_a_restart_of_the_server(made: Place) -> None:
         until(lambda: "No answer from" in watching.output)
         house.server = made.serve(KEYTURN_PORT=str(house.server.port))
         until(lambda: "It answers again." in watching.output)
-        house.run("incidents", "close", case.hint, "--outcome", "false_alarm").done()
+        close = ("incidents", "close", case.hint, "--outcome", "confirmed")
+        house.run(*close, "--waive", f"{case.name}=gone", "--waived-until", "1d").done()
         assert "closed" in watching.wait().done().output
 
 
@@ -241,6 +252,7 @@ def test_what_cannot_be_waited_for_is_waived_by_name_with_a_reason_and_an_end(ca
     far.refused("until", code=ending.WRONG)
     done = case.run(*close, f"{case.name}=switched off", "--waived-until", "30d").done()
     assert f"Without {case.name} (switched off), until " in done.output
+    assert "recovered" not in done.output
     assert case.incident["keys"][0]["waived"]["reason"] == "switched off"
 
 
@@ -282,11 +294,15 @@ def test_a_token_that_goes_nowhere_is_revoked_and_the_key_may_be_replaced_anew(
         ended = house.place.execute("incidents", "replace", case.hint, "-o", "-", stdout=full)
     assert ended.returncode == 1
     assert b"its key was revoked again" in ended.stderr
-    lost = case.incident["keys"][0]["replacement_key_id"]
+    [told] = house.ask("GET", f"/v1/activity-logs?action=incident.replaced&resource_id={case.id}")[
+        "items"
+    ]
+    lost = told["metadata"]["replacement_key_id"]
     assert house.ask("GET", f"/v1/api-keys/{lost}")["status"] == "revoked"
-    done = case.run("replace", "--key", case.name, "-o", f"{case.name}.anew").done()
+    assert case.incident["keys"][0]["replacement_key_id"] is None
+    done = case.run("replace", "-o", f"{case.name}.anew").done()
     assert "Made a new key" in done.output
-    assert case.incident["keys"][0]["replacement_key_id"] != lost
+    assert case.incident["keys"][0]["replacement_key_id"] not in (None, lost)
 
 
 def test_a_new_token_is_waited_for_where_it_is_delivered(house: House, case: Case) -> None:

@@ -11,6 +11,7 @@ from keyturn.domain.incident import (
     MOST_PLACEMENTS,
     CallerStanding,
     ContainedKey,
+    Containment,
     IncidentState,
     Outcome,
     Placement,
@@ -20,6 +21,7 @@ from keyturn.domain.incident import (
     placed_standing,
     state_of,
 )
+from keyturn.domain.key import KeyState
 from keyturn.testing.ambience import SOME_TIME
 from keyturn.testing.storage import making
 
@@ -83,7 +85,19 @@ def test_confirmed_it_closes_exactly_where_every_key_is_settled(keys: list[Conta
             INCIDENT.closed(keys, Outcome.CONFIRMED, "ada", NOW)
         named = {id_ for id_, _ in refused.value.keys}
         assert named == {str(one.key_id) for one in keys if one not in (RECOVERED, WAIVED)}
-    assert not INCIDENT.closed(keys, Outcome.FALSE_ALARM, "ada", NOW).is_open
+
+
+@pytest.mark.parametrize("state", KeyState)
+def test_a_false_alarm_closes_over_what_the_incident_has_not_revoked(state: KeyState) -> None:
+    given_back = replace(INCIDENT, containment=Containment.SUSPEND)
+    was = replace(BARE, state_before=state)
+    assert not given_back.closed((was,), Outcome.FALSE_ALARM, "ada", NOW).is_open
+    if state is KeyState.REVOKED:
+        assert not INCIDENT.closed((was,), Outcome.FALSE_ALARM, "ada", NOW).is_open
+    else:
+        with pytest.raises(IncidentKeysOpen):
+            INCIDENT.closed((was,), Outcome.FALSE_ALARM, "ada", NOW)
+        assert not INCIDENT.closed((WAIVED,), Outcome.FALSE_ALARM, "ada", NOW).is_open
 
 
 def test_closed_it_stays_as_it_is() -> None:

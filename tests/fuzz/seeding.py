@@ -52,7 +52,7 @@ def seeds(home: Workspace) -> Mapping[str, Seed]:
         ),
         "POST /v1/incidents/{id}/replacements": Seed(names=_incident(home), body={}),
         "POST /v1/incidents/{id}/close": Seed(
-            names=_incident(home), body={"outcome": "false_alarm"}
+            names=_incident(home, containment="suspend"), body={"outcome": "false_alarm"}
         ),
         "POST /v1/posture/waivers": Seed(body=_waiver()),
         "DELETE /v1/posture/waivers/{id}": Seed(
@@ -81,9 +81,9 @@ def _rotation(home: Workspace) -> str:
     return rotate(home, used_key(home, name=_name())).id
 
 
-def _incident(home: Workspace) -> str:
-    key = home.admin.create(name=_name())
-    return str(expect(home.admin.post("/v1/incidents", {"key_ids": [key.id]}), 201)["id"])
+def _incident(home: Workspace, **members: str) -> str:
+    asked = {"key_ids": [home.admin.create(name=_name()).id], **members}
+    return str(expect(home.admin.post("/v1/incidents", asked), 201)["id"])
 
 
 def _waiver() -> Json:

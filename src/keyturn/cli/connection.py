@@ -65,10 +65,17 @@ def calling(command: Callable[..., None]) -> Callable[..., None]:
 
 @contextlib.contextmanager
 def client_in(workspace_id: str) -> "Iterator[Keyturn]":
-    """A client as the command's own, that acts in this workspace."""
+    """A client as the command's own, that acts in this workspace; in "", in that of what it
+    names."""
     given = click.get_current_context().params
     with _client(given.get("url"), given.get("api_key_file"), workspace_id, warns=False) as client:
         yield client
+
+
+def workspace_of_environment() -> str | None:
+    """The one workspace that the environment, and no option, has this command act in."""
+    is_named = click.get_current_context().params.get("workspace")
+    return None if is_named else os.environ.get(WORKSPACE) or None
 
 
 def _texts(values: Iterable[object]) -> Iterator[str]:
@@ -102,7 +109,7 @@ def _client(
     return Keyturn(
         address(os.environ, url),
         api_key=token,
-        workspace=workspace or os.environ.get(WORKSPACE) or None,
+        workspace=os.environ.get(WORKSPACE) if workspace is None else workspace,
         # A person waits, who may see to it that it answers.
         retry=RetryPolicy(most_attempts=4),
     )

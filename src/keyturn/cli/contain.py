@@ -4,12 +4,13 @@ It asks nothing where a token, an id or a hint is given. What it answers stands 
 happened, what is contained, what is left to do, the one next step.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
-from keyturn.cli.connection import calling
-from keyturn.cli.containing import contain_exposed, exposed_by, refuse_unmatched
+from keyturn.cli.connection import calling, client_in
+from keyturn.cli.containing import contain_exposed, exposed_by, refuse_unmatched, tell_where
 from keyturn.cli.delivering import Course
 from keyturn.cli.ending import FAULT, CommandFailed
 from keyturn.cli.exposed import Exposed, find_exposed
@@ -27,10 +28,10 @@ from keyturn.cli.incident_tokens import (
     may_be_given,
     replace_into,
     show_replacements,
+    tell_replaced_before,
     without_replacement,
 )
 from keyturn.cli.incident_tokens import members_of as members_of_handed
-from keyturn.cli.naming import short
 from keyturn.cli.output import Output, harmless
 from keyturn.cli.repeating import once_option
 from keyturn.cli.when import now
@@ -110,7 +111,8 @@ def contain(
         if at and not (output.as_json or output.is_quiet):
             click.echo()
         _tell_contained(output, opened)
-        is_whole &= _follow(client, output, opened, course, folder, is_replaced, is_delivered)
+        with client_in(opened.workspace_id) as inside:
+            is_whole &= _follow(inside, output, opened, course, folder, is_replaced, is_delivered)
     refuse_unmatched(contained)
     if not is_whole:
         raise click.exceptions.Exit(FAULT)
@@ -136,6 +138,7 @@ def _tell_contained(output: Output, opened: OpenedIncident) -> None:
         output.say(opened.id)
     elif not output.as_json:
         tell_contained(opened)
+        tell_where(output, opened)
 
 
 def _follow(
@@ -169,8 +172,9 @@ def _follow(
         # The keys are dead, and that is told before what has gone wrong.
         _tell_rest(client, output, opened, opened, None)
         raise
-    _tell_rest(client, output, opened, handed.incident if handed else opened, handed)
-    return _tell_of_others(output, opened, missing, ready, handed)
+    others = [one.name for one in missing if one not in ready]
+    _tell_rest(client, output, opened, handed.incident if handed else opened, handed, others)
+    return not others and not (handed and handed.lost)
 
 
 def _deliverable(
@@ -192,34 +196,26 @@ def _tell_rest(
     opened: OpenedIncident,
     incident: Incident,
     handed: Handed | None,
+    others: Sequence[str] | None = None,
 ) -> None:
+    """`others` are keys whose new tokens would have nowhere to go, None where none was asked for or
+    made."""
     if output.as_json:
         after = {name: getattr(incident, name) for name in Incident.__struct_fields__}
         made = [] if handed is None else members_of_handed(handed)
         output.json({**members_of(opened), **after, "replacements": made})
-    elif not output.is_quiet:
-        if handed is not None:
-            click.echo()
-            show_replacements(output, handed)
+    elif handed is not None and not output.is_quiet:
         click.echo()
-        tell_what_is_left(client, incident)
-
-
-def _tell_of_others(
-    output: Output,
-    opened: OpenedIncident,
-    missing: list[IncidentKey],
-    ready: list[IncidentKey],
-    handed: Handed | None,
-) -> bool:
-    """Names what could not be replaced; whether there is nothing of that."""
+        show_replacements(output, handed)
     for sentence in handed.lost if handed else ():
         click.echo(harmless(f"keyturn: The token of {sentence}"), err=True)
-    others = [one.name for one in missing if one not in ready]
     if others:
         output.note(
             f"No new key for {', '.join(others[:20])}: the slot names no destination that its "
             "token could go to."
         )
-        output.note(f"  keyturn incidents replace {short(opened.id)} --output-dir new-tokens")
-    return not others and not (handed and handed.lost)
+    if not (output.as_json or output.is_quiet):
+        if others is not None and not (handed and handed.replacements):
+            tell_replaced_before(output, incident)
+        click.echo()
+        tell_what_is_left(client, incident, " --output-dir new-tokens" if others else "")

@@ -3,7 +3,8 @@
 1. Containment comes first: whatever fails after it, what was contained is told.
 2. A text with whole tokens alone goes as tokens, so that a made-up one with a real id contains
    nothing. What is named by a hint or an id goes by its id, and no token is sent at all.
-3. What names no key in the first workspace is tried in the others: an operator need not know.
+3. What names no key in the first workspace is tried in the others, also where the environment
+   names one: an operator need not know.
 """
 
 from collections.abc import Sequence
@@ -13,12 +14,14 @@ from uuid import UUID
 
 import click
 
+from keyturn.cli.connection import client_in, workspace_of_environment
 from keyturn.cli.consent import require_consent
 from keyturn.cli.ending import ABSENT, INTERRUPTED, WRONG, CommandFailed
 from keyturn.cli.exposed import Exposed, find_exposed
 from keyturn.cli.incident_terms import Terms, members_of, tell_contained, tell_what_is_left
-from keyturn.cli.naming import named_key
+from keyturn.cli.naming import named_key, spelled_id
 from keyturn.cli.output import Output, counted
+from keyturn.client.configuration import WORKSPACE
 from keyturn.client.errors import ApiError
 from keyturn.client.incident_records import OpenedIncident
 from keyturn.domain.token import Token
@@ -70,7 +73,7 @@ def exposed_by(client: "Keyturn", name: str, yes: bool) -> list[Exposed]:
     return [Exposed(id=UUID(key.id), label=f"{key.hint}…")]
 
 
-def tell_opened(client: "Keyturn", output: Output, contained: Contained) -> None:
+def tell_opened(output: Output, contained: Contained) -> None:
     """Tells all of it, for a command that does no more. Ends it with 5 where something names no
     key."""
     for at, opened in enumerate(contained.opened):
@@ -82,9 +85,21 @@ def tell_opened(client: "Keyturn", output: Output, contained: Contained) -> None
             if at:
                 click.echo()
             tell_contained(opened)
+            tell_where(output, opened)
             click.echo()
-            tell_what_is_left(client, opened)
+            with client_in(opened.workspace_id) as inside:
+                tell_what_is_left(inside, opened)
     refuse_unmatched(contained)
+
+
+def tell_where(output: Output, opened: OpenedIncident) -> None:
+    """Names the workspace of an incident that is in another one than the environment says."""
+    held = workspace_of_environment()
+    if held and (spelled_id(held) or held) != opened.workspace_id:
+        output.note(
+            f"It is in another workspace than {WORKSPACE} names: give `--workspace "
+            f"{opened.workspace_id}` with what follows."
+        )
 
 
 def refuse_unmatched(contained: Contained) -> None:
@@ -118,12 +133,10 @@ def _contain(
     opened: list[OpenedIncident] = []
     left = list(keys)
     try:
-        while left:
-            answered = _open(client, left, terms, None if opened else idempotency_key)
-            if answered is None:
-                break
-            opened.append(answered)
-            left = [left[at] for at in answered.unmatched if at < len(left)]
+        left = _contain_each(client, left, terms, idempotency_key, opened)
+        if left and workspace_of_environment():
+            with client_in("") as anywhere:
+                left = _contain_each(anywhere, left, terms, None, opened)
     except KeyboardInterrupt as error:
         raise CommandFailed(
             "Interrupted while it was being contained: it may be, or not.",
@@ -132,6 +145,23 @@ def _contain(
             code=INTERRUPTED,
         ) from error
     return Contained(opened=opened, unmatched=left)
+
+
+def _contain_each(
+    client: "Keyturn",
+    left: list[Exposed],
+    terms: Terms,
+    idempotency_key: str | None,
+    opened: list[OpenedIncident],
+) -> list[Exposed]:
+    """Opens an incident in each workspace that has any of them; says which are in none."""
+    while left:
+        answered = _open(client, left, terms, None if opened else idempotency_key)
+        if answered is None:
+            break
+        opened.append(answered)
+        left = [left[at] for at in answered.unmatched if at < len(left)]
+    return left
 
 
 def _open(

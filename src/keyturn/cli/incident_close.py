@@ -34,7 +34,8 @@ _OPEN = (
     "--outcome",
     required=True,
     type=click.Choice(["confirmed", "false_alarm"]),
-    help="What it was. A false alarm resumes what was suspended, and nothing that was revoked.",
+    help="What it was. A false alarm resumes what was suspended, and nothing that was revoked: "
+    "that has to be recovered or waived all the same.",
 )
 @click.option(
     "--waive",
@@ -85,7 +86,7 @@ def close(
             idempotency_key=idempotency_key,
         )
     except KeysOpen as error:
-        _refuse(client, found, error)
+        _refuse(client, found, error, outcome)
     if output.as_json:
         output.json(closed)
     elif output.is_quiet:
@@ -101,7 +102,7 @@ def _parted(text: str) -> tuple[str, str]:
     return name, reason
 
 
-def _refuse(client: "Keyturn", found: Incident, error: KeysOpen) -> NoReturn:
+def _refuse(client: "Keyturn", found: Incident, error: KeysOpen, outcome: str) -> NoReturn:
     """Shows which keys are open, by name, and what each waits for; and ends with the way out."""
     board = board_of(client.incidents.read(found.id), now())
     statuses = {key.key_id: status for key, status in board.keys}
@@ -121,7 +122,7 @@ def _refuse(client: "Keyturn", found: Incident, error: KeysOpen) -> NoReturn:
     ways += [f"  {board.command}"] if board.command else []
     ways.append(
         f"What cannot be waited for is left out by name: `keyturn incidents close {name} --outcome "
-        "confirmed --waive KEY=REASON --waived-until 30d`."
+        f"{outcome} --waive KEY=REASON --waived-until 30d`."
     )
     raise CommandFailed(
         f"{error.detail} ({error.code}, request {error.request_id})",
@@ -138,20 +139,20 @@ def _waits_for(rows: tuple[Row, ...], key_id: str) -> str:
 def _tell(output: Output, closed: Incident) -> None:
     took = closed.seconds
     told = f"Closed incident {short(closed.id)}: {closed.outcome}"
-    if took.recover is not None:
+    waived = [one for one in closed.keys if one.waived is not None and one.recovered_at is None]
+    if took.recover is not None and not waived:
         told += f", recovered after {brief(took.recover)}"
     output.say(f"{told}.")
-    waived = [one for one in closed.keys if one.waived is not None and one.recovered_at is None]
     for one in waived:
         if one.waived is not None:
             until = spelled(one.waived.until)
             output.say(f"Without {one.name} ({one.waived.reason}), until {until} (UTC).")
+    report = f"`keyturn incidents report {short(closed.id)}` stays"
     if closed.outcome == "false_alarm":
         _tell_false_alarm(output, closed)
-    output.note(
-        f"`keyturn incidents report {short(closed.id)}` stays; a use of its keys from now "
-        "on is a finding."
-    )
+        output.note(f"{report}.")
+    else:
+        output.note(f"{report}; a use of its keys from now on is a finding.")
 
 
 def _tell_false_alarm(output: Output, closed: Incident) -> None:
@@ -160,4 +161,5 @@ def _tell_false_alarm(output: Output, closed: Incident) -> None:
     if resumed:
         output.say(f"{counted(resumed, 'key')} that it had suspended work again.")
     if gone:
-        output.say(f"{counted(gone, 'key')} stay revoked: that cannot be undone.")
+        stay = "stays" if gone == 1 else "stay"
+        output.say(f"{counted(gone, 'key')} {stay} revoked: that cannot be undone.")

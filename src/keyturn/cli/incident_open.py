@@ -109,10 +109,10 @@ def open_(
         raise click.UsageError("--dry-run and --expect go with a selection.")
     if token_file is not None:
         found = find_exposed(exposed_text(token_file))
-        tell_opened(client, output, contain_exposed(client, found, terms, idempotency_key))
+        tell_opened(output, contain_exposed(client, found, terms, idempotency_key))
     elif keys:
         named = [one for key in keys for one in exposed_by(client, key, yes)]
-        tell_opened(client, output, contain_exposed(client, named, terms, idempotency_key))
+        tell_opened(output, contain_exposed(client, named, terms, idempotency_key))
     else:
         _open_selected(client, output, select, terms, dry_run, expected_count, yes, idempotency_key)
 
@@ -128,7 +128,7 @@ def _open_selected(
     idempotency_key: str | None,
 ) -> None:
     if expected is None or is_dry:
-        selection = client.incidents.select(select)
+        selection = client.incidents.select(select, exposed_since=terms.exposed_since)
         _show(output, selection, is_dry)
         if is_dry:
             return
@@ -159,7 +159,7 @@ def _open_selected(
             remedy="Look at them; then repeat it with --expect and their number.",
             code=MOVED,
         ) from error
-    tell_opened(client, output, Contained(opened=[opened], unmatched=()))
+    tell_opened(output, Contained(opened=[opened], unmatched=()))
 
 
 def _show(output: Output, selection: Selection, is_dry: bool) -> None:
@@ -172,10 +172,22 @@ def _show(output: Output, selection: Selection, is_dry: bool) -> None:
             output.say(one.key_id)
         return
     rows = [
-        (short(one.key_id), one.name, f"{one.service}-{one.environment}", one.status, one.owner)
-        for one in selection.keys
+        (short(one.key_id), one.name, one.slot, one.status, one.owner) for one in selection.keys
+    ]
+    rows += [
+        (short(one.key_id), one.name, one.slot, one.status, one.owner)
+        for one in selection.made_by_contained
     ]
     told = f"{counted(selection.count, 'key')} selected."
+    made = len(selection.made_by_contained)
+    if made:
+        told += f" {made:,} more they made while they were exposed, and would end with them."
+    if selection.unreached:
+        names = ", ".join(one.name or str(short(one.key_id)) for one in selection.unreached[:20])
+        more = len(selection.unreached) - 20
+        told += f" Left alone, though they made them: {names}" + (
+            f" and {more:,} more." if more > 0 else "."
+        )
     if is_dry:
         output.table(_SELECTED, rows)
         output.note(f"{told} Nothing was changed; without --dry-run they are contained.")

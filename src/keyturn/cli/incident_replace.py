@@ -19,6 +19,7 @@ from keyturn.cli.incident_tokens import (
     replace_into,
     show_replacements,
     taken_back,
+    tell_replaced_before,
     without_replacement,
 )
 from keyturn.cli.naming import INCIDENT_HELP, named_incident, short, spelled_id
@@ -63,7 +64,7 @@ def replace(
     """Make a new key for each contained one that has none yet, in its slot, with its rights.
 
     Where a slot has destinations, its token goes there. A key that has its replacement is not
-    given another, unless that was revoked and you name the key.
+    given another, unless that was revoked.
 
     \b
     Examples:
@@ -198,6 +199,7 @@ def _tell_none(output: Output, incident: Incident) -> None:
         output.json({"replacements": [], "incident": incident})
     elif not output.is_quiet:
         output.say("Each of these keys has its replacement already, or needs none.")
+        tell_replaced_before(output, incident)
         _tell_next(output, incident)
 
 

@@ -108,11 +108,12 @@ def tell_contained(opened: OpenedIncident) -> None:
         click.echo(line)
 
 
-def tell_what_is_left(client: "Keyturn", incident: Incident) -> None:
+def tell_what_is_left(client: "Keyturn", incident: Incident, replaced_by: str = "") -> None:
     """What is left to do, and then the one next step; a moment is given to the last requests, so
-    that all who used the keys are known."""
+    that all who used the keys are known. `replaced_by` are options that a replacement needs."""
     board = board_of(_counted(client, incident), now())
-    command = [Command(board.command)] if board.command else []
+    way = replaced_by if board.command.startswith("keyturn incidents replace ") else ""
+    command = [Command(board.command + way)] if board.command else []
     left = [*_left(board), *board.notes]
     parts = [["Left to do:", *(f"- {one}" for one in left)]] if left else []
     for line in page_lines([*parts, [board.step, *command]], terminal_width()):
@@ -137,8 +138,13 @@ def _happened(opened: OpenedIncident) -> str:
     named = f"Incident {short(opened.id)}"
     if opened.is_joined:
         return f"{keys} contained before: incident {short(opened.id)} is open, and is joined."
+    dead = sum(one.status_before == "revoked" for one in opened.keys)
+    if dead == len(opened.keys):
+        was, it = ("was", "it") if dead == 1 else ("were", "them")
+        return f"{keys} {was} revoked before: no verifier accepts {it}. {named} is open."
     took = brief(opened.seconds.contain or 0)
     done = "revoked" if opened.containment == "revoke" else "suspended"
+    done += f" ({dead:,} had been before)" if dead else ""
     return (
         f"{keys} {done} within {took}: no verifier accepts it any more. {named} is open.".replace(
             "accepts it", "accepts it" if len(opened.keys) == 1 else "accepts them"

@@ -25,13 +25,14 @@ if TYPE_CHECKING:
     from keyturn.client import Keyturn
 
 UNSURE = "`keyturn incidents show` tells which keys have a replacement; one whose token nobody has \
-is ended with `keyturn keys revoke ID --reason unused`, and its key replaced anew with --key."
+is ended with `keyturn keys revoke ID --reason unused`, and the same command makes another."
 _COLUMNS = (
     Column("contained key", wide=True),
     Column("new key"),
     Column("its token", wide=True),
 )
 _FEW = 20
+_MOST_TOLD = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +123,26 @@ def taken_back(client: "Keyturn", one: Replacement) -> str:
             f"`keyturn keys revoke {one.id} --reason unused` does it."
         )
     return "its key was revoked again."
+
+
+def tell_replaced_before(output: Output, incident: Incident) -> None:
+    """Names the replacements that there are already, and that nobody was seen with: whoever asks
+    for them once more may never have got their tokens."""
+    unseen = [
+        one
+        for one in incident.keys
+        if one.replacement_key_id and not any(each.new_last_seen_at for each in one.runtimes)
+    ]
+    if not unseen or not incident.is_open:
+        return
+    named = [f"{one.name} has {short(one.replacement_key_id)}" for one in unseen[:_MOST_TOLD]]
+    more = len(unseen) - len(named)
+    told = ", ".join(named) + (f", and {more:,} more have theirs" if more else "")
+    first = short(unseen[0].replacement_key_id)
+    output.note(
+        f"Replaced before: {told}. Where nobody has the token: `keyturn keys revoke {first} "
+        "--reason unused`, and this once more."
+    )
 
 
 def members_of(handed: Handed) -> list[dict[str, object]]:

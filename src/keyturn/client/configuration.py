@@ -33,11 +33,12 @@ def open_session(
     clock: Clock,
     entropy: Entropy,
 ) -> Session:
-    """What a client's calls have in common: of what is given, else of the environment."""
+    """What a client's calls have in common: of what is given, else of the environment. An empty
+    `workspace` is none, whatever the environment says."""
     return Session(
         url=address(environ, url),
         api_key=credential(environ, api_key, api_key_file),
-        workspace=environ.get(WORKSPACE) or None if workspace is None else workspace,
+        workspace=(environ.get(WORKSPACE) if workspace is None else workspace) or None,
         runtime=runtime,
         retry=retry or RetryPolicy(),
         clock=clock,

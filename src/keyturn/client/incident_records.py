@@ -38,7 +38,8 @@ class IncidentRuntime(Record, frozen=True, kw_only=True):
 
 class IncidentKey(Record, frozen=True, kw_only=True):
     """A key of an incident. `because` is named, or made_by_contained: a contained key had made it
-    while it was exposed. `needs_replacement` says whether the incident waits for one."""
+    while it was exposed. `status_before` is what it was when it was contained; `needs_replacement`
+    says whether the incident waits for one."""
 
     key_id: str
     name: str
@@ -46,6 +47,7 @@ class IncidentKey(Record, frozen=True, kw_only=True):
     environment: str
     because: str
     status: str
+    status_before: str | None = None
     exposed_since: Instant
     contained_at: Instant
     needs_replacement: bool = True
@@ -161,12 +163,20 @@ class SelectedKey(Record, frozen=True, kw_only=True):
     status: str
     owner: str | None = None
 
+    @property
+    def slot(self) -> str:
+        return f"{self.service}-{self.environment}"
+
 
 class Selection(Record, frozen=True, kw_only=True):
-    """What a selection holds now. Nothing was contained."""
+    """What a selection holds now. Nothing was contained. `made_by_contained` are keys that these
+    made while they were exposed, and that would be contained with them; `unreached` what would be
+    left alone."""
 
     count: int
     keys: list[SelectedKey]
+    made_by_contained: list[SelectedKey] = msgspec.field(default_factory=list)
+    unreached: list[UnreachedKey] = msgspec.field(default_factory=list)
 
 
 class KeySelection(Record, frozen=True, kw_only=True, omit_defaults=True):

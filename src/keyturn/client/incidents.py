@@ -81,10 +81,14 @@ def open_incident(
     )
 
 
-def select_keys(select: KeySelection) -> Call[Selection]:
-    """The keys that an incident of this selection would contain now. Nothing is changed."""
+def select_keys(select: KeySelection, *, exposed_since: datetime | None = None) -> Call[Selection]:
+    """The keys that an incident of this selection would contain now, and what they made since
+    `exposed_since`. Nothing is changed."""
     return Call(
-        method="POST", path=_PATH, content=body(select=select, dry_run=True), read=_selection
+        method="POST",
+        path=_PATH,
+        content=body(select=select, dry_run=True, exposed_since=exposed_since),
+        read=_selection,
     )
 
 

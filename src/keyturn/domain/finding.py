@@ -43,6 +43,7 @@ class FindingKind(StrEnum):
     WOKE = "usage.woke"
     CONTAINED_KEY_USED = "incident.contained_key_used"
     WAIVER_EXPIRED = "incident.waiver_expired"
+    POSTURE_WAIVER_EXPIRED = "posture.waiver_expired"
 
 
 class Severity(StrEnum):

@@ -6,7 +6,8 @@
    for the end. `STATES` is its only order, and it may go back: a runtime that was denied again
    takes a recovery away.
 3. It closes only when each key is settled: recovered, or waived by name, with a reason, until a
-   stated time. Nothing opens it again: a waiver that runs out later is a finding.
+   stated time. Nothing opens it again: a waiver that runs out later is a finding. To a false alarm
+   a key is settled too that this incident has not revoked: it was dead before, or works then.
 4. What a person says of a caller is a placement: ours or an intruder, by name, and by place or
    everywhere. The narrower one counts.
 5. The record of an incident says which versions of its keys are the last (`keys_hash`): none can be
@@ -133,11 +134,18 @@ class ContainedKey:
 
     def is_settled(self, now: int) -> bool:
         """Whether the incident may close over it."""
-        waived = self.waiver is not None and self.waiver.holds(now)
-        return waived or self.recovered_at is not None
+        return self.is_waived(now) or self.recovered_at is not None
+
+    def is_waived(self, now: int) -> bool:
+        return self.waiver is not None and self.waiver.holds(now)
 
     def replaced(self, replacement_key_id: UUID, now: int) -> "ContainedKey":
         return self._changed(now, replacement_key_id=replacement_key_id, replaced_at=now)
+
+    def unreplaced(self, now: int) -> "ContainedKey":
+        """Without its replacement, and not recovered: that was revoked, and nothing took its
+        place."""
+        return self._changed(now, replacement_key_id=None, replaced_at=None, recovered_at=None)
 
     def judged(self, recovered: bool, now: int) -> "ContainedKey":
         """Recovered since now, or not any more; itself where that is nothing new."""
@@ -187,6 +195,10 @@ class Incident:
     def is_open(self) -> bool:
         return self.state is not IncidentState.CLOSED
 
+    def has_revoked(self, key: ContainedKey) -> bool:
+        """Whether one of its keys was taken away for good by this incident."""
+        return self.containment is Containment.REVOKE and key.state_before is not KeyState.REVOKED
+
     def require_open(self) -> None:
         """Raises `IncidentClosed`."""
         if not self.is_open:
@@ -218,12 +230,17 @@ class Incident:
     def closed(
         self, keys: Sequence[ContainedKey], outcome: Outcome, by: str, now: int
     ) -> "Incident":
-        """At its end. Raises `IncidentKeysOpen` where a key is not settled and it was no false
-        alarm; closed once more, it stays as it is."""
+        """At its end. Raises `IncidentKeysOpen` where a key is not settled; closed once more, it
+        stays as it is."""
         if not self.is_open:
             return self
-        open_keys = tuple(one for one in keys if not one.is_settled(now))
-        if open_keys and outcome is Outcome.CONFIRMED:
+        is_false = outcome is Outcome.FALSE_ALARM
+        open_keys = tuple(
+            one
+            for one in keys
+            if not one.is_settled(now) and not (is_false and not self.has_revoked(one))
+        )
+        if open_keys:
             keys_are = "key is" if len(keys) == 1 else "keys are"
             raise IncidentKeysOpen(
                 f"{len(open_keys)} of {len(keys)} {keys_are} neither recovered nor waived.",

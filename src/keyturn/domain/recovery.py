@@ -22,6 +22,7 @@ from keyturn.domain.incident import (
     Because,
     CallerStanding,
     ContainedKey,
+    Containment,
     Incident,
     IncidentState,
     Outcome,
@@ -198,7 +199,7 @@ def _later(one: int | None, other: int | None) -> int | None:
 def tell_next_step(incident: Incident, keys: Sequence[KeyRecovery], now: int) -> str:
     """The one thing to do now."""
     if incident.state is IncidentState.CLOSED:
-        return _tell_end(incident)
+        return _tell_end(incident, keys, now)
     open_keys = [one for one in keys if not one.key.is_settled(now)]
     if not open_keys:
         return _tell_closing(keys)
@@ -260,12 +261,16 @@ def _tell_closing(keys: Sequence[KeyRecovery]) -> str:
     return f"Close it; nobody was seen using {unseen[0]}{more}, so nobody could be waited for."
 
 
-def _tell_end(incident: Incident) -> str:
-    if incident.outcome is Outcome.FALSE_ALARM:
-        if incident.containment.value == "revoke":
-            return (
-                "Nothing is left to do here. It was a false alarm, and what was revoked stays so: "
-                "make new keys where they are needed."
-            )
+def _tell_end(incident: Incident, keys: Sequence[KeyRecovery], now: int) -> str:
+    is_false = incident.outcome is Outcome.FALSE_ALARM
+    if is_false and incident.containment is Containment.SUSPEND:
         return "Nothing is left to do: it was a false alarm, and its keys are as they were before."
+    for one in keys:
+        if one.key.waiver is not None and not one.key.is_settled(now):
+            until = format_instant(one.key.waiver.until)
+            return (
+                f"See to {one.key.name}: it has not recovered, and its waiver ran out at {until}."
+            )
+    if is_false:
+        return "Nothing is left to do: it was a false alarm, and what was revoked stays so."
     return "Nothing is left to do: it is closed."

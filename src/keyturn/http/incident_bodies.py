@@ -1,6 +1,5 @@
 """The bodies of incidents: what a client may send and ask, and what an incident looks like."""
 
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -17,7 +16,7 @@ from keyturn.domain.incident import (
     Outcome,
 )
 from keyturn.domain.instant import SECOND
-from keyturn.domain.key import KeyStatus
+from keyturn.domain.key import KeyState, KeyStatus
 from keyturn.domain.recovery import CallerRecovery
 from keyturn.domain.token import parse_token
 from keyturn.http.delivery_bodies import DeliveryBody
@@ -35,6 +34,7 @@ from keyturn.http.spelling import (
     Url,
 )
 from keyturn.services.close import GivenWaiver as Waived
+from keyturn.services.foresee import Foreseen
 from keyturn.services.judge import JudgedIncident, JudgedKey
 from keyturn.services.respond import Exposure, OpenedIncident
 from keyturn.services.select import Exposed, Named, Selection
@@ -181,6 +181,11 @@ class IncidentsAsked(Paged):
     until: GivenInstant | None = Field(default=None, description="Opened before that.")
 
 
+class UnreachedKey(Shown):
+    key_id: str
+    name: str | None
+
+
 class SelectedKeyBody(Shown):
     key_id: str
     name: str
@@ -193,25 +198,37 @@ class SelectedKeyBody(Shown):
 class SelectionBody(Shown):
     """What a dry run tells."""
 
-    count: int
+    count: int = Field(description="How many keys are selected: the `expected_count`.")
     keys: list[SelectedKeyBody]
+    made_by_contained: list[SelectedKeyBody] = Field(
+        description="What these made while they were exposed, by `exposed_since`. It would be "
+        "contained with them, and is not counted."
+    )
+    unreached: list[UnreachedKey] = Field(
+        description="What they made before that, or out of the caller's reach: left alone."
+    )
 
     @classmethod
-    def of(cls, views: Sequence[KeyView], now: int) -> "SelectionBody":
+    def of(cls, foreseen: Foreseen, now: int) -> "SelectionBody":
         return cls(
-            count=len(views),
-            keys=[
-                SelectedKeyBody(
-                    key_id=str(one.key.id),
-                    name=one.key.name,
-                    service=one.key.slot.service,
-                    environment=one.key.slot.environment,
-                    status=one.key.status(now),
-                    owner=None if one.slot is None else one.slot.notes.owner,
-                )
-                for one in views
+            count=len(foreseen.selected),
+            keys=[_selected(one, now) for one in foreseen.selected],
+            made_by_contained=[_selected(one, now) for one in foreseen.made],
+            unreached=[
+                UnreachedKey(key_id=str(id_), name=name) for id_, name in foreseen.unreached
             ],
         )
+
+
+def _selected(view: KeyView, now: int) -> SelectedKeyBody:
+    return SelectedKeyBody(
+        key_id=str(view.key.id),
+        name=view.key.name,
+        service=view.key.slot.service,
+        environment=view.key.slot.environment,
+        status=view.key.status(now),
+        owner=None if view.slot is None else view.slot.notes.owner,
+    )
 
 
 class ShownSeconds(Shown):
@@ -248,6 +265,9 @@ class ContainedKeyBody(Shown):
     environment: str
     because: Because
     status: KeyStatus
+    status_before: KeyState = Field(
+        description="What it was when it was contained: `revoked` where it was dead already."
+    )
     exposed_since: ShownInstant
     contained_at: ShownInstant
     needs_replacement: bool = Field(
@@ -269,11 +289,6 @@ class ShownPlacement(Shown):
     standing: CallerStanding
     by: str
     at: ShownInstant
-
-
-class UnreachedKey(Shown):
-    key_id: str
-    name: str | None
 
 
 class ElsewhereKey(Shown):
@@ -429,6 +444,7 @@ def _key(one: JudgedKey, now: int) -> dict[str, object]:
         "environment": key.slot.environment,
         "because": key.because,
         "status": one.status(now),
+        "status_before": key.state_before,
         "exposed_since": key.exposed_since,
         "contained_at": key.contained_at,
         "needs_replacement": one.recovery.needs_replacement,

@@ -30,11 +30,12 @@ from keyturn.http.paging import decode_cursor, encode_cursor, split_page
 from keyturn.http.propagation import propagation
 from keyturn.http.replay import IdempotencyKey, replaying
 from keyturn.services.close import close_incident
+from keyturn.services.foresee import foresee_incident
 from keyturn.services.judge import JudgedIncident
 from keyturn.services.recover import list_incidents, view_incident
 from keyturn.services.replace import ReplacedKeys, replace_keys
 from keyturn.services.respond import OpenedIncident, RememberJudged, open_incident, place_runtime
-from keyturn.services.select import Named, Selection, preview_selection
+from keyturn.services.select import Named, Selection
 from keyturn.storage.incidents import IncidentFilter
 from keyturn.storage.transaction import Writing
 
@@ -65,8 +66,8 @@ def post_incident(
         if replay.answer is not None:
             return replay.answer
         if isinstance(exposed, Selection) and body.dry_run is True:
-            views = preview_selection(call.context, call.caller, home, exposed)
-            return answer(SelectionBody.of(views, call.context.clock.now()))
+            foreseen = foresee_incident(call.context, call.caller, home, body.exposure(), exposed)
+            return answer(SelectionBody.of(foreseen, call.context.clock.now()))
 
         def remember(transaction: Writing, opened: OpenedIncident) -> None:
             replay.keep(
@@ -187,7 +188,7 @@ def post_runtime(
 @router.post(
     "/v1/incidents/{id}/replacements",
     summary="Give contained keys a replacement each",
-    description="A key that has one is not given another, unless that was revoked.",
+    description="A key that has one that lives is not given another.",
     status_code=201,
     response_model=ReplacementsBody,
     responses={200: {"model": ReplacementsBody, "description": "Each has one already"}},

@@ -42,10 +42,11 @@ th{text-align:left;font-weight:600;color:var(--soft);border-bottom:1px solid var
 padding:4px 10px 4px 0;white-space:nowrap}
 td{border-bottom:1px solid var(--line);padding:5px 10px 5px 0;vertical-align:top;
 overflow-wrap:anywhere}
+td:not([class]){min-width:8em}
 tr:last-child td{border-bottom:0}
 td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 th.n{text-align:right}
-td.w{white-space:nowrap}
+td.w,td.a{white-space:nowrap}
 td.t{white-space:nowrap;color:var(--soft);font-variant-numeric:tabular-nums}
 .intruder{color:var(--bad);font-weight:700}.suspect{color:var(--warn);font-weight:600}
 .claimed{color:var(--claim);font-weight:600}.ours{color:var(--good)}
@@ -53,13 +54,16 @@ footer{color:var(--soft);font-size:12px;margin-top:16px}
 @media (max-width:760px){.three{grid-template-columns:1fr}dl{grid-template-columns:1fr 1fr}}
 @media print{body{background:#fff;font-size:11px}main{max-width:none;padding:0}
 .next{background:#fff;color:#000;border:2px solid #000}section,.card,dl div{break-inside:avoid}
-section{break-inside:auto}tr{break-inside:avoid}}
+section{break-inside:auto}tr{break-inside:avoid}
+td.a{white-space:normal}td:not([class]){min-width:0}}
 """
 _NUMBERS = frozenset({"allowed", "denied", "after", "requests"})
 _WORDS = frozenset({"what", "verdict", "status", "slot"})
 _TIMES = frozenset({"at", "first", "last"})
 _STANDINGS = frozenset({"intruder", "suspect", "claimed", "ours"})
 _LONGEST_CELL = 600
+# An address in one piece; the name of a network may be longer.
+_LONGEST_ADDRESS = 45
 
 _HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 # Nothing but the page's own style, whatever might have come past the escaping.
@@ -139,6 +143,8 @@ def _kind(head: str, cell: str) -> str:
     """The class of a cell: one of ours, by its column, never a word from outside."""
     if head in _WORDS:
         return ' class="w"'
+    if head == "where" and len(cell) <= _LONGEST_ADDRESS:
+        return ' class="a"'
     if head in _NUMBERS:
         return ' class="n"'
     if head in _TIMES and cell:

@@ -1,7 +1,8 @@
 """Closing incidents: only over keys that are recovered, or waived by name until a stated time.
 
 1. Confirmed, what was suspended is revoked for good. Of a false alarm what this incident had
-   suspended works again, to whoever may give it back; what it had revoked stays so.
+   suspended works again, to whoever may give it back; what it had revoked stays so, and must have
+   recovered, or be waived, as after any other.
 2. An incident that is closed stays so. What is done with its keys after that is a finding.
 """
 

@@ -113,7 +113,7 @@ def judge_incident(
     records = {**known, **read}
     recoveries = [
         replace(one, is_replaceable=_is_known(records.get(one.key.key_id)))
-        for one in judge_keys(transaction, incident, keys)
+        for one in judge_keys(transaction, incident, keys, known)
     ]
     names = ((id_, records.get(id_)) for id_ in incident.unreached)
     return JudgedIncident(
@@ -135,15 +135,21 @@ def followed_keys(transaction: Reading, incident: Incident) -> set[UUID]:
 
 
 def judge_keys(
-    transaction: Reading, incident: Incident, keys: Sequence[ContainedKey]
+    transaction: Reading,
+    incident: Incident,
+    keys: Sequence[ContainedKey],
+    known: Mapping[UUID, Key] | None = None,
 ) -> list[KeyRecovery]:
-    """What is known of each of these keys of an incident."""
+    """What is known of each of these keys of an incident. While that is open, a replacement that
+    lives no more is none; once it is closed, its keys stay as they were."""
     place = incident.workspace_id
     workspace = transaction.workspaces.find(place)
     networks = () if workspace is None else workspace.networks
     slots = transaction.slots.among(place, {one.slot for one in keys})
     chains = _chains(transaction, place, keys)
     addresses = _addresses(transaction, incident, keys, networks)
+    if incident.is_open:
+        keys = _with_living(transaction, place, keys, chains, known or {})
     uses = _uses(transaction, {*(one.key_id for one in keys), *chains.everything()})
     judged = []
     for one in keys:
@@ -161,6 +167,29 @@ def judge_keys(
             )
         )
     return judged
+
+
+def _with_living(
+    transaction: Reading,
+    place: UUID,
+    keys: Sequence[ContainedKey],
+    chains: "_Chains",
+    known: Mapping[UUID, Key],
+) -> Sequence[ContainedKey]:
+    """The keys, each without its replacement where that and all that followed it were revoked."""
+    following = chains.everything()
+    records, _ = transaction.keys.among(place, following - set(known))
+    revoked = {
+        id_: key.revoked_at or key.updated_at
+        for id_, key in {**known, **records}.items()
+        if id_ in following and key.state is KeyState.REVOKED
+    }
+    found = []
+    for one in keys:
+        chain = chains.of(one)
+        is_dead = bool(chain) and chain <= revoked.keys()
+        found.append(one.unreplaced(max(revoked[id_] for id_ in chain)) if is_dead else one)
+    return found
 
 
 def _addresses(
@@ -259,11 +288,10 @@ def next_of(
     recoveries: Sequence[KeyRecovery],
     known_until: int | None,
     now: int,
-    before: Sequence[ContainedKey] | None = None,
+    before: Sequence[ContainedKey],
 ) -> Step:
-    """Where an incident stands by what is known now. `before` are its keys as they are kept, where
-    the judged ones have been changed in this transaction."""
-    old = {one.key_id: one for one in before or [one.key for one in recoveries]}
+    """Where an incident stands by what is known now. `before` are its keys as they are kept."""
+    old = {one.key_id: one for one in before}
     keys = tuple(one.key.judged(one.is_recovered, now) for one in recoveries)
     following = incident.over(keys, now)
     if known_until is not None and is_counted(incident, known_until):

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from keyturn.services.context import Context
 from keyturn.services.find import reconcile
+from keyturn.services.lapse import LAPSE_KINDS, lapse_causes
 from keyturn.services.schedule import SCHEDULE_KINDS, schedule_causes
 from keyturn.services.trail import Trail
 from keyturn.services.witness import Witness
@@ -19,7 +20,7 @@ PAGE = 1_000
 RESTS = 5.0
 MOST_REST_SECONDS = 5.0
 
-_TOUCHING = frozenset({"key", "slot", "workspace", "rotation"})
+_TOUCHING = frozenset({"key", "slot", "workspace", "rotation", "posture_waiver"})
 
 
 class Overseer:
@@ -65,8 +66,10 @@ class Overseer:
             workspace = reading.workspaces.find(workspace_id)
             if workspace is None:
                 return 0
-            causes = schedule_causes(reading, workspace, self._witness.time.borne_out())
-        return reconcile(self._context, workspace_id, causes, SCHEDULE_KINDS)
+            now = self._witness.time.borne_out()
+            causes = schedule_causes(reading, workspace, now)
+            causes += lapse_causes(reading, workspace_id, now)
+        return reconcile(self._context, workspace_id, causes, (*SCHEDULE_KINDS, *LAPSE_KINDS))
 
 
 def _everywhere(reading: Reading) -> set[UUID]:

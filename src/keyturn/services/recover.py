@@ -158,7 +158,7 @@ class Responder:
                 return
             now = self._context.clock.now()
             keys = transaction.incidents.keys_within(present)
-            step = next_of(present, judge_keys(transaction, present, keys), known_until, now)
+            step = next_of(present, judge_keys(transaction, present, keys), known_until, now, keys)
             keep_incident(self._context, transaction, RESPONDER, present, step, now, verb=step.verb)
 
     def _tell(self, incident: Incident, error: KeyturnError) -> None:
@@ -229,7 +229,7 @@ def _tally(reading: Reading, ids: Collection[UUID]) -> int:
 
 def _moves(reading: Reading, incident: Incident, known_until: int, now: int) -> bool:
     keys = reading.incidents.keys_within(incident)
-    step = next_of(incident, judge_keys(reading, incident, keys), known_until, now)
+    step = next_of(incident, judge_keys(reading, incident, keys), known_until, now, keys)
     return step.incident is not incident or bool(step.changed)
 
 
@@ -242,6 +242,8 @@ def _run_out(reading: Reading, now: int) -> dict[UUID, list[Cause]]:
                 "until": format_instant(key.waiver.until),
                 "reason": key.waiver.reason,
                 "by": key.waiver.by,
+                "next_step": "See who of those that used it has no new key: `keyturn incidents "
+                f"show {key.incident_id}`.",
             }
             cause = _cause(FindingKind.WAIVER_EXPIRED, Severity.WARNING, key, evidence)
             causes.setdefault(key.workspace_id, []).append(cause)
@@ -268,7 +270,12 @@ def _late(
         use = uses.get(key.key_id)
         evidence: dict[str, object] = {}
         if use is not None:
-            evidence = {"last_at": format_instant(use.last_at), "was_allowed": use.was_allowed}
+            evidence = {
+                "last_at": format_instant(use.last_at),
+                "was_allowed": use.was_allowed,
+                "next_step": "Somebody still has it: "
+                f"`keyturn incidents report {incident_id}` says who, from where.",
+            }
         if use is not None or str(key.key_id) in told:
             cause = _cause(FindingKind.CONTAINED_KEY_USED, Severity.CRITICAL, key, evidence)
             causes.append(cause)

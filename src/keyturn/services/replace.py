@@ -1,12 +1,13 @@
 """Replacing: a contained key is given a successor, with its rights and no more, in its slot.
 
-1. A key that has one is not given another, unless that was revoked.
+1. A key that has one that lives is not given another: one that was revoked, say because its token
+   was lost, is none.
 2. The token goes where the slot's tokens go, or to a caller whose own rights cover it. Where a
    contained key has had a hand in where that is, a person says where: a thief who could name a
    destination would else be given the new token in the place of the old one.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from keyturn.domain.authority import Rights
 from keyturn.domain.destination import check_destination_names
 from keyturn.domain.error import RequestInvalid
 from keyturn.domain.incident import ContainedKey, Incident
-from keyturn.domain.key import Key, KeyState
+from keyturn.domain.key import Key
 from keyturn.domain.permission import Permission
 from keyturn.domain.rotation import lifetime_from
 from keyturn.domain.slot import NOTHING_NOTED
@@ -95,12 +96,13 @@ def _wanted(
     now: int,
 ) -> list[Key]:
     """The records of the keys that are to be replaced. Raises `RequestInvalid`."""
-    by_id = {one.key_id: one for one in keys}
+    judged = judge_keys(transaction, incident, keys)
+    by_id = {one.key.key_id: one.key for one in judged}
     if key_ids is None:
         asked = [
             one.key.key_id
-            for one in judge_keys(transaction, incident, keys)
-            if one.needs_replacement and not one.key.is_settled(now)
+            for one in judged
+            if one.needs_replacement and not (one.is_recovered or one.key.is_waived(now))
         ]
     else:
         asked = list(dict.fromkeys(key_ids))
@@ -109,8 +111,7 @@ def _wanted(
                 raise RequestInvalid.at(f"/key_ids/{index}", "This key is not in the incident.")
     for id_ in asked or by_id:
         rights.require(Permission.INCIDENTS_WRITE, by_id[id_].slot)
-    ended = _ended(transaction, incident, [by_id[id_].replacement_key_id for id_ in asked])
-    missing = [id_ for id_ in asked if by_id[id_].replacement_key_id in ended]
+    missing = [id_ for id_ in asked if by_id[id_].replacement_key_id is None]
     records, _ = transaction.keys.among(incident.workspace_id, missing)
     for index, id_ in enumerate(key_ids or ()):
         if id_ in missing and _is_unknown(records.get(id_)):
@@ -149,22 +150,6 @@ def _require_own_destinations(
                 f"Where the tokens of {slot} go ({', '.join(own)}) was said with {by} while that "
                 "was exposed. See that nobody else reads there, and name it in `deliver_to`.",
             )
-
-
-def _ended(
-    transaction: Writing, incident: Incident, replacement_ids: Iterable[UUID | None]
-) -> set[UUID | None]:
-    """Those of these replacements that are none any more: revoked, say because its token was lost,
-    and nothing in their place."""
-    place = incident.workspace_id
-    ids = {one for one in replacement_ids if one is not None}
-    records, _ = transaction.keys.among(place, ids)
-    revoked = {id_ for id_, key in records.items() if key.state is KeyState.REVOKED}
-    followed = {
-        *transaction.rotations.successors(place, revoked),
-        *transaction.incidents.successors(place, revoked),
-    }
-    return {None, *(revoked - followed)}
 
 
 def _is_unknown(key: Key | None) -> bool:

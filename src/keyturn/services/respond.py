@@ -199,8 +199,8 @@ def contain(
         sound=tuple(one for one in found.sound if one.id not in present),
         damaged=tuple(id_ for id_ in found.damaged if id_ not in present),
     )
-    windows = _windows(transaction, exposure, found, present)
-    scope = _scope(transaction, workspace_id, new, windows, patterns, most, now)
+    windows = windows_of(transaction, exposure, found, present)
+    scope = scope_of(transaction, workspace_id, new, windows, patterns, most, now)
     if not new.ids and all(key.state is KeyState.REVOKED for key, _, _ in scope.keys):
         joined = next(present[id_] for id_ in found.ids)
         judged = judge_incident(transaction, joined)
@@ -244,14 +244,14 @@ def _opened(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Scope:
+class Scope:
     """What an incident freezes: keys, why each is in it, and since when it was exposed."""
 
     keys: tuple[tuple[Key, Because, int], ...]
     unreached: tuple[UUID, ...]
 
 
-def _windows(
+def windows_of(
     transaction: Reading, exposure: Exposure, found: Found, present: Mapping[UUID, Incident]
 ) -> dict[UUID, int]:
     """Since when each key that was found has been exposed. Of one that is contained already that
@@ -271,7 +271,7 @@ def _windows(
     return windows
 
 
-def _scope(
+def scope_of(
     transaction: Reading,
     workspace_id: UUID,
     new: Found,
@@ -279,7 +279,7 @@ def _scope(
     patterns: tuple[str, ...],
     most: int,
     now: int,
-) -> _Scope:
+) -> Scope:
     """The keys that were named, and what they made while they were exposed, and so on."""
     keys = {one.id: (one, Because.NAMED, windows[one.id]) for one in new.sound}
     since = dict(windows)
@@ -304,7 +304,7 @@ def _scope(
                 unreached[one.id] = None
     makers = {id_ for id_, (key, _, _) in keys.items() if _may_change_others(key)} | {*new.damaged}
     changed = _changed(transaction, workspace_id, makers, since, now)
-    return _Scope(
+    return Scope(
         keys=tuple(keys[id_] for id_ in sorted(keys)),
         unreached=tuple(sorted({*unreached, *changed})),
     )
@@ -368,7 +368,7 @@ def _bury(
 
 
 def _contain(
-    transaction: Writing, scope: _Scope, buried: Mapping[UUID, Key], exposure: Exposure, now: int
+    transaction: Writing, scope: Scope, buried: Mapping[UUID, Key], exposure: Exposure, now: int
 ) -> dict[UUID, Key]:
     """Writes the keys that are not refused as they have to be yet, and gives them."""
     moved = dict(buried)
@@ -384,7 +384,7 @@ def _contain(
 
 def _records(
     incident_id: UUID,
-    scope: _Scope,
+    scope: Scope,
     buried: Mapping[UUID, Key],
     rotations: Sequence[Rotation],
     now: int,
@@ -426,7 +426,7 @@ def _make(
     workspace_id: UUID,
     exposure: Exposure,
     keys: Sequence[ContainedKey],
-    scope: _Scope,
+    scope: Scope,
     arrived: int,
     now: int,
 ) -> Incident:
@@ -666,7 +666,7 @@ def place_runtime(
             runtime=runtime, network=network, standing=standing, by=author.actor.label, at=now
         )
         placed = incident.placed(placement)
-        step = next_of(placed, judge_keys(transaction, placed, keys), None, now)
+        step = next_of(placed, judge_keys(transaction, placed, keys), None, now, keys)
         told = {"runtime": runtime, "network": network, "standing": standing.value}
         after = keep_incident(
             context, transaction, author, incident, step, now, verb="placed", told=told

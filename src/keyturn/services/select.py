@@ -11,12 +11,10 @@ from keyturn.domain.destination import check_destination_name
 from keyturn.domain.error import IncidentCountMoved, RequestInvalid
 from keyturn.domain.incident import MOST_KEYS
 from keyturn.domain.key import Key
-from keyturn.domain.permission import Permission
 from keyturn.domain.slot import SlotName
 from keyturn.domain.text import check_text
 from keyturn.domain.token import Token
 from keyturn.services.context import Context
-from keyturn.services.identify import Caller
 from keyturn.storage.keys import KeyFilter, KeyView
 from keyturn.storage.transaction import Reading
 
@@ -165,14 +163,3 @@ def select_keys(
         if len(page) < PAGE:
             return chosen[::-1]
         before = page[-1].key.id
-
-
-def preview_selection(
-    context: Context, caller: Caller, workspace_id: UUID, selection: Selection
-) -> Sequence[KeyView]:
-    """The keys that a selection would contain. Raises `RequestInvalid` or `IncidentCountMoved`."""
-    selection = selection.checked()
-    patterns = caller.rights.slots(Permission.INCIDENTS_WRITE)
-    with context.store.read() as transaction:
-        now = context.clock.now()
-        return select_keys(transaction, workspace_id, selection, patterns, now)

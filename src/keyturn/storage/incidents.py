@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Select, and_, exists, false, func, or_, se
 from keyturn.domain.error import IntegrityFailed
 from keyturn.domain.incident import (
     ContainedKey,
+    Containment,
     Incident,
     IncidentReason,
     IncidentState,
@@ -300,10 +301,11 @@ class Incidents:
 
     def run_out(self, now: int, *, limit: int) -> Sequence[ContainedKey]:
         """At most `limit` keys that an incident was, or is to be, closed without, that have not
-        recovered, and whose waiver has run out; of false alarms none. Damaged rows are left out."""
+        recovered, and whose waiver has run out; of those that a false alarm gave back none. Damaged
+        rows are left out."""
         # A subquery, not a join: that may be planned as a walk over all incidents there ever were.
-        outcome = (
-            select(func.coalesce(incidents.c.outcome, ""))
+        end = (
+            select(func.coalesce(incidents.c.outcome, "").concat(incidents.c.containment))
             .where(incidents.c.id == incident_keys.c.incident_id)
             .scalar_subquery()
         )
@@ -312,7 +314,7 @@ class Incidents:
             .where(
                 _is_waived,
                 incident_keys.c.recovered_at.is_(None),
-                outcome != Outcome.FALSE_ALARM.value,
+                end != Outcome.FALSE_ALARM.value + Containment.SUSPEND.value,
             )
             .order_by(incident_keys.c.incident_id, incident_keys.c.key_id)
         )

@@ -11,6 +11,7 @@ from keyturn.domain.error import IntegrityFailed, VersionMoved
 from keyturn.domain.incident import (
     CallerStanding,
     ContainedKey,
+    Containment,
     Incident,
     IncidentReason,
     IncidentState,
@@ -213,13 +214,17 @@ class IncidentContract(StorageBase):
         def incident(number: int, outcome: Outcome, key: ContainedKey) -> Incident:
             return replace(making.incident(number, key, state=CLOSED), outcome=outcome)
 
-        keys = {number: making.contained(number * 10, incident=number) for number in (1, 2, 3)}
+        keys = {number: making.contained(number * 10, incident=number) for number in range(1, 6)}
         ended = Waiver(reason="x", until=SOME_TIME + 9, by="x", at=SOME_TIME)
-        keys[2] = replace(keys[2], waiver=ended)
+        for number in (2, 4, 5):
+            keys[number] = replace(keys[number], waiver=ended)
+        given_back = incident(5, Outcome.FALSE_ALARM, keys[5])
         made = [
             incident(1, Outcome.CONFIRMED, keys[1]),
             incident(2, Outcome.CONFIRMED, keys[2]),
             incident(3, Outcome.FALSE_ALARM, keys[3]),
+            incident(4, Outcome.FALSE_ALARM, keys[4]),
+            replace(given_back, containment=Containment.SUSPEND),
         ]
         for one, key in zip(made, keys.values(), strict=True):
             making.add_incident(store, one, key)
@@ -239,7 +244,7 @@ class IncidentContract(StorageBase):
             assert reading.incidents.late_uses(key_ids=every) == [late]
             assert reading.incidents.late_uses(key_ids=()) == []
             assert reading.incidents.run_out(SOME_TIME + 8, limit=10) == []
-            assert reading.incidents.run_out(SOME_TIME + 9, limit=10) == [keys[2]]
+            assert reading.incidents.run_out(SOME_TIME + 9, limit=10) == [keys[2], keys[4]]
 
     def test_of_many_who_open_one_at_once_over_a_key_one_does(self, store: Store) -> None:
         key_id = making.id_of(2)
