@@ -872,7 +872,7 @@ def test_a_backup_under_a_storm_of_changes_is_one_moment_of_it(
     either: Place, build_place: Build
 ) -> None:
     server = either.serve()
-    token, ended = either.token, threading.Event()
+    token, begun, ended = either.token, threading.Event(), threading.Event()
     failures: list[object] = []
 
     def storm(number: int) -> None:
@@ -884,11 +884,13 @@ def test_a_backup_under_a_storm_of_changes_is_one_moment_of_it(
             done = server.call("DELETE", f"/v1/api-keys/{key['id']}", token)[0]
             if (status, done) != (201, 204):
                 failures.append((status, done))
+            begun.set()
 
     threads = [threading.Thread(target=storm, args=(number,)) for number in range(3)]
     for thread in threads:
         thread.start()
     try:
+        assert begun.wait(30)
         for name in ("1.backup", "2.backup"):
             either.run("backup", name).done()
     finally:

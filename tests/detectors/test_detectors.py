@@ -20,6 +20,7 @@ from keyturn.domain.finding import FindingKind
 from keyturn.domain.instant import DAY
 from keyturn.domain.key import KeyState
 from keyturn.domain.runtime import NamedNetwork
+from keyturn.domain.slot import SlotName
 from keyturn.domain.traffic import HOUR, Facet
 from tests.detectors.lives import Life, Route, Who, call
 from tests.domain.samples import NOW, SAMPLE_KEY
@@ -199,6 +200,13 @@ def test_a_revoked_key_is_told_of_by_its_use_alone(life: Life) -> None:
     use(life, count=2, refused=1)
     assert told(life) == {"usage.after_revocation"}
     assert told(life, TODAY + 15 * DAY) == set()
+
+
+def test_a_drill_that_tries_its_own_revoked_key_is_no_use_after_revocation(life: Life) -> None:
+    drill = SlotName(service="drill-97fc4a50", environment="drill")
+    life.key = replace(life.key, slot=drill, state=KeyState.REVOKED, revoked_at=TODAY - HOUR)
+    use(life, count=2, refused=1)
+    assert told(life) == set()
 
 
 def test_each_reason_has_its_evidence(life: Life) -> None:

@@ -46,6 +46,11 @@ class SlotName:
     def __str__(self) -> str:
         return f"{self.service}-{self.environment}"
 
+    @property
+    def is_drill(self) -> bool:
+        """Whether `keyturn drill rotation` has made this slot, by the name that it gives."""
+        return self.environment == DRILL_ENVIRONMENT and self.service.startswith("drill-")
+
     @classmethod
     def parse(cls, text: str) -> "SlotName | None":
         """The slot that `scheduler-prod` names, or None."""
@@ -56,6 +61,9 @@ class SlotName:
             return None
         return cls(service=service, environment=environment)
 
+
+# What `keyturn drill rotation` makes has this environment, and a service of its own.
+DRILL_ENVIRONMENT = "drill"
 
 # The place of this slot in each destination has the mark that says whose the destination is.
 RESERVED = SlotName(service="keyturn", environment="destination")

@@ -28,8 +28,9 @@ from keyturn.domain.posture.facts import (
 )
 from keyturn.domain.posture.judge import JudgedCheck, judge_posture
 from keyturn.domain.posture.waiver import PostureWaiver
-from keyturn.domain.posture.workspace_checks import DRILL_ENVIRONMENT, ROLLBACK_DAYS
+from keyturn.domain.posture.workspace_checks import ROLLBACK_DAYS
 from keyturn.domain.rotation import OPEN_STATES
+from keyturn.domain.slot import DRILL_ENVIRONMENT
 from keyturn.domain.traffic import REST, Facet, Tally
 from keyturn.services.context import Context
 from keyturn.services.identify import Caller

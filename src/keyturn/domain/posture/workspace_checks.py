@@ -17,7 +17,6 @@ ROLLBACK_DAYS = 365
 FORCED_DAYS = 90
 LOG_DAYS = 7
 MOST_SKEW = 5 * SECOND
-DRILL_ENVIRONMENT = "drill"
 # What somebody has to be told of.
 TOLD = "finding.opened"
 
@@ -112,18 +111,13 @@ def _short_overlap(snapshot: Snapshot) -> Iterator[Said]:
         )
 
 
-def is_drill(slot: SlotName) -> bool:
-    """Whether `keyturn drill rotation` has made this slot, by the name that it gives."""
-    return slot.environment == DRILL_ENVIRONMENT and slot.service.startswith("drill-")
-
-
 def _evidenced(snapshot: Snapshot) -> Iterator[Said]:
     since = snapshot.now - FORCED_DAYS * DAY
     for rotation in snapshot.rotations:
         ending = rotation.ending
         if ending is None or rotation.state is not RotationState.COMPLETED or ending.at < since:
             continue
-        is_forced = ending.is_forced and not is_drill(rotation.slot)
+        is_forced = ending.is_forced and not rotation.slot.is_drill
         yield Said(
             subject=_rotation_subject(rotation),
             result=Result.FAIL if is_forced else Result.PASS,
@@ -144,7 +138,7 @@ def _drills(snapshot: Snapshot) -> list[int]:
     rolled_back: dict[SlotName, int] = {}
     for rotation in snapshot.rotations:
         ending = rotation.ending
-        if ending is None or not is_drill(rotation.slot):
+        if ending is None or not rotation.slot.is_drill:
             continue
         if rotation.state is RotationState.COMPLETED and not ending.is_forced:
             completed[rotation.slot] = ending.at
