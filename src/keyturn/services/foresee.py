@@ -7,8 +7,9 @@ from uuid import UUID
 from keyturn.domain.incident import MOST_KEYS, Because
 from keyturn.domain.permission import Permission
 from keyturn.services.context import Context
+from keyturn.services.freeze import scope_of, windows_of
 from keyturn.services.identify import Caller
-from keyturn.services.respond import Exposure, scope_of, windows_of
+from keyturn.services.respond import Exposure
 from keyturn.services.select import Found, Selection, select_keys
 from keyturn.storage.keys import KeyView
 
@@ -37,7 +38,7 @@ def foresee_incident(
         present = transaction.incidents.open_of_keys(workspace_id, [one.id for one in keys])
         found = Found(sound=tuple(keys))
         new = Found(sound=tuple(one for one in keys if one.id not in present))
-        windows = windows_of(transaction, exposure, found, present)
+        windows = windows_of(transaction, exposure.exposed_since, found, present)
         scope = scope_of(transaction, workspace_id, new, windows, patterns, MOST_KEYS, now)
         made = [key for key, because, _ in scope.keys if because is Because.MADE_BY_CONTAINED]
         slots = transaction.slots.among(workspace_id, {one.slot for one in made})

@@ -30,7 +30,6 @@ from keyturn.domain.error import (
     PermissionMissing,
     RequestInvalid,
 )
-from keyturn.domain.identity import parse_id
 from keyturn.domain.incident import (
     MOST_KEYS,
     Because,
@@ -44,13 +43,14 @@ from keyturn.domain.incident import (
     hash_keys,
 )
 from keyturn.domain.key import Key, KeyState, RevocationReason
-from keyturn.domain.permission import Permission, covers_slot, permitted_slots
+from keyturn.domain.permission import Permission
 from keyturn.domain.rotation import Rotation, RotationAct
 from keyturn.domain.runtime import check_runtime
 from keyturn.domain.text import TEXT_LENGTH, check_text, check_url
 from keyturn.services.conclude import end_rotation, free_old_key
 from keyturn.services.context import Context
 from keyturn.services.define import require_version
+from keyturn.services.freeze import Scope, scope_of, windows_of
 from keyturn.services.identify import reaffirm
 from keyturn.services.issue import key_subject
 from keyturn.services.journal import Act, Author, Note, Subject, note, note_all
@@ -67,8 +67,6 @@ from keyturn.services.tombstone import make_tombstone
 from keyturn.storage.transaction import Reading, Writing
 
 _MOST_NAMED = 20
-_MOST_CHANGES = 10_000
-_CHANGES = ("api_key.updated", "api_key.resumed")
 
 REVOKED_AS = {
     IncidentReason.LEAKED: RevocationReason.COMPROMISED,
@@ -199,7 +197,7 @@ def contain(
         sound=tuple(one for one in found.sound if one.id not in present),
         damaged=tuple(id_ for id_ in found.damaged if id_ not in present),
     )
-    windows = windows_of(transaction, exposure, found, present)
+    windows = windows_of(transaction, exposure.exposed_since, found, present)
     scope = scope_of(transaction, workspace_id, new, windows, patterns, most, now)
     if not new.ids and all(key.state is KeyState.REVOKED for key, _, _ in scope.keys):
         joined = next(present[id_] for id_ in found.ids)
@@ -241,111 +239,6 @@ def _opened(
             if id_ in present and present[id_].id != judged.incident.id
         ),
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
-    """What an incident freezes: keys, why each is in it, and since when it was exposed."""
-
-    keys: tuple[tuple[Key, Because, int], ...]
-    unreached: tuple[UUID, ...]
-
-
-def windows_of(
-    transaction: Reading, exposure: Exposure, found: Found, present: Mapping[UUID, Incident]
-) -> dict[UUID, int]:
-    """Since when each key that was found has been exposed. Of one that is contained already that
-    stands in its incident, unless something else is said now."""
-    said = exposure.exposed_since
-    windows = dict.fromkeys(found.damaged, said or 0)
-    windows |= {one.id: max(said or 0, one.created_at) for one in found.sound}
-    if said is not None:
-        return windows
-    windows = {id_: since for id_, since in windows.items() if id_ not in present}
-    for incident in {one.id: one for one in present.values()}.values():
-        # Whatever became of that incident's record: the others are contained all the same.
-        with suppress(IntegrityFailed):
-            for key in transaction.incidents.keys_within(incident):
-                if key.key_id in present:
-                    windows[key.key_id] = key.exposed_since
-    return windows
-
-
-def scope_of(
-    transaction: Reading,
-    workspace_id: UUID,
-    new: Found,
-    windows: Mapping[UUID, int],
-    patterns: tuple[str, ...],
-    most: int,
-    now: int,
-) -> Scope:
-    """The keys that were named, and what they made while they were exposed, and so on."""
-    keys = {one.id: (one, Because.NAMED, windows[one.id]) for one in new.sound}
-    since = dict(windows)
-    unreached: dict[UUID, None] = {}
-    makers = set(since)
-    while makers:
-        made = [
-            one for one in transaction.keys.made_by(workspace_id, makers) if one.id not in since
-        ]
-        inside = transaction.incidents.open_of_keys(workspace_id, [one.id for one in made])
-        makers = set()
-        for one in made:
-            maker = one.created_by
-            if maker is None or one.id in inside:
-                continue
-            is_exposed = one.created_at >= since[maker] and covers_slot(patterns, str(one.slot))
-            if is_exposed and len(keys) + len(new.damaged) < most:
-                keys[one.id] = (one, Because.MADE_BY_CONTAINED, one.created_at)
-                since[one.id] = one.created_at
-                makers.add(one.id)
-            elif one.state is not KeyState.REVOKED and not one.is_expired(now):
-                unreached[one.id] = None
-    makers = {id_ for id_, (key, _, _) in keys.items() if _may_change_others(key)} | {*new.damaged}
-    changed = _changed(transaction, workspace_id, makers, since, now)
-    return Scope(
-        keys=tuple(keys[id_] for id_ in sorted(keys)),
-        unreached=tuple(sorted({*unreached, *changed})),
-    )
-
-
-def _may_change_others(key: Key) -> bool:
-    """By its own permissions, or since a false alarm gives back what was suspended."""
-    needed = (Permission.KEYS_WRITE, Permission.INCIDENTS_WRITE)
-    return any(permitted_slots(key.permissions, one) for one in needed)
-
-
-def _changed(
-    transaction: Reading,
-    workspace_id: UUID,
-    makers: Collection[UUID],
-    since: Mapping[UUID, int],
-    now: int,
-) -> set[UUID]:
-    """The living keys of others that these changed or gave back while they were exposed."""
-    if not makers:
-        return set()
-    done = transaction.activity.done_by(
-        workspace_id,
-        makers,
-        _CHANGES,
-        min(since[id_] for id_ in makers),
-        limit=_MOST_CHANGES,
-    )
-    ids = {
-        id_
-        for entry in done
-        if entry.actor.id is not None and entry.created_at >= since[entry.actor.id]
-        if (id_ := parse_id(entry.resource_id)) is not None and id_ not in since
-    }
-    records, _ = transaction.keys.among(workspace_id, ids)
-    living = {
-        id_
-        for id_, key in records.items()
-        if key.state is not KeyState.REVOKED and not key.is_expired(now)
-    }
-    return living - set(transaction.incidents.open_of_keys(workspace_id, living))
 
 
 def _bury(
