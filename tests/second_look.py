@@ -1,7 +1,7 @@
 """A test that failed in CI is run once more by itself, and named, before the run is called failed.
 
 Ten thousand tests share two cores with four servers and whatever else the machine does; some wait
-for a moment that comes late. See decision 34 for what this may not hide.
+for a moment that comes late. See docs/decisions/0032 for what this may not hide.
 """
 
 import os
