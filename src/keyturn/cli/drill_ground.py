@@ -14,6 +14,7 @@ from ipaddress import ip_network
 from typing import TypeVar
 
 from keyturn.cli.ending import REFUSED, CommandFailed
+from keyturn.cli.living import living
 from keyturn.cli.when import now
 from keyturn.client.binding import Pages, Sends
 from keyturn.client.call import Call
@@ -118,14 +119,11 @@ class Ground:
 
     def living_keys(self) -> list[Key]:
         """The keys of the slot that are not dead yet, newest first."""
-        return [
-            key
-            for status in ("active", "suspended")
-            for key in Pages(
-                self,
-                list_keys(status=status, service=self.name, environment=ENVIRONMENT),
+        return living(
+            lambda status: Pages(
+                self, list_keys(status=status, service=self.name, environment=ENVIRONMENT)
             )
-        ]
+        )
 
     def clear(self) -> None:
         """Revokes whatever lives, the newest first: that is a rollback of what is open."""

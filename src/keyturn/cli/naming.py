@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 from keyturn.cli.ending import ABSENT, WRONG, CommandFailed
+from keyturn.cli.living import living
 from keyturn.client.channel_records import Channel, Message
 from keyturn.client.delivery_records import Delivery
 from keyturn.client.errors import NotFound
@@ -246,15 +247,13 @@ def spelled_id(text: str) -> str | None:
 
 
 def _living(client: "Keyturn", slot: SlotName | None = None) -> list[Key]:
-    return [
-        key
-        for status in ("active", "suspended")
-        for key in client.keys.list(
+    return living(
+        lambda status: client.keys.list(
             status=status,
             service=None if slot is None else slot.service,
             environment=None if slot is None else slot.environment,
         )
-    ]
+    )
 
 
 def _only_one(text: str, found: list[Key]) -> Key:
