@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.canary.plugin import CANARIES, Canaries
-from tests.second_look import IS_SECOND, SecondLook
 from tests.servers.memory import move_into_memory
 from tests.servers.postgres import (
     Postgres,
@@ -60,8 +59,6 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     config.stash[RUN_FOLDER] = create_run_folder()
     config.pluginmanager.register(Canaries(config, config.stash[RUN_FOLDER]))
-    if IS_CI and IS_SECOND not in os.environ:
-        config.pluginmanager.register(SecondLook(config))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that unconfigure runs
 
 
