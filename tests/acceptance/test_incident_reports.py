@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from keyturn.domain.base62 import encode_uuid
 from tests.acceptance.api import Issued, Site, Workspace, expect, expect_invalid, label
 from tests.acceptance.responding import Responding, respond
 from tests.acceptance.servers import until
@@ -223,6 +225,9 @@ def test_the_timeline_has_everything_in_the_order_of_time(home: Workspace) -> No
     for what in ("key.contained", "key.replaced", "key.recovered", "incident.closed"):
         assert order.count(what) == 1
     assert order.index("key.replaced") < order.index("incident.closed")
+    # Its id is spelled as people meet it everywhere else.
+    [told] = [one["detail"] for one in body["timeline"] if one["what"] == "key.replaced"]
+    assert told.endswith(f"got a replacement, {encode_uuid(UUID(new.id))}.")
     assert "seen in a paste" in str(body["timeline"])
     assert body["incident"]["state"] == "closed"
     # From a row to the request, and from there to its key.

@@ -10,6 +10,7 @@ from itertools import islice
 from uuid import UUID
 
 from keyturn.domain.activity import Entry
+from keyturn.domain.base62 import encode_uuid
 from keyturn.domain.blast_radius import NOT_OURS, BlastRadius
 from keyturn.domain.delivery import DeliveryState
 from keyturn.domain.error import IntegrityFailed
@@ -116,11 +117,11 @@ def _of_key(one: JudgedKey) -> Iterable[Event]:
         detail=f"{key.name} was contained.",
         key_id=key.key_id,
     )
-    if key.replaced_at is not None:
+    if key.replaced_at is not None and key.replacement_key_id is not None:
         yield Event(
             at=key.replaced_at,
             what="key.replaced",
-            detail=f"{key.name} got a replacement, {key.replacement_key_id}.",
+            detail=f"{key.name} got a replacement, {encode_uuid(key.replacement_key_id)}.",
             key_id=key.key_id,
         )
     if key.recovered_at is not None:
