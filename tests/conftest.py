@@ -45,6 +45,7 @@ settings.load_profile("ci" if IS_CI else "dev")
 # program that a test starts would inherit it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 RUN_FOLDER = pytest.StashKey[Path]()
 # Where a test takes many seconds.
