@@ -136,7 +136,8 @@ def test_kill_9_anywhere_loses_no_event(
             with _client(server, token) as client:
                 for number in range(6):
                     name = f"s{turn}x{number}-prod"
-                    made = client.post("/v1/api-keys", json={"name": name}).raise_for_status()
+                    made = client.post("/v1/api-keys", json={"name": name})
+                    assert made.status_code == 201, made.text
                     client.delete(f"/v1/api-keys/{made.json()['id']}").raise_for_status()
             time.sleep(chance.random() * 0.6)
             server.kill()
