@@ -16,11 +16,13 @@ from keyturn.destinations.vault import VaultKind
 from keyturn.domain.slot import SlotName
 from keyturn.testing.destinations import DestinationContract
 from keyturn.testing.destinations.behind import FIRST_VALUE, ONE, SECOND_VALUE, THIRD_VALUE
+from keyturn.testing.destinations.failing import assert_silent
 from tests.destinations.lying import SAID, Lie, LyingServer
 from tests.destinations.opening import CLOCK, closed_port, open_kind, way_out
 from tests.destinations.rest import LieContract, Swaps
 from tests.servers.authority import found_authority
 from tests.servers.openbao import OpenBao, obtain_openbao
+from tests.servers.raw import RawServer, http, respond
 
 _numbers = itertools.count(1)
 KIND = VaultKind(way_out(), CLOCK)
@@ -190,6 +192,19 @@ def test_an_engine_of_version_1_is_not_taken_for_one_of_version_2(openbao: OpenB
     with pytest.raises(DestinationFault) as caught:
         old.write(ONE, FIRST_VALUE, None)
     assert caught.value.kind is FaultKind.NOT_UNDERSTOOD
+
+
+def test_an_engine_that_is_being_made_ready_has_failed_for_now(
+    behind: BehindVault, token: str
+) -> None:
+    """As the real one answers for a moment after it was mounted; what is broken is tried again."""
+    words = b'{"errors": ["Upgrading from non-versioned to versioned. words-of-the-other-side"]}'
+    with RawServer(respond(http(400, words))) as server:
+        early = open_kind(KIND, at(server.port, behind), {"token": token})
+        with pytest.raises(DestinationFault) as caught:
+            early.read(ONE)
+    assert caught.value.kind is FaultKind.BROKEN
+    assert_silent(caught.value, (SAID, token))
 
 
 def test_a_policy_that_does_not_reach_that_far_is_said(

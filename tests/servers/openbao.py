@@ -72,8 +72,20 @@ class OpenBao:
         self.ask("POST", f"secret/data/{path}", {"data": dict(members)})
 
     def mount(self, name: str, *, version: str = "2", namespace: str = "") -> None:
+        """Mounts a key-value engine, and waits until it answers: the server makes it ready in the
+        background and refuses every call until then."""
         options = {"type": "kv", "options": {"version": version}}
         self.ask("POST", f"sys/mounts/{name}", options, namespace=namespace)
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                self.ask("GET", f"{name}/data/nothing", namespace=namespace)
+            except AssertionError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
 
     def token(self, policy: str, rules: str, **options: object) -> str:
         """A token that may do what the policy's rules say, and nothing else."""

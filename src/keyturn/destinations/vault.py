@@ -155,12 +155,12 @@ class VaultDestination:
                 "data": {**secret.fields, self._field: value},
             },
         )
-        if answer.status == 400 and _is_of_cas(answer):
+        if _says(answer, "check-and-set"):
             raise conflict()
         if answer.status == 404:
             raise _no_mount()
         if not answer.is_success:
-            raise status_fault(answer.status)
+            raise _refusal(answer)
         number, version = _version(part(answer.members, "data"))
         if number != secret.number + 1:
             raise not_understood()
@@ -180,7 +180,7 @@ class VaultDestination:
         if answer.status == 404 and answer.members.get("errors"):
             raise _no_mount()
         if answer.status != 404 and not answer.is_success:
-            raise status_fault(answer.status)
+            raise _refusal(answer)
         data = part(answer.members, "data")
         if answer.status == 404 and "metadata" not in data:
             if answer.members.get("errors") != []:  # so does Vault say it, and few others
@@ -207,11 +207,21 @@ def _version(metadata: Mapping[str, object]) -> tuple[int, str]:
     return number, f"{number}@{made}"
 
 
-def _is_of_cas(answer: JsonAnswer) -> bool:
+def _says(answer: JsonAnswer, words: str) -> bool:
     errors = answer.members.get("errors")
-    return isinstance(errors, list) and any(
-        isinstance(text, str) and "check-and-set" in text for text in errors
+    return (
+        answer.status == 400
+        and isinstance(errors, list)
+        and any(isinstance(text, str) and words in text for text in errors)
     )
+
+
+def _refusal(answer: JsonAnswer) -> DestinationFault:
+    if _says(answer, "Upgrading"):  # for a moment after an engine was mounted, or became versioned
+        return DestinationFault(
+            FaultKind.BROKEN, "The key-value engine there is being made ready; it answers soon."
+        )
+    return status_fault(answer.status)
 
 
 def _no_mount() -> DestinationFault:
