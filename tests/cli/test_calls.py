@@ -40,7 +40,7 @@ def calling_commands() -> Iterator[tuple[str, ...]]:
 
 CONFIRMED = ("--outcome", "confirmed")
 # With tests of their own.
-ELSEWHERE = {("apply",), ("activity", "verify"), ("drill", "rotation")}
+ELSEWHERE = {("apply",), ("activity", "verify"), ("drill", "rotation"), ("drill", "revocation")}
 
 
 @pytest.fixture

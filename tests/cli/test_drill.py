@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from keyturn.cli import ending
-from keyturn.cli.drill_ground import NEEDED, DrillFailed, Ground
-from keyturn.cli.drill_rotation import Rehearsal
+from keyturn.cli.drill_ground import DrillFailed, Ground
+from keyturn.cli.drill_rotation import NEEDED, Rehearsal
 from keyturn.client import Keyturn, Verdict
 from keyturn.client.call import Call
 from tests.cli.calling import House, house_in

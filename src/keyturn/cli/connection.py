@@ -22,6 +22,9 @@ from keyturn.domain.token import Token
 if TYPE_CHECKING:  # completion and help do without an HTTP library
     from keyturn.client import Keyturn
 
+# A person waits, who may see to it that it answers.
+ATTEMPTS = 4
+
 
 def calling(command: Callable[..., None]) -> Callable[..., None]:
     """Gives a command a client and an output, and the options that both need."""
@@ -72,6 +75,15 @@ def client_in(workspace_id: str) -> "Iterator[Keyturn]":
         yield client
 
 
+@contextlib.contextmanager
+def client_at(url: str) -> "Iterator[Keyturn]":
+    """A client as the command's own, of another node. It sends each call once."""
+    given = click.get_current_context().params
+    file, workspace = given.get("api_key_file"), given.get("workspace")
+    with _client(url, file, workspace, warns=False, attempts=1) as client:
+        yield client
+
+
 def workspace_of_environment() -> str | None:
     """The one workspace that the environment, and no option, has this command act in."""
     is_named = click.get_current_context().params.get("workspace")
@@ -96,7 +108,12 @@ def _check(text: str) -> None:
 
 
 def _client(
-    url: str | None, file: str | None, workspace: str | None, *, warns: bool = True
+    url: str | None,
+    file: str | None,
+    workspace: str | None,
+    *,
+    warns: bool = True,
+    attempts: int = ATTEMPTS,
 ) -> "Keyturn":
     import logging
 
@@ -110,8 +127,7 @@ def _client(
         address(os.environ, url),
         api_key=token,
         workspace=os.environ.get(WORKSPACE) if workspace is None else workspace,
-        # A person waits, who may see to it that it answers.
-        retry=RetryPolicy(most_attempts=4),
+        retry=RetryPolicy(most_attempts=attempts),
     )
 
 

@@ -1,26 +1,30 @@
 """`keyturn drill`: what is done in earnest is rehearsed, on the installation that it is done on."""
 
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from keyturn.ambient import SystemClock, SystemEntropy
-from keyturn.cli.connection import calling
-from keyturn.cli.drill_ground import ENVIRONMENT, DrillFailed, Ground
-from keyturn.cli.drill_rotation import Rehearsal
+from keyturn.cli import drill_revocation as revoking
+from keyturn.cli import drill_rotation as rotating
+from keyturn.cli.connection import calling, client_at
+from keyturn.cli.drill_ground import ENVIRONMENT, Act, DrillFailed, Ground
+from keyturn.cli.drill_revocation import Figures
 from keyturn.cli.ending import FAULT, INTERRUPTED, CommandFailed
-from keyturn.cli.output import Output, counted, spelled
+from keyturn.cli.output import Column, Output, counted, spelled
 from keyturn.cli.when import now
 from keyturn.client.errors import KeyturnClientError
+from keyturn.domain.permission import Permission
 
 if TYPE_CHECKING:
     from keyturn.client import Keyturn
 
 _ID_BYTES = 4
+SPREAD = ("median", "99 %", "longest")
 _CLEAN = "nothing live is left"
 
 
@@ -34,7 +38,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Drill(msgspec.Struct, kw_only=True):
-    """What became of a drill."""
+    """What became of a drill. `figures` are there where it measures."""
 
     id: str
     slot: str
@@ -45,6 +49,7 @@ class Drill(msgspec.Struct, kw_only=True):
     first_request_id: str
     last_request_id: str = ""
     steps: list[Step] = msgspec.field(default_factory=list)
+    figures: Figures | None = None
 
     @property
     def outcome(self) -> str:
@@ -75,30 +80,91 @@ def rotation(client: "Keyturn", output: Output) -> None:
       keyturn drill rotation
       keyturn drill rotation --workspace 06aSDUtCJxNn2WzPHQ7kVt --json
     """
-    name = f"drill-{SystemEntropy().take(_ID_BYTES).hex()}"
-    ground = Ground(client, name)
-    ground.require_permissions()
+    ground = _ground(client, rotating.NEEDED)
+    run = _Run(ground, output, "Rotation")
+    run.remedy = f"`keyturn rotations show {ground.slot}` shows where its last rotation stood."
+    run.carry_out(rotating.Rehearsal(ground, run.purpose).acts())
+
+
+@drill.command()
+@click.option(
+    "--node",
+    "urls",
+    multiple=True,
+    metavar="URL",
+    help="A node to ask, past what balances between them; again for each. Default: the one that "
+    "is called.",
+)
+@click.option(
+    "--revocations",
+    type=click.IntRange(1, 200),
+    default=20,
+    show_default=True,
+    help="How many keys are made and revoked.",
+)
+@calling
+def revocation(client: "Keyturn", output: Output, urls: tuple[str, ...], revocations: int) -> None:
+    """Rehearse revocations on this installation, and measure them.
+
+    A caller at each node asks about a key all the time. The key is revoked, and from the answer on
+    no node may let it in; again and again, with another key each time. How long the answer took,
+    and when the last call was let in, is told at the end. All keys are revoked, whatever happens;
+    the slot stays, and says how it ended. Ends with 0 where all was as it must be, else with 1.
+
+    The token needs keys:read, keys:write and verify, for `drill-*` at least.
+
+    \b
+    Examples:
+      keyturn drill revocation
+      keyturn drill revocation --node http://10.0.0.1:8420 --node http://10.0.0.2:8420
+      keyturn drill revocation --revocations 100 --json
+    """
+    ground = _ground(client, revoking.NEEDED)
+    run = _Run(ground, output, "Revocation")
+    run.remedy = "`keyturn doctor` and `/readyz` of each node say how it stands."
+    with ExitStack() as stack:
+        nodes = [
+            revoking.Node(url=url, client=stack.enter_context(client_at(url))) for url in urls
+        ] or [revoking.Node(url="This Keyturn", client=client)]
+        rehearsal = revoking.Revocations(
+            ground, nodes, purpose=run.purpose, revocations=revocations
+        )
+        run.figures = rehearsal.figures
+        run.carry_out(rehearsal.acts())
+
+
+def _ground(client: "Keyturn", needed: Sequence[Permission]) -> Ground:
+    """The ground of a new drill. Raises what says that it cannot be held here."""
+    ground = Ground(client, f"drill-{SystemEntropy().take(_ID_BYTES).hex()}")
+    ground.require_permissions(needed)
     ground.living_keys()  # before anything is made: a workspace is named, and answers
-    _Run(ground, output).carry_out()
+    return ground
 
 
 class _Run:
     """One drill, from its first step to the last, and what is told of it."""
 
-    def __init__(self, ground: Ground, output: Output) -> None:
+    def __init__(self, ground: Ground, output: Output, kind: str) -> None:
+        self.remedy = ""
+        self.figures: Figures | None = None
         self._ground = ground
         self._output = output
         self._clock = SystemClock()
-        self._title = f"Rotation drill of {spelled(now())}"
+        self._title = f"{kind} drill of {spelled(now())}"
         self._drill = Drill(id=ground.name, slot=ground.slot, first_request_id=f"{ground.name}-1")
 
-    def carry_out(self) -> None:
+    @property
+    def purpose(self) -> str:
+        """What the slot says while it goes on."""
+        return f"{self._title}: begun"
+
+    def carry_out(self, acts: Iterator[Act]) -> None:
         """Raises `CommandFailed` where it did not pass."""
         began = self._clock.elapsed()
         self._say(f"{'RESULT':<8}{'TIME':>7}  STEP")
         with _ending_in_order():
             try:
-                self._play()
+                self._play(acts)
             except KeyboardInterrupt:
                 self._drill.interrupted = True
                 self._output.note("Interrupted: what was made is revoked.")
@@ -114,8 +180,8 @@ class _Run:
         self._write_down()
         self._tell()
 
-    def _play(self) -> None:
-        for act in Rehearsal(self._ground, f"{self._title}: begun").acts():
+    def _play(self, acts: Iterator[Act]) -> None:
+        for act in acts:
             if not self._step(act.claim, act.show):
                 return
 
@@ -162,16 +228,21 @@ class _Run:
 
     def _tell(self) -> None:
         done = self._drill
+        done.figures = self.figures
         if self._output.as_json:
             self._output.json(done)
         elif self._output.is_quiet:
             self._output.say(done.slot)
         else:
             self._output.say("")
-            self._output.say(
-                f"{done.outcome.capitalize()}: {counted(done.healthy_calls, 'call')} that had to "
-                f"be allowed{', and all were' if done.passed else ''}."
-            )
+            if self.figures is None:
+                self._output.say(
+                    f"{done.outcome.capitalize()}: {counted(done.healthy_calls, 'call')} that had "
+                    f"to be allowed{', and all were' if done.passed else ''}."
+                )
+            else:
+                self._tell_figures(self.figures)
+                self._output.say(f"{done.outcome.capitalize()}.")
             self._output.say(
                 f"Recorded on slot {done.slot}, and under the request ids "
                 f"{done.first_request_id} to {done.last_request_id}."
@@ -179,14 +250,24 @@ class _Run:
         if not done.passed:
             raise self._failure()
 
+    def _tell_figures(self, figures: Figures) -> None:
+        if not figures.revocations:
+            return
+        columns = (Column("figure"), *(Column(one, right=True) for one in SPREAD))
+        self._output.table(columns, figures.rows())
+        self._output.say(
+            f"{counted(figures.revocations, 'revocation')} at {counted(figures.nodes, 'node')}, "
+            f"{counted(figures.calls, 'call')} beside them: "
+            f"{figures.let_in_after_the_answer} let in after an answer."
+        )
+
     def _failure(self) -> CommandFailed:
         wrong = next((step for step in self._drill.steps if not step.ok), None)
         if wrong is None:
             return CommandFailed("The drill was interrupted.", code=INTERRUPTED)
         return CommandFailed(
             f"The drill failed where {wrong.claim}: {wrong.detail}",
-            remedy=f"`keyturn rotations show {self._drill.slot}` shows where its last rotation "
-            "stood.",
+            remedy=self.remedy,
             code=INTERRUPTED if self._drill.interrupted else FAULT,
         )
 

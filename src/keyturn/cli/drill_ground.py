@@ -7,7 +7,8 @@
 3. A runtime is a caller that asks `/v1/verify` as a service does that is called by it.
 """
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from ipaddress import ip_network
@@ -30,18 +31,20 @@ from keyturn.domain.token import Token
 T = TypeVar("T")
 
 ENVIRONMENT = "drill"
-NEEDED = (
-    Permission.KEYS_READ,
-    Permission.KEYS_WRITE,
-    Permission.ROTATIONS_WRITE,
-    Permission.VERIFY,
-)
 # So long a key of a drill lives at most, should nobody be left to revoke it.
 _LONGEST_LIFE = timedelta(hours=1)
 
 
 class DrillFailed(Exception):
     """A step that did not go as it must; the sentence says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One step: what is claimed, and what shows it. It raises where the claim does not hold."""
+
+    claim: str
+    show: Callable[[], None]
 
 
 @dataclass(slots=True)
@@ -59,6 +62,7 @@ class Ground:
     def __init__(self, client: Sends, name: str) -> None:
         self.name = name
         self.calls = 0
+        self._counting = threading.Lock()
         self.verified = 0
         self.runtimes: dict[str, Runtime] = {}
         self._client = client
@@ -79,14 +83,14 @@ class Ground:
         headers = {**call.headers, "X-Request-Id": self._next_id()}
         return self._client.send(replace(call, headers=headers))
 
-    def require_permissions(self) -> None:
+    def require_permissions(self, needed: Sequence[Permission]) -> None:
         """Raises `CommandFailed` where the caller's token may not do what a drill does."""
         held = self._caller.permissions
-        lacking = [one for one in NEEDED if not holds_permission(held, f"{one}@{self.slot}")]
+        lacking = [one for one in needed if not holds_permission(held, f"{one}@{self.slot}")]
         if lacking:
             raise CommandFailed(
                 f"A drill needs permissions that this token lacks: {', '.join(lacking)}.",
-                remedy=f"Present one that has {', '.join(NEEDED)}; each may be narrowed to "
+                remedy=f"Present one that has {', '.join(needed)}; each may be narrowed to "
                 "`drill-*`, as in keys:write@drill-*.",
                 code=REFUSED,
             )
@@ -138,17 +142,20 @@ class Ground:
 
     def call(self, name: str, token: Token | None = None) -> Verdict:
         """One call by a runtime, with its own token unless another is given."""
-        runtime = self.runtimes[name]
+        return self.ask(self._client, name, token or self.runtimes[name].token)
+
+    def ask(self, client: Sends, name: str, token: Token) -> Verdict:
+        """Asks one node whether a runtime may be let in. May be called from any thread."""
         request_id = self._next_id()
         asked = verify(
-            token or runtime.token,
+            token,
             request_id=request_id,
             runtime=f"{self.name}/{name}",
             ip=self._address,
             user_agent=f"keyturn-drill ({name})",
         )
         headers = {**asked.headers, "X-Request-Id": request_id}
-        return self._client.send(replace(asked, headers=headers))
+        return client.send(replace(asked, headers=headers))
 
     def call_well(self, name: str) -> None:
         """One call by a runtime that must be allowed. Raises `DrillFailed`."""
@@ -171,8 +178,9 @@ class Ground:
         return f"{self.name}/{name}"
 
     def _next_id(self) -> str:
-        self.calls += 1
-        return self.last_request_id
+        with self._counting:
+            self.calls += 1
+            return self.last_request_id
 
     @property
     def _networks(self) -> list[str]:

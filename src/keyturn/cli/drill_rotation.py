@@ -5,10 +5,9 @@ rotation ends by itself once that one has followed; the second is rolled back.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from keyturn.ambient import SystemClock
-from keyturn.cli.drill_ground import DrillFailed, Ground, Runtime
+from keyturn.cli.drill_ground import Act, DrillFailed, Ground, Runtime
 from keyturn.client.errors import EvidenceMissing, RollbackUnsafe
 from keyturn.client.resources import ExpectedRuntime
 from keyturn.client.rotation_records import Rotation, StartedRotation
@@ -19,7 +18,15 @@ from keyturn.client.rotations import (
     roll_back_rotation,
     start_rotation,
 )
+from keyturn.domain.permission import Permission
 from keyturn.domain.token import Token
+
+NEEDED = (
+    Permission.KEYS_READ,
+    Permission.KEYS_WRITE,
+    Permission.ROTATIONS_WRITE,
+    Permission.VERIFY,
+)
 
 QUIET_SECONDS = 1
 BROWNOUT_SECONDS = 1
@@ -28,14 +35,6 @@ TRIAL_SECONDS = 60
 PATIENCE_SECONDS = 60.0
 _LOOK_SECONDS = 0.1
 _RARE_SECONDS = 86_400
-
-
-@dataclass(frozen=True, slots=True)
-class Act:
-    """One step: what is claimed, and what shows it. It raises where the claim does not hold."""
-
-    claim: str
-    show: Callable[[], None]
 
 
 class Rehearsal:

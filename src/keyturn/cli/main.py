@@ -51,7 +51,11 @@ COMMANDS = lazy_group(
     deliveries=Lazy(
         "keyturn.cli.deliveries:deliveries", "New tokens on their way to destinations.", _CALLS
     ),
-    drill=Lazy("keyturn.cli.drill:drill", "Rehearse a rotation, on a slot of its own.", _CALLS),
+    drill=Lazy(
+        "keyturn.cli.drill:drill",
+        "Rehearse a rotation or revocations, on a slot of its own.",
+        _CALLS,
+    ),
     findings=Lazy(
         "keyturn.cli.findings:findings", "What a person should know of keys and slots.", _CALLS
     ),
