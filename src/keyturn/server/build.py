@@ -30,6 +30,7 @@ from keyturn.domain.seal import Sealer
 from keyturn.http.app import build_app
 from keyturn.http.desk import Desk, Readiness
 from keyturn.http.metrics import Metrics
+from keyturn.http.sole_sight import SoleSight
 from keyturn.http.verify import VerifyEndpoint
 from keyturn.outbound.client import GuardedOutbound
 from keyturn.outbound.guard import AddressGuard
@@ -389,16 +390,18 @@ def build_node(house: House, is_sole: Callable[[], bool]) -> Node:
     meter = Meter(context)
     witness = Witness(context, meter)
     metrics = Metrics()
+    node_id = context.new_id(context.clock.now())
     desk = Desk(
         context=context,
         meter=meter,
         witness=witness,
         metrics=metrics,
-        node_id=context.new_id(context.clock.now()),
+        node_id=node_id,
         version=__version__,
         environment=settings.environment,
         proxies=settings.trusted_proxies,
         check=ReadinessCheck(context),
+        sight=SoleSight(context.store.credentials, node_id, settings.host),
     )
     edge = Edge(
         app=build_app(desk),
