@@ -15,9 +15,12 @@ from sqlalchemy.engine import Dialect
 
 from keyturn.domain.seal import Cell, Sealer
 from keyturn.storage.contract import (
+    START,
     Credential,
+    CredentialFill,
     Deprecation,
     KeyCredential,
+    LogPoint,
     OnDamage,
     OperatorCredential,
     Reference,
@@ -40,6 +43,8 @@ from keyturn.storage.schema import IS_OPEN, keys, operators, rotations, slots, w
 from keyturn.storage.sealed import Damage
 
 REMEMBERED = 10_000
+
+_FILLED_AT = 2  # a row of a `fill_statement` begins with the point
 
 _WORKSPACE_AT = KEYS.width
 _SLOT_AT = _WORKSPACE_AT + WORKSPACES.width
@@ -90,6 +95,20 @@ def operator_statement(dialect: Dialect) -> str:
     )
 
 
+def fill_statement(statement: str) -> str:
+    """A statement of the two above with the last point of the log before its columns, in one
+    snapshot. A row comes back also where there is no such credential, or no change yet."""
+    return statement.join(_WITH_TIP)
+
+
+_WITH_TIP = (
+    (
+        "SELECT tip.position, tip.mac, found.* FROM (SELECT 1) AS one"
+        " LEFT JOIN (SELECT position, mac FROM changes ORDER BY position DESC LIMIT 1) AS tip"
+        " ON TRUE LEFT JOIN ("
+    ),
+    ") AS found ON TRUE",
+)
 POSITION_STATEMENT = "SELECT position FROM change_head"
 
 
@@ -97,6 +116,14 @@ def position_of(row: Sequence[object] | None) -> int:
     """The position in the answer, 0 where what stands there is none: then no change gets through
     until the head is mended, and nothing is newer than what was read."""
     return row[0] if row is not None and isinstance(row[0], int) else 0
+
+
+def point_of(position: object, seal: object) -> LogPoint:
+    """The point that a row of the log stands for, the empty log's where there is none. What stands
+    there may be of any type, since nothing was checked yet."""
+    if not isinstance(position, int):
+        return START
+    return LogPoint(position, seal if isinstance(seal, bytes) else b"")
 
 
 def _compiled(query: Select[*tuple[Any, ...]], dialect: Dialect) -> str:
@@ -139,6 +166,16 @@ class CredentialDecoder:
             self._memory.remember(seen)
             self._good[reference] = (cells, credential, seen)
         return credential
+
+    def fill(self, reference: Reference, cells: Sequence[Cell], mark: int) -> CredentialFill:
+        """What a row of a `fill_statement` has."""
+        row = None if cells[_FILLED_AT] is None else cells[_FILLED_AT:]
+        credential = self.decode(reference, row, mark)
+        return CredentialFill(
+            credential=credential,
+            is_damaged=row is not None and credential is None,
+            point=point_of(cells[0], cells[1]),
+        )
 
     def _are_last(self, seen: tuple[Seen, ...], mark: int) -> bool:
         for one in seen:

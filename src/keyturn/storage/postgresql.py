@@ -22,10 +22,17 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from keyturn.domain.error import StorageUnavailable
 from keyturn.domain.seal import Sealer
-from keyturn.storage.contract import Credential, CredentialReading, OnDamage, Reference
+from keyturn.storage.contract import (
+    Credential,
+    CredentialFill,
+    CredentialReading,
+    OnDamage,
+    Reference,
+)
 from keyturn.storage.credentials import (
     POSITION_STATEMENT,
     CredentialDecoder,
+    fill_statement,
     key_statement,
     operator_statement,
     position_of,
@@ -184,6 +191,8 @@ class PostgresCredentials:
         dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]
         self._key = key_statement(dialect)
         self._operator = operator_statement(dialect)
+        self._fill_key = fill_statement(self._key)
+        self._fill_operator = fill_statement(self._operator)
         self._idle: deque[Connection] = deque()
         self._places = threading.BoundedSemaphore(CREDENTIAL_READERS)
 
@@ -197,6 +206,16 @@ class PostgresCredentials:
             if credential is not None:
                 found[reference.id] = credential
         return CredentialReading(found=found, position=position)
+
+    def fill(self, reference: Reference) -> CredentialFill:
+        statement = self._fill_operator if reference.is_operators else self._fill_key
+        mark = self._decoder.mark()
+        cells = self._asked(
+            lambda connection: connection.execute(statement, {"id": str(reference.id)}).fetchone()
+        )
+        if cells is None:
+            raise StorageUnavailable("The database gave no answer; try again.")
+        return self._decoder.fill(reference, cells, mark)
 
     def _fetch(
         self, connection: Connection, wanted: list[Reference]
