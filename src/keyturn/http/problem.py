@@ -132,9 +132,7 @@ def headers_of(error: KeyturnError) -> dict[str, str]:
             return {"WWW-Authenticate": _CHALLENGE}
         case CredentialInvalid():
             return {"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'}
-        case (
-            StorageUnavailable() | RecordingSaturated() | FreshnessLost() | IdempotencyRunning()
-        ):
+        case StorageUnavailable() | RecordingSaturated() | FreshnessLost() | IdempotencyRunning():
             return {"Retry-After": _RETRY_AFTER_SECONDS}
         case DestinationBusy():
             return {"Retry-After": _PROOF_SECONDS}

@@ -16,18 +16,18 @@ class SoleSight:
         self._node_id = node_id
         self._name = name
 
-    async def look(self, references: Iterable[Reference], at_least: int) -> CredentialReading:  # noqa: ARG002  (what is read is the newest)
+    async def look(self, references: Iterable[Reference], at_least: int) -> CredentialReading:
         if self._credentials.is_instant:
             return self._credentials.read(references)
         return await asyncio.to_thread(self._credentials.read, list(references))
 
-    def require_fresh(self, grace_seconds: int) -> int | None:  # noqa: ARG002
+    def require_fresh(self, grace_seconds: int) -> int | None:
         return None
 
-    async def effective(self, grace_seconds: int, within: float) -> Propagation:  # noqa: ARG002
+    async def effective(self, grace_seconds: int, within: float) -> Propagation:
         return Propagation(state="complete", nodes=1, confirmed=1, expired=0, took_ms=0)
 
-    async def nodes(self, position: int, grace_seconds: int) -> tuple[NodeStanding, ...]:  # noqa: ARG002
+    async def nodes(self, position: int, grace_seconds: int) -> tuple[NodeStanding, ...]:
         return (
             NodeStanding(
                 id=str(self._node_id), name=self._name, state="confirmed", position=position

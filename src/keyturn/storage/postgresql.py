@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from typing import Any, LiteralString, TypeVar, cast
 from uuid import UUID
 
 import psycopg
@@ -317,50 +317,92 @@ def _engine(url: str, size: int, patience: Patience, options: str, isolation: st
 
 
 class DatabaseLock:
-    """Held while a server runs: this version serves a database from one process.
+    """Who uses a database beside whom. Each node shares one lock with the others; whoever makes,
+    migrates or restores the database has it for itself. The second lock is that of the one node
+    that leads, and was that of the only server before there were several.
 
-    The server gives the lock back by itself when the connection ends, so a crash leaves nothing.
+    All are of one connection. The server gives them back by itself when that ends, so a crash
+    leaves nothing.
     """
 
-    _NUMBER = 0x6B657974  # "keyt"
+    _LEADS = 0x6B657974  # "keyt"
+    _NODES = 0x6B65796E  # "keyn"
+    _TAKE = "SELECT pg_try_advisory_lock(%s)"
+    _SHARE = "SELECT pg_try_advisory_lock_shared(%s)"
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._patience = Patience(silence_seconds=4.0)
         self._connection: Connection | None = None
+        self._held: set[tuple[str, int]] = set()
 
-    def hold(self) -> bool:
-        """Takes the lock, or makes sure of it. False where another process has it."""
-        try:
-            if self._connection is not None and not self._connection.closed:
-                self._connection.execute("SELECT 1")
-                return True
-            connection = _connect(self._url, self._patience, "keyturn lock")
-            row = connection.execute("SELECT pg_try_advisory_lock(%s)", (self._NUMBER,)).fetchone()
-        except psycopg.Error as error:
-            self.release()
-            raise StorageUnavailable("The database cannot be reached; try again.") from error
-        if row is None or not row[0]:
-            connection.close()
-            return False
-        self._connection = connection
-        return True
+    def alone(self) -> bool:
+        """Has the database for this process alone, or makes sure of it. False where another
+        process uses it."""
+        return self._hold(self._TAKE, self._NODES) and self._hold(self._TAKE, self._LEADS)
+
+    def join(self) -> bool:
+        """Takes a place among the nodes, or makes sure of it. False where a process has the
+        database for itself. Who was alone is so no more, with nobody in between."""
+        has_joined = self._hold(self._SHARE, self._NODES)
+        if has_joined and (self._TAKE, self._NODES) in self._held:
+            self._ask("SELECT pg_advisory_unlock(%s)", (self._NODES,))
+            self._held.discard((self._TAKE, self._NODES))
+        return has_joined
+
+    def lead(self) -> bool:
+        """Takes the lead of the nodes, or makes sure of it. False where another one leads."""
+        return self.join() and self._hold(self._TAKE, self._LEADS)
+
+    def lease_seconds(self) -> float:
+        """For how long a node may go on verifying that was cut off from the database."""
+        has_nodes = "SELECT to_regclass('nodes') IS NOT NULL"
+        if not self._ask(has_nodes, ()):
+            return 0.0
+        left = self._ask(
+            "SELECT max(lease_until) - (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+            " FROM nodes WHERE left_at IS NULL",
+            (),
+        )
+        return max(0.0, left / 1_000_000) if isinstance(left, int) else 0.0
 
     def is_held(self) -> bool:
-        """Whether any process has the lock. Raises `StorageUnavailable`."""
+        """Whether any process has one of the locks. Raises `StorageUnavailable`."""
         query = (
             "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted "
-            "AND classid = 0 AND objid = %s AND objsubid = 1 AND database = "
+            "AND classid = 0 AND objid = ANY(%s) AND objsubid = 1 AND database = "
             "(SELECT oid FROM pg_database WHERE datname = current_database()))"
         )
         try:
             with _connect(self._url, self._patience, "keyturn lock") as connection:
-                row = connection.execute(query, (self._NUMBER,)).fetchone()
+                numbers = [self._LEADS, self._NODES]
+                row = connection.execute(query, (numbers,)).fetchone()
         except psycopg.Error as error:
             raise StorageUnavailable("The database cannot be reached; try again.") from error
         return row is not None and bool(row[0])
 
     def release(self) -> None:
+        self._held.clear()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def _hold(self, take: LiteralString, number: int) -> bool:
+        # Who held one on a connection that is broken holds it no more, and nothing else either.
+        if (take, number) in self._held and self._ask("SELECT 1", ()):
+            return True
+        if self._ask(take, (number,)):
+            self._held.add((take, number))
+            return True
+        return False
+
+    def _ask(self, query: LiteralString, values: tuple[int, ...]) -> Any:
+        try:
+            if self._connection is None or self._connection.closed:
+                self._held.clear()
+                self._connection = _connect(self._url, self._patience, "keyturn lock")
+            row = self._connection.execute(query, values).fetchone()
+        except psycopg.Error as error:
+            self.release()
+            raise StorageUnavailable("The database cannot be reached; try again.") from error
+        return None if row is None else row[0]
