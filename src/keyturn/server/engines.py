@@ -27,17 +27,15 @@ _LOOK_SECONDS = 0.5
 
 
 class DatabaseLock(Protocol):
-    """The locks of a PostgreSQL database; see `storage.postgresql`."""
+    """A lock of a PostgreSQL database; see `storage.postgresql_lock`."""
 
-    def alone(self) -> bool: ...
+    def hold(self) -> bool: ...
 
-    def join(self) -> bool: ...
+    def hold_shared(self) -> bool: ...
 
-    def lead(self) -> bool: ...
+    def share(self) -> bool: ...
 
     def lease_seconds(self) -> float: ...
-
-    def is_held(self) -> bool: ...
 
     def release(self) -> None: ...
 
@@ -125,6 +123,7 @@ def is_served(settings: Settings) -> bool:
         return True
     path = settings.sqlite_path
     if path is None:
+        # Every node shares the lock that whoever must be alone has.
         held: bool = _postgresql().DatabaseLock(settings.database_url).is_held()
         return held
     file = path.resolve()
@@ -156,11 +155,16 @@ class _Guard(Protocol):
 def _guard(settings: Settings) -> Iterator[_Guard]:
     path = settings.sqlite_path
     if path is None:
-        lock: DatabaseLock = _postgresql().DatabaseLock(settings.database_url)
+        module, url = _postgresql(), settings.database_url
+        guard = _ServersGuard(
+            settings,
+            serving=module.DatabaseLock(url, module.SERVING),
+            leading=module.DatabaseLock(url, module.LEADING),
+        )
         try:
-            yield _ServersGuard(settings, lock)
+            yield guard
         finally:
-            lock.release()
+            guard.release()
         return
     file = path.resolve()
     with FileLock(file.with_name(f"{file.name}.lock"), path):
@@ -187,33 +191,41 @@ class _ServersGuard:
     """Of a PostgreSQL database: all its nodes share one lock, which whoever must be alone takes for
     itself; and one of them has a second lock, and leads."""
 
-    def __init__(self, settings: Settings, lock: "DatabaseLock") -> None:
+    def __init__(self, settings: Settings, *, serving: DatabaseLock, leading: DatabaseLock) -> None:
         self._settings = settings
-        self._lock = lock
+        self._serving = serving
+        self._leading = leading
+        self._is_alone = False
 
     def require_alone(self) -> None:
-        if not self._told(self._lock.alone):
+        self._is_alone = self._told(self._serving.hold)
+        if not self._is_alone:
             raise InstallationFault(
                 "Another Keyturn serves this database.",
                 remedy="Stop it first, on every host: this has to be alone with the database.",
             )
         # A node that is cut off from the database has lost its lock, and may verify for as long
         # as it was told that it may.
-        while (seconds := self._told(self._lock.lease_seconds)) > 0:
+        while (seconds := self._told(self._serving.lease_seconds)) > 0:
             threading.Event().wait(min(seconds, _LOOK_SECONDS))
 
     def alone(self) -> bool:
-        return self._lock.alone()
+        return self._serving.hold()
 
     def join(self) -> None:
-        if not self._told(self._lock.join):
+        share = self._serving.share if self._is_alone else self._serving.hold_shared
+        if not self._told(share):
             raise InstallationFault(
                 "Another Keyturn makes, migrates or restores this database.",
                 remedy="Wait until it is done, and repeat.",
             )
 
     def leads(self) -> bool:
-        return self._lock.lead()
+        return self._serving.hold_shared() and self._leading.hold()
+
+    def release(self) -> None:
+        self._leading.release()
+        self._serving.release()
 
     def _told(self, ask: Callable[[], Outcome]) -> Outcome:
         try:

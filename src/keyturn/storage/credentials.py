@@ -15,12 +15,10 @@ from sqlalchemy.engine import Dialect
 
 from keyturn.domain.seal import Cell, Sealer
 from keyturn.storage.contract import (
-    START,
     Credential,
     CredentialFill,
     Deprecation,
     KeyCredential,
-    LogPoint,
     OnDamage,
     OperatorCredential,
     Reference,
@@ -41,6 +39,7 @@ from keyturn.storage.records import (
 )
 from keyturn.storage.schema import IS_OPEN, keys, operators, rotations, slots, workspaces
 from keyturn.storage.sealed import Damage
+from keyturn.storage.steps import point_of
 
 REMEMBERED = 10_000
 
@@ -116,14 +115,6 @@ def position_of(row: Sequence[object] | None) -> int:
     """The position in the answer, 0 where what stands there is none: then no change gets through
     until the head is mended, and nothing is newer than what was read."""
     return row[0] if row is not None and isinstance(row[0], int) else 0
-
-
-def point_of(position: object, seal: object) -> LogPoint:
-    """The point that a row of the log stands for, the empty log's where there is none. What stands
-    there may be of any type, since nothing was checked yet."""
-    if not isinstance(position, int):
-        return START
-    return LogPoint(position, seal if isinstance(seal, bytes) else b"")
 
 
 def _compiled(query: Select[*tuple[Any, ...]], dialect: Dialect) -> str:
