@@ -27,7 +27,8 @@ class Reveal(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
     """The record of a tenant. While it is suspended, every key in it is. `policy` is JSON
-    text, None where it has none of its own."""
+    text, None where it has none of its own. `grace_seconds`: for how long a node that has lost the
+    database goes on verifying its keys by what it knows."""
 
     id: UUID
     name: str
