@@ -11,7 +11,7 @@ from tests.acceptance import forgery
 from tests.acceptance.api import Issued, Site, Workspace, expect, expect_invalid, label
 from tests.acceptance.servers import until
 
-MEMBERS = {"valid", "code", "request_id", "key", "as_of", "deprecation"}
+MEMBERS = {"valid", "code", "request_id", "key", "as_of", "deprecation", "grace"}
 KEY_MEMBERS = {
     "id", "name", "service", "environment", "workspace_id", "owner", "scopes", "metadata",
 }  # fmt: skip

@@ -20,8 +20,8 @@ from tests.acceptance.api import (
 from tests.acceptance.servers import Installation, serving, until
 
 MEMBERS = {
-    "id", "name", "status", "networks", "rotation_policy", "reveal", "created_at", "updated_at",
-    "version",
+    "id", "name", "status", "networks", "rotation_policy", "reveal", "grace_seconds", "created_at",
+    "updated_at", "version",
 }  # fmt: skip
 
 
@@ -31,7 +31,7 @@ def test_a_workspace_comes_with_its_first_administrator(site: Site) -> None:
     body = expect(response, 201)
     assert set(body) == MEMBERS | {"api_key"}
     assert (body["name"], body["status"], body["networks"]) == (name, "active", [])
-    assert body["reveal"] == "always"
+    assert (body["reveal"], body["grace_seconds"]) == ("always", 0)
     assert response.headers["location"] == f"/v1/workspaces/{body['id']}"
     assert response.headers["etag"] == '"1"'
     told = expect(site.operator.with_token(body["api_key"]).get("/v1/self"), 200)

@@ -12,6 +12,10 @@ class WorkspaceStatus(StrEnum):
     SUSPENDED = "suspended"
 
 
+# How long at most a node that is late may go on answering for a workspace.
+MOST_GRACE_SECONDS = 300
+
+
 class Reveal(StrEnum):
     """Whether a new token is answered to who asks for it. `never`: it goes to destinations alone,
     so that no person need ever see one."""
