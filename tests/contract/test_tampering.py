@@ -879,7 +879,7 @@ def test_every_sealed_table_is_tried() -> None:
     assert {*SEALED} == set(KIND)
 
 
-LATE = ("mac", "policy", "resumed_at", "reveal")
+LATE = ("mac", "policy", "resumed_at", "reveal", "grace_seconds")
 
 
 def test_a_late_column_that_was_set_cleared_or_swapped_is_damage(

@@ -15,7 +15,7 @@ from keyturn.domain.key import RevocationReason
 from keyturn.domain.operator import OperatorKind
 from keyturn.domain.token import Token
 from keyturn.domain.verdict import VerdictCode
-from keyturn.server.build import check_readiness
+from keyturn.server.readiness import check_readiness
 from keyturn.services.appoint import appoint_operator, dismiss_operator
 from keyturn.services.context import Context
 from keyturn.services.follow import ASKED, TAKEN_UP, answer, ask, follow, is_taken_up

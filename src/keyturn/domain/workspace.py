@@ -12,6 +12,10 @@ class WorkspaceStatus(StrEnum):
     SUSPENDED = "suspended"
 
 
+# How long at most a node that is late may go on answering for a workspace.
+MOST_GRACE_SECONDS = 300
+
+
 class Reveal(StrEnum):
     """Whether a new token is answered to who asks for it. `never`: it goes to destinations alone,
     so that no person need ever see one."""
@@ -23,7 +27,8 @@ class Reveal(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
     """The record of a tenant. While it is suspended, every key in it is. `policy` is JSON
-    text, None where it has none of its own."""
+    text, None where it has none of its own. `grace_seconds`: for how long a node that has lost the
+    database goes on verifying its keys by what it knows."""
 
     id: UUID
     name: str
@@ -35,6 +40,7 @@ class Workspace:
     policy: str | None = None
     resumed_at: int | None = None
     reveal: Reveal = Reveal.ALWAYS
+    grace_seconds: int = 0
 
     @property
     def is_suspended(self) -> bool:

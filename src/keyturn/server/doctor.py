@@ -9,7 +9,8 @@ from typing import Literal
 from keyturn.ambient import SystemClock
 from keyturn.domain.error import InstallationFault, KeyturnError, StorageUnavailable
 from keyturn.domain.instant import SECOND, format_instant
-from keyturn.server.build import House, opened, require_present
+from keyturn.server.build import House, opened
+from keyturn.server.fitting import require_present
 from keyturn.server.heads import read_lines
 from keyturn.server.secret import load_root_secret
 from keyturn.server.settings import Settings, SettingsFault, load_settings

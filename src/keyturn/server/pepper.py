@@ -15,7 +15,8 @@ from contextlib import contextmanager
 
 from keyturn.ambient import SystemEntropy
 from keyturn.domain.error import InstallationFault
-from keyturn.server.build import House, is_served, opened, signed_head
+from keyturn.server.build import House, opened, signed_head
+from keyturn.server.engines import is_served
 from keyturn.server.lock import FileLock
 from keyturn.server.secret import add_pepper, load_root_secret
 from keyturn.server.settings import Settings

@@ -1,4 +1,4 @@
-"""Putting together: what anybody may ask for, however often."""
+"""Readiness: what anybody may ask for, however often."""
 
 import threading
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any
 
 from keyturn.domain.error import StorageUnavailable
 from keyturn.domain.instant import SECOND
-from keyturn.server.build import ReadinessCheck
+from keyturn.server.readiness import ReadinessCheck
 from tests.houses import House
 
 

@@ -1,0 +1,87 @@
+"""A node's part among several on one database, from its first lease to its goodbye."""
+
+import logging
+import threading
+from dataclasses import dataclass
+
+from keyturn.domain.error import StorageUnavailable
+from keyturn.server.cluster_sight import ClusterSight
+from keyturn.server.follower import Follower, Member
+from keyturn.services.context import Context
+from keyturn.services.meter import Meter
+from keyturn.storage.contract import Cluster, Credential
+from keyturn.verifier import Verifier
+
+# A node whose database is away begins all the same, and denies until it is back.
+FIRST_LEASE_SECONDS = 5.0
+STOP_SECONDS = 1.0
+GOODBYE_SECONDS = 2.5
+_ATTEMPTS = 3
+
+_log = logging.getLogger("keyturn.membership")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Membership:
+    """One node's. `end` is called when nothing is answered any more."""
+
+    member: Member
+    cluster: Cluster
+    follower: Follower
+    sight: ClusterSight
+    meter: Meter
+
+    async def begin(self) -> None:
+        """Follows the log, and waits a while for the first lease."""
+        self.cluster.heed(self.sight.hint)
+        self.sight.begin()
+        self.follower.start()
+        if not await self.follower.wait(FIRST_LEASE_SECONDS):
+            _log.warning("verifying nothing yet: %s", self.follower.fault)
+
+    def end(self) -> None:
+        """Says goodbye, so that nobody waits for this node's lease to end. Whoever has not kept
+        every use goes without a word: what it saw is not known, and its fellows must reckon with
+        that."""
+        self.follower.stop(STOP_SECONDS)
+        self.sight.close()
+        goodbye = threading.Thread(target=self._leave, name="goodbye", daemon=True)
+        goodbye.start()
+        goodbye.join(GOODBYE_SECONDS)
+
+    def _leave(self) -> None:
+        try:
+            if self.meter.flush_finally(_ATTEMPTS) == 0:
+                self.cluster.leave(self.member.id)
+        except StorageUnavailable as error:
+            _log.warning("gone without a goodbye: %s", error.detail)
+
+
+def join(context: Context, meter: Meter, member: Member) -> Membership | None:
+    """A node's part, not yet begun; None where it is the only one that a database can have."""
+    cluster = context.store.cluster
+    if cluster is None:
+        return None
+    verifier: Verifier[Credential] = Verifier(lease_seconds=member.lease_seconds)
+
+    def check_log() -> None:
+        with context.store.read() as transaction:
+            transaction.head()
+
+    follower = Follower(
+        member=member,
+        cluster=cluster,
+        verifier=verifier,
+        clock=context.clock,
+        settled=lambda: meter.settled,
+        check_log=check_log,
+    )
+    sight = ClusterSight(
+        store=context.store,
+        cluster=cluster,
+        verifier=verifier,
+        follower=follower,
+        clock=context.clock,
+        lease_seconds=member.lease_seconds,
+    )
+    return Membership(member=member, cluster=cluster, follower=follower, sight=sight, meter=meter)
