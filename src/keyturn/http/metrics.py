@@ -24,6 +24,10 @@ class VerifierFigures:
     filled: int
 
 
+# In seconds: a round trip or two where all is well, the length of a lease where a node is cut off.
+PROPAGATION_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
 class Metrics:
     """The counters of one node, in a registry of their own."""
 
@@ -85,6 +89,14 @@ class Metrics:
             "Reads of stored rows that failed their integrity check, since the start.",
             registry=self._registry,
         )
+        self.propagation = Histogram(
+            "keyturn_revocation_propagation_seconds",
+            "From a change to when a node was known to go by it, of changes that take something "
+            "away and of probes, as the node that waited saw it.",
+            ["node"],
+            buckets=PROPAGATION_BUCKETS,
+            registry=self._registry,
+        )
         self._verdicts: dict[str, Counter] = {}
         self._answers: dict[tuple[str, int], Counter] = {}
 
@@ -94,6 +106,10 @@ class Metrics:
         if child is None:
             child = self._verdicts[code] = self.verifications.labels(code)
         child.inc()
+
+    def propagated(self, node: str, seconds: float) -> None:
+        """Notes after how long a node was known to go by a change."""
+        self.propagation.labels(node).observe(seconds)
 
     def responded(self, method: str, status: int) -> None:
         """Counts an answer. Methods that we do not know are counted together."""

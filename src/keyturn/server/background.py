@@ -258,6 +258,10 @@ class Background:
             Ticker("scrubbing", self._scrub_once),
         )
 
+    def leads(self) -> bool:
+        """Whether this node is the one that acts by itself. Raises `StorageUnavailable`."""
+        return self._lead.is_held()
+
     def start(self) -> None:
         for ticker in self._tickers:
             ticker.start()

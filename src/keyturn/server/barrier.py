@@ -30,6 +30,8 @@ TOLD_SECONDS = 600
 _log = logging.getLogger("keyturn.barrier")
 
 Look = Callable[[], Awaitable[NodesSeen]]
+# Is told a node's name, and after how many seconds it was known to have confirmed.
+Observe = Callable[[str, float], None]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,6 +40,7 @@ class _Wait:
 
     position: int
     grace_seconds: int
+    began: float
     rows: dict[str, NodeRow] | None = None
     waiting: set[str] = field(default_factory=set)
     expired: set[str] = field(default_factory=set)
@@ -47,7 +50,9 @@ class _Wait:
     def is_over(self) -> bool:
         return self.rows is not None and not self.waiting
 
-    def see(self, seen: NodesSeen) -> None:
+    def see(self, seen: NodesSeen) -> list[str]:
+        """Takes what a look has shown; gives the names of the nodes that have confirmed by it."""
+        confirmed = []
         now = {row.id: row for row in seen.rows}
         if self.rows is None:
             self.rows = {row.id: row for row in told_of(seen, self.grace_seconds)}
@@ -63,9 +68,10 @@ class _Wait:
                 case Through.LEFT:
                     del self.rows[id_]
                 case Through.CONFIRMED:
-                    pass
+                    confirmed.append(row.name)
             self.waiting.discard(id_)
         self.looked.set()
+        return confirmed
 
     def ends_at(self) -> int | None:
         """When the last lease that is waited for is over, by the database's clock."""
@@ -79,7 +85,8 @@ class _Wait:
 class Barrier:
     """Waits for the nodes of one database. `look` reads them, without stopping the event loop."""
 
-    def __init__(self, look: Look, clock: Clock, lease_seconds: float) -> None:
+    def __init__(self, look: Look, clock: Clock, lease_seconds: float, observe: Observe) -> None:
+        self._observe = observe
         self._look = look
         self._clock = clock
         self._lease_seconds = lease_seconds
@@ -94,7 +101,7 @@ class Barrier:
     async def wait(self, position: int, grace_seconds: int, within: float) -> Propagation:
         """Waits so many seconds until everything up to `position` is effective everywhere."""
         began = self._clock.elapsed()
-        one = _Wait(position=position, grace_seconds=grace_seconds)
+        one = _Wait(position=position, grace_seconds=grace_seconds, began=began)
         self._waits.append(one)
         if self._watching is None:
             self._watching = asyncio.create_task(self._watch())
@@ -107,7 +114,7 @@ class Barrier:
                         await one.looked.wait()
         finally:
             self._waits.remove(one)
-        return self._told(one, began)
+        return self._told(one)
 
     async def standings(self, position: int, grace_seconds: int) -> tuple[NodeStanding, ...]:
         """Where the change at `position` stands at each node now. Raises `StorageUnavailable`."""
@@ -117,7 +124,7 @@ class Barrier:
             for row in told_of(seen, grace_seconds)
         )
 
-    def _told(self, one: _Wait, began: float) -> Propagation:
+    def _told(self, one: _Wait) -> Propagation:
         effective_by = None
         if not one.is_over:
             effective_by = one.ends_at()
@@ -130,7 +137,7 @@ class Barrier:
             nodes=nodes,
             confirmed=nodes - len(one.waiting) - len(one.expired),
             expired=len(one.expired),
-            took_ms=round((self._clock.elapsed() - began) * 1_000),
+            took_ms=round((self._clock.elapsed() - one.began) * 1_000),
             effective_by=effective_by,
         )
 
@@ -148,7 +155,8 @@ class Barrier:
                     pause = LOOK_SECONDS
                 else:
                     for one in present:
-                        one.see(seen)
+                        for name in one.see(seen):
+                            self._observe(name, self._clock.elapsed() - one.began)
                 # So that those who are through have gone before it is asked who waits.
                 await asyncio.sleep(0)
                 if any(not one.is_over for one in self._waits):

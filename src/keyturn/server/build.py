@@ -37,6 +37,7 @@ from keyturn.server.follower import Member
 from keyturn.server.heads import HeadsFile
 from keyturn.server.mail import open_postbox
 from keyturn.server.membership import Membership, join
+from keyturn.server.prober import Prober
 from keyturn.server.readiness import ReadinessCheck
 from keyturn.server.secret import PepperFile, RootSecret, load_root_secret
 from keyturn.server.settings import DELIVERED, Settings
@@ -194,11 +195,14 @@ class Node:
     desk: Desk
     background: Background
     membership: Membership | None
+    prober: Prober | None
 
     async def begin(self) -> None:
         """To be called on the event loop, before anything is answered."""
         if self.membership is not None:
             await self.membership.begin()
+        if self.prober is not None:
+            self.prober.begin()
 
     def end(self) -> None:
         """To be called once nothing is answered any more."""
@@ -224,7 +228,7 @@ def build_node(house: House, leads: Callable[[], bool], port: int) -> Node:
         version=__version__,
         lease_seconds=float(settings.freshness_seconds),
     )
-    membership = join(context, meter, member)
+    membership = join(context, meter, member, metrics.propagated)
     sole = SoleSight(context.store.credentials, node_id, member.name)
     sight: Sight = sole if membership is None else membership.sight
     cluster = context.store.cluster
@@ -259,4 +263,13 @@ def build_node(house: House, leads: Callable[[], bool], port: int) -> Node:
         notifier=Notifier(context, courier),
         leads=leads,
     )
-    return Node(edge=edge, desk=desk, background=background, membership=membership)
+    prober = None
+    if membership is not None:
+        prober = Prober(
+            context=context,
+            node_id=node_id,
+            barrier=membership.sight.barrier,
+            leads=background.leads,
+            every_seconds=float(settings.probe_seconds),
+        )
+    return Node(edge=edge, desk=desk, background=background, membership=membership, prober=prober)

@@ -11,7 +11,7 @@ from typing import TypeVar
 from keyturn.domain.ambience import Clock
 from keyturn.domain.error import FreshnessLost, StorageUnavailable
 from keyturn.http.sight import NodeStanding, Propagation
-from keyturn.server.barrier import Barrier
+from keyturn.server.barrier import Barrier, Observe
 from keyturn.server.follower import Follower, point_of
 from keyturn.storage.contract import (
     Cluster,
@@ -44,6 +44,7 @@ class ClusterSight:
         follower: Follower,
         clock: Clock,
         lease_seconds: float,
+        observe: Observe,
     ) -> None:
         self._store = store
         self._credentials: CredentialReader = store.credentials
@@ -55,7 +56,7 @@ class ClusterSight:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._filling: dict[Id, asyncio.Task[Fill[Credential]]] = {}
         self.barrier = Barrier(
-            lambda: self._elsewhere(self._looks, cluster.nodes), clock, lease_seconds
+            lambda: self._elsewhere(self._looks, cluster.nodes), clock, lease_seconds, observe
         )
 
     def begin(self) -> None:

@@ -5,6 +5,7 @@ import threading
 from dataclasses import dataclass
 
 from keyturn.domain.error import StorageUnavailable
+from keyturn.server.barrier import Observe
 from keyturn.server.cluster_sight import ClusterSight
 from keyturn.server.follower import Follower, Member
 from keyturn.services.context import Context
@@ -57,8 +58,9 @@ class Membership:
             _log.warning("gone without a goodbye: %s", error.detail)
 
 
-def join(context: Context, meter: Meter, member: Member) -> Membership | None:
-    """A node's part, not yet begun; None where it is the only one that a database can have."""
+def join(context: Context, meter: Meter, member: Member, observe: Observe) -> Membership | None:
+    """A node's part, not yet begun; None where it is the only one that a database can have.
+    `observe` is told how soon each node goes by a change."""
     cluster = context.store.cluster
     if cluster is None:
         return None
@@ -83,5 +85,6 @@ def join(context: Context, meter: Meter, member: Member) -> Membership | None:
         follower=follower,
         clock=context.clock,
         lease_seconds=member.lease_seconds,
+        observe=observe,
     )
     return Membership(member=member, cluster=cluster, follower=follower, sight=sight, meter=meter)

@@ -52,6 +52,7 @@ class Settings:
     delivery_commands: Mapping[str, tuple[str, ...]]
     freshness_seconds: int = 5
     node_name: str | None = None
+    probe_seconds: int = 300
     mail_server: str | None = None
     mail_password_file: Path | None = None
     mail_from: str | None = None
@@ -242,6 +243,13 @@ SETTINGS = (
         "<host name>:<port>",
         _node_name,
     ),
+    Setting(
+        "probe_seconds",
+        "With PostgreSQL: how often it is measured how soon a revocation is effective on every "
+        "node; 0 is never",
+        "300",
+        _whole(0, 86_400),
+    ),
     Setting("root_secret_file", "The file of the root secret (0600)", "<home>/root.secret", _path),
     Setting(
         "trusted_proxies",
@@ -361,6 +369,7 @@ def _settings(values: dict[str, Any], default_environment: str) -> Settings:
         root_secret_file=values.get("root_secret_file") or home / "root.secret",
         freshness_seconds=values.get("freshness_seconds", 5),
         node_name=values.get("node_name"),
+        probe_seconds=values.get("probe_seconds", 300),
         trusted_proxies=values.get("trusted_proxies", 0),
         environment=values.get("environment", default_environment),
         environments=values.get("environments", frozenset(KNOWN_ENVIRONMENTS)),
