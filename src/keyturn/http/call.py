@@ -43,7 +43,7 @@ from keyturn.services.locate import (
 class Call:
     """A call that passed the door, which it came to when it `arrived`. `workspace` is the one that
     its header names, if any. What waits on the network does it `away`: meanwhile the call holds up
-    no evidence."""
+    no evidence. What `takes_away` something is answered once that is effective everywhere."""
 
     desk: Desk
     caller: Caller
@@ -52,12 +52,15 @@ class Call:
     body: object = None
     arrived: int = 0
     away: Callable[[], AbstractContextManager[None]] = nullcontext
+    takes_away: bool = False
     grace_seconds: int | None = None
 
     def takes_effect(self, home: UUID, *, grace_seconds: int = 0) -> None:
         """To be said once a change is committed that takes something away in a workspace: the call
         is answered when no verifier goes by what was before, not even in the grace that the
         workspace gives, or gave until now (`grace_seconds`)."""
+        if not self.takes_away:
+            raise TypeError("the route of this call does not declare that it takes away")
         self.grace_seconds = max(grace_seconds, grace_of(self.context, home))
 
     @property

@@ -155,6 +155,7 @@ class Visit:
             workspace=workspace,
             arrived=self._now,
             away=self._away,
+            takes_away=self._route.takes_away,
         )
         call.body = self.request.parsed = await self._read_body()
         # Only now, since a body may take its time, and no time is settled while a call is about.
@@ -263,8 +264,6 @@ class Visit:
         grace_seconds = None if self._call is None else self._call.grace_seconds
         if grace_seconds is None:
             return response
-        if not self._route.takes_away:
-            raise TypeError(f"the route {self._route.path} does not declare that it takes away")
         is_async = prefers_async(self._headers)
         return await effective(self._desk, response, grace_seconds, is_async=is_async)
 

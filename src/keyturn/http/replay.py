@@ -3,7 +3,8 @@
 1. A key means one thing per caller, workspace and route, for 24 hours.
 2. The answer is kept in the transaction of its change: there is no change without its answer, and
    no answer without its change. Only successes are kept; what was refused may be sent again.
-3. The same body gets the first answer with the token replaced by null; another body is 422.
+3. The same body gets the first answer with the token replaced by null; another body is 422. Where
+   it took something away, that too is answered once it is effective everywhere.
 4. While the first call is still running the second is 409. A node knows of its own calls; of two at
    different nodes the one whose change comes second finds the answer of the first under the lock
    that all changes take, and changes nothing: it is 409 too, and repeated it gets that answer.
@@ -54,10 +55,15 @@ class Replay:
         self._scope = scope
         self._body_hash = body_hash
         self.answer = None if scope is None else self._find(scope)
+        if self.answer is not None and call.takes_away and scope is not None:
+            call.takes_effect(scope.workspace_id)
 
     def _find(self, scope: IdempotencyScope) -> Response | None:
         with self._call.context.store.read() as transaction:
             stored = self._stored(transaction, scope)
+            if stored is not None and self._call.takes_away:
+                # Another node may have made the change: it is waited for as far as the log is now.
+                transaction.head()
         if stored is None:
             return None
         return Response(
