@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
@@ -94,9 +95,26 @@ def _suspend(group: Group, node: Node, key: Json) -> None:
     _is(node.call("POST", f"/v1/api-keys/{key['id']}/suspend", group.operator, {}))
 
 
+def _expire(group: Group, node: Node, key: Json) -> None:
+    soon = datetime.now(UTC) + timedelta(seconds=1)
+    expires_at = soon.isoformat().replace("+00:00", "Z")
+    _patch(group, node, f"/v1/api-keys/{key['id']}", {"expires_at": expires_at})
+    time.sleep(max(0.0, (soon - datetime.now(UTC)).total_seconds()))
+
+
 def _suspend_workspace(group: Group, node: Node, key: Json) -> None:
-    path = f"/v1/workspaces/{key['workspace_id']}/suspend"
-    _is(node.call("POST", path, group.operator, {}))
+    _patch(group, node, f"/v1/workspaces/{key['workspace_id']}", {"status": "suspended"})
+
+
+def _revoke(group: Group, node: Node, key: Json) -> dict[str, str]:
+    """Where the revocation has arrived. A node that stands still in the middle of a change holds
+    up others for as long as the database lets it; whoever waited in vain is told to repeat."""
+    path = f"/v1/api-keys/{key['id']}"
+    answer = node.call("DELETE", path, group.operator)
+    for _ in range(4):
+        if answer.status_code == 503:
+            answer = node.call("DELETE", path, group.operator)
+    return propagation_of(answer)
 
 
 NARROWINGS: dict[str, tuple[Narrow, str]] = {
@@ -104,7 +122,7 @@ NARROWINGS: dict[str, tuple[Narrow, str]] = {
         lambda group, node, key: _patch(
             group, node, f"/v1/api-keys/{key['id']}", {"scopes": ["read"]}
         ),
-        "scope_missing",
+        "scope_denied",
     ),
     "networks": (
         lambda group, node, key: _patch(
@@ -112,12 +130,7 @@ NARROWINGS: dict[str, tuple[Narrow, str]] = {
         ),
         "network_denied",
     ),
-    "expiry": (
-        lambda group, node, key: _patch(
-            group, node, f"/v1/api-keys/{key['id']}", {"expires_at": "2020-01-01T00:00:00Z"}
-        ),
-        "expired",
-    ),
+    "expiry": (_expire, "expired"),
     "suspended": (_suspend, "suspended"),
     "workspace": (_suspend_workspace, "suspended"),
 }
@@ -197,8 +210,7 @@ def test_a_node_that_was_stopped_for_long_lets_nothing_old_in(group: Group) -> N
         key = group.key(near)
         assert far.verify(group.operator, key["api_key"]) == "valid"
         far.pause()
-        told = propagation_of(near.call("DELETE", f"/v1/api-keys/{key['id']}", group.operator))
-        assert told["expired"] == "1"
+        assert _revoke(group, near, key)["expired"] == "1"
         assert _asked_while_it_stands(group, far, key) <= {"freshness_lost", "revoked"}
         assert until(partial(says_revoked, key), 10)
 

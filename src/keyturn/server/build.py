@@ -229,10 +229,12 @@ def build_node(house: House, leads: Callable[[], bool], port: int) -> Node:
         lease_seconds=float(settings.freshness_seconds),
     )
     membership = join(context, meter, member, metrics.propagated)
-    sole = SoleSight(context.store.credentials, node_id, member.name)
-    sight: Sight = sole if membership is None else membership.sight
-    cluster = context.store.cluster
-    fellows = None if cluster is None else Fellows(cluster, member.id)
+    sight: Sight = SoleSight(context.store.credentials, node_id, member.name)
+    fellows = None
+    if membership is not None:
+        sight = membership.sight
+        fellows = Fellows(membership.cluster, member.id)
+        metrics.watch_verifier(membership.sight.figures)
     witness = Witness(context, meter, fellows)
     desk = Desk(
         context=context,
@@ -243,7 +245,7 @@ def build_node(house: House, leads: Callable[[], bool], port: int) -> Node:
         version=__version__,
         environment=settings.environment,
         proxies=settings.trusted_proxies,
-        check=ReadinessCheck(context, None if membership is None else sight),
+        check=ReadinessCheck(context),
         sight=sight,
     )
     edge = Edge(

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from keyturn.domain.ambience import Clock
 from keyturn.domain.error import FreshnessLost, StorageUnavailable
+from keyturn.http.metrics import VerifierFigures
 from keyturn.http.sight import NodeStanding, Propagation
 from keyturn.server.barrier import Barrier, Observe
 from keyturn.server.follower import Follower, point_of
@@ -54,6 +55,7 @@ class ClusterSight:
         self._fills = ThreadPoolExecutor(FILL_THREADS, thread_name_prefix="fill")
         self._looks = ThreadPoolExecutor(1, thread_name_prefix="nodes")
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._kept = self._filled = 0
         self._filling: dict[Id, asyncio.Task[Fill[Credential]]] = {}
         self.barrier = Barrier(
             lambda: self._elsewhere(self._looks, cluster.nodes), clock, lease_seconds, observe
@@ -96,6 +98,7 @@ class ClusterSight:
         for id_ in wanted:
             kept = self._verifier.find(id_, now) if applied.position >= at_least else None
             if kept is not None:
+                self._kept += id_ not in fills
                 found[id_] = kept.record
                 positions.append(applied.position)
                 continue
@@ -138,15 +141,16 @@ class ClusterSight:
         if task is None:
             task = asyncio.create_task(self._read(id_, reference))
             self._filling[id_] = task
-            task.add_done_callback(lambda ended: self._filled(id_, ended))
+            task.add_done_callback(lambda ended: self._end(id_, ended))
         return await asyncio.shield(task)
 
-    def _filled(self, id_: Id, task: asyncio.Task[Fill[Credential]]) -> None:
+    def _end(self, id_: Id, task: asyncio.Task[Fill[Credential]]) -> None:
         self._filling.pop(id_, None)
         if not task.cancelled():
             task.exception()  # whoever waited may have gone
 
     async def _read(self, id_: Id, reference: Reference) -> Fill[Credential]:
+        self._filled += 1
         asked_at = self._clock.boot()
         filled = await self._elsewhere(self._fills, self._credentials.fill, reference)
         workspace = slot = None
@@ -200,14 +204,15 @@ class ClusterSight:
             case Standing.LATE | Standing.NEW | Standing.FORKED:
                 return self._follower.fault or "It is behind the log."
 
-    @property
-    def lease_seconds_left(self) -> float:
-        return self._verifier.lease_seconds_left(self._clock.boot())
-
-    @property
-    def applied_position(self) -> int:
+    def figures(self) -> VerifierFigures:
+        """For the metrics. May be called from any thread."""
         applied = self._verifier.applied
-        return 0 if applied is None else applied.position
+        return VerifierFigures(
+            lease_seconds=self._verifier.lease_seconds_left(self._clock.boot()),
+            applied_position=0 if applied is None else applied.position,
+            kept=self._kept,
+            filled=self._filled,
+        )
 
     def close(self) -> None:
         for one in (self._fills, self._looks):

@@ -4,7 +4,6 @@ import threading
 
 from keyturn.domain.error import IntegrityFailed, KeyturnError, StorageUnavailable
 from keyturn.http.desk import Readiness
-from keyturn.http.sight import Sight
 from keyturn.services.context import Context
 
 READY_SECONDS = 1.0
@@ -17,9 +16,8 @@ class ReadinessCheck:
     Who asks while somebody else looks is given the last outcome, for as long as it is of use.
     """
 
-    def __init__(self, context: Context, sight: Sight | None = None) -> None:
+    def __init__(self, context: Context) -> None:
         self._context = context
-        self._sight = sight
         self._turn = threading.Lock()
         self._last: tuple[float, Readiness] | None = None
 
@@ -40,14 +38,13 @@ class ReadinessCheck:
         return last[1] if last is not None and is_recent else None
 
     def _look(self) -> Readiness:
-        readiness = check_readiness(self._context, self._sight)
+        readiness = check_readiness(self._context)
         self._last = (self._context.clock.elapsed(), readiness)
         return readiness
 
 
-def check_readiness(context: Context, sight: Sight | None = None) -> Readiness:
-    """Whether the database answers, the head of its log is sound, each pepper is there, and, where
-    there may be several nodes, this one verifies."""
+def check_readiness(context: Context) -> Readiness:
+    """Whether the database answers, the head of its log is sound, and each pepper is there."""
     checks = {"database": "ok", "log": "ok", "peppers": "ok"}
     try:
         context.store.ping()
@@ -60,8 +57,6 @@ def check_readiness(context: Context, sight: Sight | None = None) -> Readiness:
         checks["log"] = checks["peppers"] = "unknown"
     except KeyturnError as error:
         checks["log"] = error.detail
-    if sight is not None:
-        checks["verifier"] = sight.fault() or "ok"
     return Readiness(is_ready=all(word == "ok" for word in checks.values()), checks=checks)
 
 
