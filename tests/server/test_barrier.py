@@ -41,6 +41,7 @@ class Table:
     looks: int = 0
     is_gone: bool = False
     looked: asyncio.Event = field(default_factory=asyncio.Event)
+    observed: list[str] = field(default_factory=list)
 
     async def look(self) -> NodesSeen:
         self.looks += 1
@@ -56,7 +57,7 @@ class Table:
             await self.looked.wait()
 
     def barrier(self) -> Barrier:
-        return Barrier(self.look, FakeClock(NOW), 5.0)
+        return Barrier(self.look, FakeClock(NOW), 5.0, lambda name, _: self.observed.append(name))
 
     def set(self, name: str, **members: int | None) -> None:
         self.rows = [
