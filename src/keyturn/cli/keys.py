@@ -297,7 +297,9 @@ def revoke(
         output.say(found.id)
     elif effect.is_complete:
         told = effect_told(effect)
-        output.say(f"Revoked {found.name} ({found.hint}…): no verifier accepts it, {told}.")
+        output.say(
+            f"Revoked {found.name} ({found.hint}…): no verifier accepts it any more ({told})."
+        )
     else:
         output.say(f"Revoked {found.name} ({found.hint}…): {effect_told(effect)}.")
     if effect.incident_id is not None and not output.as_json:
