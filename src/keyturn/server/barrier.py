@@ -3,8 +3,7 @@
 1. Whoever waits holds neither a thread nor a connection; one look at the nodes serves all of them.
 2. A look counts for those who waited before it began: only then does it see every lease that may
    have been granted before their change was committed.
-3. Of a node only the lease counts that the first look shows. A later one was granted after the
-   change was committed, so its holder looks at the log after that, and goes by the change.
+3. Whose confirmation is waited for, and for how long, is the verifier's to say (`Waiting`).
 4. Hints hasten a look; without any there is one every `LOOK_SECONDS` while somebody waits.
 """
 
@@ -12,7 +11,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from keyturn.domain.ambience import Clock
@@ -20,7 +18,7 @@ from keyturn.domain.error import StorageUnavailable
 from keyturn.domain.instant import SECOND
 from keyturn.http.sight import NodeStanding, Propagation
 from keyturn.storage.contract import NodeRow, NodesSeen
-from keyturn.verifier import Through, how_through, over_at, reckoned_micros
+from keyturn.verifier import Through, Waiting, how_through, over_at, reckoned_micros
 
 LOOK_SECONDS = 0.05
 FIRST_LOOK_SECONDS = 0.002
@@ -32,48 +30,32 @@ _log = logging.getLogger("keyturn.barrier")
 Look = Callable[[], Awaitable[NodesSeen]]
 
 
-@dataclass(slots=True, kw_only=True)
 class _Wait:
-    """One who waits. `rows` are the nodes that the first look showed."""
+    """One who waits."""
 
-    position: int
-    grace_seconds: int
-    rows: dict[str, NodeRow] | None = None
-    waiting: set[str] = field(default_factory=set)
-    expired: set[str] = field(default_factory=set)
-    looked: asyncio.Event = field(default_factory=asyncio.Event)
+    def __init__(self, position: int, grace_seconds: int) -> None:
+        self.on = Waiting(position, grace_seconds)
+        self.is_over = False
+        self.looked = asyncio.Event()
+        self._grace_seconds = grace_seconds
+        self._has_seen = False
 
     @property
-    def is_over(self) -> bool:
-        return self.rows is not None and not self.waiting
+    def nodes(self) -> int:
+        return self.on.confirmed + self.on.expired + len(self.on.waiting)
 
     def see(self, seen: NodesSeen) -> None:
-        now = {row.id: row for row in seen.rows}
-        if self.rows is None:
-            self.rows = {row.id: row for row in told_of(seen, self.grace_seconds)}
-            self.waiting = set(self.rows)
-        for id_ in list(self.waiting):
-            first = self.rows[id_]
-            row = replace(now.get(id_, first), lease_until=first.lease_until)
-            match how_through(row, self.position, self.grace_seconds, seen.clock):
-                case Through.WAITING:
-                    continue
-                case Through.EXPIRED:
-                    self.expired.add(id_)
-                case Through.LEFT:
-                    del self.rows[id_]
-                case Through.CONFIRMED:
-                    pass
-            self.waiting.discard(id_)
+        rows = seen.rows if self._has_seen else told_of(seen, self._grace_seconds)
+        self._has_seen = True
+        self.is_over = self.on.see(rows, seen.clock)
         self.looked.set()
 
-    def ends_at(self) -> int | None:
-        """When the last lease that is waited for is over, by the database's clock."""
-        if self.rows is None:
-            return None
-        return max(
-            (over_at(self.rows[id_], self.grace_seconds) for id_ in self.waiting), default=None
-        )
+    def effective_by(self, clock: Clock, lease_seconds: float) -> int:
+        """The latest moment at which it is over."""
+        if self.on.effective_by is not None:
+            return self.on.effective_by
+        # Nothing could be seen; no lease is longer than this.
+        return clock.now() + reckoned_micros(lease_seconds + self._grace_seconds)
 
 
 class Barrier:
@@ -94,7 +76,7 @@ class Barrier:
     async def wait(self, position: int, grace_seconds: int, within: float) -> Propagation:
         """Waits so many seconds until everything up to `position` is effective everywhere."""
         began = self._clock.elapsed()
-        one = _Wait(position=position, grace_seconds=grace_seconds)
+        one = _Wait(position, grace_seconds)
         self._waits.append(one)
         if self._watching is None:
             self._watching = asyncio.create_task(self._watch())
@@ -118,20 +100,15 @@ class Barrier:
         )
 
     def _told(self, one: _Wait, began: float) -> Propagation:
-        effective_by = None
-        if not one.is_over:
-            effective_by = one.ends_at()
-            if effective_by is None:  # nothing could be seen: no lease is longer than this
-                longest = reckoned_micros(self._lease_seconds + one.grace_seconds)
-                effective_by = self._clock.now() + longest
-        nodes = len(one.rows or ())
         return Propagation(
             state="complete" if one.is_over else "pending",
-            nodes=nodes,
-            confirmed=nodes - len(one.waiting) - len(one.expired),
-            expired=len(one.expired),
+            nodes=one.nodes,
+            confirmed=one.on.confirmed,
+            expired=one.on.expired,
             took_ms=round((self._clock.elapsed() - began) * 1_000),
-            effective_by=effective_by,
+            effective_by=None
+            if one.is_over
+            else one.effective_by(self._clock, self._lease_seconds),
         )
 
     async def _watch(self) -> None:

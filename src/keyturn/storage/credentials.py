@@ -39,7 +39,7 @@ from keyturn.storage.records import (
 )
 from keyturn.storage.schema import IS_OPEN, keys, operators, rotations, slots, workspaces
 from keyturn.storage.sealed import Damage
-from keyturn.storage.steps import point_of
+from keyturn.storage.steps import LAST, point_of
 
 REMEMBERED = 10_000
 
@@ -100,14 +100,8 @@ def fill_statement(statement: str) -> str:
     return statement.join(_WITH_TIP)
 
 
-_WITH_TIP = (
-    (
-        "SELECT tip.position, tip.mac, found.* FROM (SELECT 1) AS one"
-        " LEFT JOIN (SELECT position, mac FROM changes ORDER BY position DESC LIMIT 1) AS tip"
-        " ON TRUE LEFT JOIN ("
-    ),
-    ") AS found ON TRUE",
-)
+_TIP = f"SELECT tip.position, tip.mac, found.* FROM (SELECT 1) AS one LEFT JOIN ({LAST}) AS tip"  # noqa: S608
+_WITH_TIP = (f"{_TIP} ON TRUE LEFT JOIN (", ") AS found ON TRUE")
 POSITION_STATEMENT = "SELECT position FROM change_head"
 
 

@@ -51,9 +51,7 @@ class PostgresCluster:
             Patience(statement_ms=2_000, silence_seconds=2.5, connect_seconds=_CONNECT_SECONDS),
             lambda _: None,
         )
-        self._waker, self._woken = socket.socketpair()
-        self._waker.setblocking(False)
-        self._woken.setblocking(False)
+        self._alarm = _Alarm()
         self._is_hinted = False
         self._on_report: Callable[[], None] = lambda: None
 
@@ -82,10 +80,8 @@ class PostgresCluster:
 
     def wait(self, seconds: float) -> bool:
         for _ in range(_SLICES):  # a report ends a slice of the time, and not all of it
-            if self._is_hinted:
+            if self._is_hinted or not self._sleep(seconds / _SLICES):
                 break
-            if not self._sleep(seconds / _SLICES):
-                return False
         was_hinted, self._is_hinted = self._is_hinted, False
         return was_hinted
 
@@ -93,28 +89,19 @@ class PostgresCluster:
         """Until something arrives, or so long. False where the connection broke meanwhile."""
         with self._following.lock, selectors.DefaultSelector() as selector:
             connection = self._following.connection
-            if connection is not None:
-                # What came with the last answer is in no socket any more.
-                if not self._take_notices(connection):
-                    return False
-                if self._is_hinted:
-                    return True
-                selector.register(connection.pgconn.socket, selectors.EVENT_READ, connection)
-            if self._woken.fileno() < 0:
-                threading.Event().wait(seconds)
-                return True
-            selector.register(self._woken, selectors.EVENT_READ)
-            for key, _ in selector.select(seconds):
-                if key.data is None:
-                    self._take_call()
-                elif not self._take_notices(key.data):
-                    return False
-        return True
-
-    def _take_call(self) -> None:
-        with suppress(OSError):
-            while self._woken.recv(64):
+            # What came with the last answer is in no socket any more.
+            if connection is not None and not self._take_notices(connection):
+                return False
+            if self._alarm.is_rung():
                 self._is_hinted = True
+            if self._is_hinted:
+                return True
+            if connection is not None:
+                selector.register(connection.pgconn.socket, selectors.EVENT_READ)
+            selector.register(self._alarm.bell, selectors.EVENT_READ)
+            selector.select(seconds)
+            self._is_hinted = self._alarm.is_rung()
+            return connection is None or self._take_notices(connection)
 
     def _take_notices(self, connection: Connection) -> bool:
         try:
@@ -132,8 +119,7 @@ class PostgresCluster:
         if row is None or not row[0]:
             raise StorageUnavailable("Another Keyturn has the database for itself; try again.")
         connection.add_notify_handler(self._take_notice)
-        connection.execute(f"LISTEN {CHANGES}")
-        connection.execute(f"LISTEN {REPORTS}")
+        connection.execute(f"LISTEN {CHANGES}; LISTEN {REPORTS}")
 
     def _take_notice(self, notice: Notify) -> None:
         self._hint(notice.channel)
@@ -150,8 +136,7 @@ class PostgresCluster:
         self._on_report = on_report
 
     def hurry(self) -> None:
-        with suppress(OSError):  # it was told often enough, or nobody waits any more
-            self._waker.send(b"!")
+        self._alarm.ring()
 
     def nodes(self) -> NodesSeen:
         rows = self._asking.ask_again(
@@ -169,8 +154,7 @@ class PostgresCluster:
         )
 
     def end(self) -> None:
-        """No wait of anybody goes on for more than a moment; what is asked from now on is refused.
-        (As `Store.hurry`.)"""
+        """As `Store.hurry`: no wait goes on for more than a moment, nor does any later one."""
         self._following.end()
         self._asking.end()
         self.hurry()
@@ -179,8 +163,7 @@ class PostgresCluster:
         self.end()
         self._following.close()
         self._asking.close()
-        self._waker.close()
-        self._woken.close()
+        self._alarm.close()
 
 
 def _patience(lease_seconds: float) -> Patience:
@@ -191,6 +174,45 @@ def _patience(lease_seconds: float) -> Patience:
         silence_seconds=seconds,
         connect_seconds=_CONNECT_SECONDS,
     )
+
+
+class _Alarm:
+    """Wakes who waits on a socket. Rung many times before it is looked at, it was rung once."""
+
+    def __init__(self) -> None:
+        self._pair: tuple[socket.socket, socket.socket] | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def bell(self) -> socket.socket:
+        """What can be read from once it was rung."""
+        return self._sockets()[0]
+
+    def ring(self) -> None:
+        with suppress(OSError):  # it is full of calls, or just closed
+            self._sockets()[1].send(b"!")
+
+    def is_rung(self) -> bool:
+        """Whether it was rung since this was asked."""
+        was_rung = False
+        with suppress(OSError):
+            while self.bell.recv(4_096):
+                was_rung = True
+        return was_rung
+
+    def _sockets(self) -> tuple[socket.socket, socket.socket]:
+        with self._lock:
+            if self._pair is None:
+                self._pair = socket.socketpair()
+                for one in self._pair:
+                    one.setblocking(False)
+            return self._pair
+
+    def close(self) -> None:
+        with self._lock:
+            pair, self._pair = self._pair, None
+        for one in pair or ():
+            one.close()
 
 
 class _Line:

@@ -13,7 +13,8 @@ from keyturn.storage.memory import Seen
 from keyturn.storage.records import KEYS, ROTATIONS
 from keyturn.storage.schema import changes
 
-LAST = "SELECT position, mac FROM changes ORDER BY position DESC LIMIT 1"
+# Spelled so that either engine takes it from the end of the index.
+LAST = "SELECT position, mac FROM changes WHERE position = (SELECT max(position) FROM changes)"
 
 # The change asked from, as many as may be given, and one more, to know whether these are all. Which
 # keys a rotation is of stands in its row alone.

@@ -1,16 +1,17 @@
-"""Whether a change has arrived everywhere: by what the nodes have told the database.
+"""Whether a change is in effect everywhere: by what the nodes have told the database.
 
 A node is through with a change when it has reported a position at or beyond it; when it has said
-goodbye; or when its last lease is over, also beyond the longest time of grace. A node gets no
-second lease before it has confirmed the end of the log as it stood at the first one (`may_grant`),
-so one that asks on and never confirms holds up nobody for longer than a lease.
+goodbye; or when its lease is over, beyond the longest time of grace too.
 
-This is sound because a lease is granted, and that committed, before its holder looks at the log: a
-barrier that does not see the lease has read before it was committed, so the look is younger than
-the change that the barrier waits for.
+This is sound because a lease is granted, and that committed, before its holder looks at the log. A
+barrier reads the nodes after its change was committed. A lease that it does not see there was
+granted later, so its holder's look has the change. Hence a `Waiting` goes by the nodes and the
+leases of its first look: who comes later need not be waited for, nor a lease that is granted later,
+and it is over within one lease whatever the nodes do.
 """
 
 import enum
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from keyturn.verifier.lease import reckoned_micros
@@ -19,6 +20,8 @@ from keyturn.verifier.lease import reckoned_micros
 class Node(Protocol):
     """What the database knows of a node. Times are microseconds of the database's clock."""
 
+    @property
+    def id(self) -> str: ...
     @property
     def applied(self) -> int: ...
     @property
@@ -60,5 +63,55 @@ def over_at(node: Node, grace_seconds: float) -> int:
 
 def may_grant(applied: int, promised: int | None) -> bool:
     """Whether a node that has applied so much gets a lease. `promised`: where the log ended when it
-    got its last one, None of a node that had none."""
+    got its last one, None of a node that had none. So one that asks on and never confirms gets no
+    second lease, and whoever looks at the nodes at any time sees it expire."""
     return promised is None or applied >= promised
+
+
+class Waiting:
+    """A wait until the change at `position` is in effect everywhere. `see` is to be given what the
+    database knows of the nodes, read after the change was committed, again and again."""
+
+    def __init__(self, position: int, grace_seconds: float) -> None:
+        self.position = position
+        self.confirmed = 0
+        self.expired = 0
+        self._grace_seconds = grace_seconds
+        self._over_at: dict[str, int] | None = None
+
+    def see(self, nodes: Iterable[Node], clock: int) -> bool:
+        """Whether it is over."""
+        by_id = {node.id: node for node in nodes}
+        if self._over_at is None:
+            self._over_at = {
+                node.id: over_at(node, self._grace_seconds)
+                for node in by_id.values()
+                if node.left_at is None
+            }
+        waiting = self._over_at
+        for id_ in [*waiting]:
+            self._see(id_, by_id, waiting, clock)
+        return not waiting
+
+    def _see(
+        self, id_: str, nodes: Mapping[str, Node], waiting: dict[str, int], clock: int
+    ) -> None:
+        node = nodes.get(id_)
+        if node is not None and node.applied >= self.position:
+            self.confirmed += 1
+        elif waiting[id_] < clock:
+            self.expired += 1
+        elif node is None or node.left_at is None:
+            return
+        del waiting[id_]
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """Those that are still waited for."""
+        return tuple(self._over_at or ())
+
+    @property
+    def effective_by(self) -> int | None:
+        """When it is over at the latest, by the database's clock; None before the first look, and
+        where nobody is waited for."""
+        return max((self._over_at or {}).values(), default=None)

@@ -1,0 +1,44 @@
+"""When a follower asks again, and how long it waits for an answer."""
+
+import enum
+
+from keyturn.verifier.verifier import Taken
+
+_SHORTEST_PAUSE_SECONDS = 0.05
+_LONGEST_PAUSE_SECONDS = 1.0
+
+
+class Next(enum.Enum):
+    """What a follower does after an answer."""
+
+    AT_ONCE = "at_once"
+    AFTER_POLL = "after_poll"
+    AFTER_PAUSE = "after_pause"  # as after a failure
+    NEVER = "never"
+
+
+def what_next(taken: Taken, *, has_moved: bool, is_hurried: bool) -> Next:
+    """`has_moved`: the answer moved `applied`, which is to be confirmed by the next report: others
+    wait for that. `is_hurried`: a hint came, or somebody read further than this node has."""
+    if taken is Taken.FORKED:
+        return Next.NEVER
+    if taken is Taken.MORE or has_moved or is_hurried:
+        return Next.AT_ONCE
+    return Next.AFTER_PAUSE if taken is Taken.GAP else Next.AFTER_POLL
+
+
+def poll_seconds(lease_seconds: float) -> float:
+    return min(lease_seconds / 10, 0.5)
+
+
+def statement_seconds(lease_seconds: float) -> float:
+    """How long one statement may take. A longer lease does not make it longer: a link that has
+    healed is used again within two seconds, also where the last question on it was lost."""
+    return min(max(lease_seconds / 4, 0.25), 1.5)
+
+
+def pause_seconds(failures: int, spent_seconds: float) -> float:
+    """How long to wait after so many failures in a row, of which the last took `spent_seconds`.
+    Counted from its beginning: who has waited for an answer in vain has waited enough."""
+    longest = min(_SHORTEST_PAUSE_SECONDS * 2.0 ** min(failures, 10), _LONGEST_PAUSE_SECONDS)
+    return max(0.0, longest - spent_seconds)

@@ -1,0 +1,3 @@
+from tests.verifier.world import Variant
+
+MUTANTS: tuple[Variant, ...] = ()
