@@ -92,7 +92,8 @@ class Database:
         at, most = after.position, self.most_steps
         steps = self.log[at : at + most + 1]
         if self.gone:
-            steps = [step for step in steps if step.position not in self.gone]
+            there = [step for step in self.log[at:] if step.position not in self.gone]
+            steps = there[: most + 1]
         return Answer(self._anchor(at), tuple(steps[:most]), is_all=len(steps) <= most)
 
     def _anchor(self, position: int) -> Point | None:
@@ -178,14 +179,15 @@ class Database:
         if 0 < position < len(self.log):
             self.gone.add(position)
 
-    def fail_over(self, commits: int, down_seconds: float) -> None:
+    def fail_over(self, commits: int, down_seconds: float) -> tuple[State, ...]:
         """Another takes its place, which has not got the last commits: a replica that lagged, or a
-        restored backup."""
+        restored backup. Gives what is lost."""
         now = self.loop.now
         self.epoch += 1
         self.down_until = now + down_seconds
         if commits and self._journal:
             self.history.lost_at = now
+        lost: list[State] = []
         while self._journal and commits > 0:
             commit = self._journal.pop()
             if commit.after is None:
@@ -193,10 +195,12 @@ class Database:
                 commits -= 1
                 continue
             self._lose_change(commit, commit.after, now)
+            lost.append(commit.after)
             if commit.node == 0:
                 self.log.pop()
                 commits -= 1
         self.gone = {one for one in self.gone if one < len(self.log)}
+        return tuple(lost)
 
     def _lose_row(self, commit: Commit) -> None:
         if commit.row is None:

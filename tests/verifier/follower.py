@@ -100,7 +100,7 @@ class Follower(Process):
         return epoch == self.database.epoch and self.database.down_until <= self.loop.now
 
     def _reply(self, act: Callable[..., None], *arguments: object) -> None:
-        self.network.send(self.machine.place, self.receive, act, *arguments)
+        self.network.reply(self.machine.place, self.receive, act, *arguments)
 
     def take(self, turn: int, question: Question, answer: Answer, granted: bool) -> None:
         """Applies an answer. One that is late goes to the verifier too, which must ignore it."""

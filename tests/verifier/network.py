@@ -28,13 +28,14 @@ CALM = Weather(lost_hints=0.0)
 class Network:
     """One link for each place where a node runs."""
 
-    __slots__ = ("_chance", "_loop", "_weather", "cut_until", "looks_lost_until")
+    __slots__ = ("_chance", "_loop", "_weather", "cut_until", "hung_until", "looks_lost_until")
 
     def __init__(self, loop: Loop, chance: Random, weather: Weather, places: int) -> None:
         self._loop = loop
         self._chance = chance
         self._weather = weather
         self.cut_until = [0.0] * places
+        self.hung_until = [0.0] * places
         self.looks_lost_until = [0.0] * places
 
     def calm(self) -> None:
@@ -52,6 +53,14 @@ class Network:
         if draw() < weather.doubled:
             again = weather.slowest_seconds * draw()
             loop.at(loop.now + delay + again, act, *arguments)
+
+    def reply(self, place: int, act: Callable[..., None], *arguments: Any) -> None:
+        """Carries what a statement has brought; one that hangs does so after it was executed."""
+        if self.hung_until[place] > self._loop.now:
+            delay = self._weather.slowest_seconds * (0.3 + 0.7 * self._chance.random())
+            self._loop.at(self._loop.now + delay, act, *arguments)
+        else:
+            self.send(place, act, *arguments)
 
     def hint(self, place: int, act: Callable[..., None]) -> None:
         if self._chance.random() >= self._weather.lost_hints:

@@ -1,5 +1,6 @@
 """One schedule: changes and faults at random moments, all from one seed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
@@ -12,6 +13,7 @@ from tests.verifier.world import (
     KEYS,
     LONGEST_FAULT,
     PLACES,
+    RARE,
     SERVES_WITHIN_SECONDS,
     UNBORN,
     WORKSPACES,
@@ -89,7 +91,7 @@ def _terms(chance: Random) -> Terms:
 def _change(world: World, chance: Random) -> None:
     draw = chance.random()
     if draw < 0.6:  # revoked, suspended, narrowed, resumed
-        _flip(world, chance.choice((*KEYS, CALLER)), chance)
+        _flip(world, CALLER if chance.random() < 0.1 else chance.choice(KEYS), chance)
     elif draw < 0.8:
         _flip(world, chance.choice(WORKSPACES), chance)
     elif draw < 0.9:  # made
@@ -100,40 +102,100 @@ def _change(world: World, chance: Random) -> None:
 
 def _flip(world: World, id_: Id, chance: Random) -> None:
     is_allowed = world.database.current[id_].is_allowed
-    world.change((id_,), is_allowed=not is_allowed)
-    if chance.random() < 0.3:  # and soon back again
-        soon = world.loop.now + 0.5 * chance.random()
-        world.loop.at(soon, lambda: world.change((id_,), is_allowed=is_allowed))
+    if is_allowed:  # while it is being read
+        world.try_everywhere((world.database.current[id_],), -0.002)
+    soon = world.loop.now + 0.02 * chance.random()
+    world.loop.at(soon, lambda: world.change((id_,), is_allowed=not is_allowed))
+    if is_allowed and chance.random() < 0.5:  # and back again, so that there is more to let in
+        soon += 3.0 * chance.random()
+        world.loop.at(soon, lambda: world.change((id_,), is_allowed=True))
 
 
 # --- faults ---------------------------------------------------------------------------------------
 
+Fault = Callable[[World, Random, int, float], None]
+
 
 def _fault(world: World, chance: Random) -> None:
     place = int(PLACES * chance.random())
-    left = FAULTS_UNTIL - world.loop.now
-    seconds = min(LONGEST_FAULT * chance.random(), left)
-    node = world.nodes[place]
-    draw = chance.random()
-    if draw < 0.17:
-        node.stop(seconds)
-    elif draw < 0.32:
-        node.suspend(seconds)
-    elif draw < 0.50:
-        world.network.cut_until[place] = world.loop.now + seconds
-    elif draw < 0.56:
-        for one in range(PLACES):
-            world.network.cut_until[one] = world.loop.now + seconds
-    elif draw < 0.72:
-        away = min(seconds, chance.choice((0.05, 0.5, 3.0)))
-        world.restart(place, away, says_goodbye=chance.random() < 0.5)
-    elif draw < 0.86:
-        lost = chance.choice((0, 1, 2, 4, 10, 30, 80))
-        world.fail_over(lost, min(seconds, chance.choice((0.0, 0.3, 2.0))))
-    elif draw < 0.92:
-        world.machines[place].wall_offset += chance.uniform(-20.0, 20.0)
-    elif draw < 0.97:
-        world.network.looks_lost_until[place] = FAULTS_UNTIL
-    else:
-        end = world.database.end().position
-        world.database.delete_step(end - 1 - int(2 * chance.random()))
+    seconds = min(LONGEST_FAULT * chance.random(), FAULTS_UNTIL - world.loop.now)
+    [act] = chance.choices(KINDS, SHARES)
+    act(world, chance, place, seconds)
+
+
+def _stop(world: World, chance: Random, place: int, seconds: float) -> None:
+    world.nodes[place].stop(seconds)
+    _change_around(world, chance, seconds)
+
+
+def _suspend(world: World, chance: Random, place: int, seconds: float) -> None:
+    world.nodes[place].suspend(seconds)
+    _change_around(world, chance, seconds)
+
+
+def _cut(world: World, chance: Random, place: int, seconds: float) -> None:
+    world.network.cut_until[place] = world.loop.now + seconds
+    _change_around(world, chance, seconds)
+
+
+def _cut_all(world: World, chance: Random, place: int, seconds: float) -> None:
+    for one in range(PLACES):
+        world.network.cut_until[one] = world.loop.now + seconds
+
+
+def _restart(world: World, chance: Random, place: int, seconds: float) -> None:
+    away = min(seconds, chance.choice((0.01, 0.05, 3.0)))
+    world.restart(place, away, says_goodbye=chance.random() < 0.5)
+    _change_around(world, chance, away)
+
+
+def _change_around(world: World, chance: Random, seconds: float) -> None:
+    """A change just when a node comes back."""
+    if chance.random() < 0.4:
+        world.loop.at(world.loop.now + seconds + 0.1 * chance.random(), _change, world, chance)
+
+
+def _fail_over(world: World, chance: Random, place: int, seconds: float) -> None:
+    lost, away = chance.choice((0, 1, 2, 4, 10, 30, 80)), chance.choice((0.0, 0.3, 2.0))
+    if chance.random() < 0.6:  # what is about to be lost is read, before or after it is applied
+        lost = chance.choice((1, 1, 2, 4))
+        key = chance.choice((*KEYS, RARE, RARE, RARE))
+        world.change((key,), is_allowed=False)
+        world.change((key,), is_allowed=True)
+        world.try_everywhere((world.database.current[key],), 0.0)
+        if chance.random() < 0.7:
+            world.network.hung_until[place] = world.loop.now + 0.2
+    away = min(seconds, away)
+    soon = world.loop.now + 0.1 * chance.random()
+    world.loop.at(soon, world.fail_over, lost, away)
+    if chance.random() < 0.5:  # its positions are soon given to others
+        world.loop.at(soon + away + 0.1 * chance.random(), _change, world, chance)
+
+
+def _set_wall_clock(world: World, chance: Random, place: int, seconds: float) -> None:
+    world.machines[place].wall_offset += chance.uniform(-20.0, 20.0)
+
+
+def _lose_looks(world: World, chance: Random, place: int, seconds: float) -> None:
+    world.network.looks_lost_until[place] = FAULTS_UNTIL
+
+
+def _delete_step(world: World, chance: Random, place: int, seconds: float) -> None:
+    """Somebody deletes the step of a change that nobody has read yet."""
+    world.change((chance.choice(KEYS),), is_allowed=False)
+    world.change((chance.choice(KEYS),), is_allowed=True)
+    world.database.delete_step(world.database.end().position - 1)
+
+
+KINDS: tuple[Fault, ...] = (
+    _stop,
+    _suspend,
+    _cut,
+    _cut_all,
+    _restart,
+    _fail_over,
+    _set_wall_clock,
+    _lose_looks,
+    _delete_step,
+)
+SHARES = (15, 14, 17, 4, 15, 20, 6, 6, 3)

@@ -38,7 +38,7 @@ def first_caught(seed: int, variant: Variant, most: int) -> tuple[int, str] | No
     """After how many schedules a mutant is caught, and how."""
     for number in range(most):
         fault = play(seed, number, variant).fault
-        if fault is not None:
+        if fault is not None and fault.startswith(variant.breaks):
             return number + 1, fault
     return None
 

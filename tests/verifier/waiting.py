@@ -73,14 +73,15 @@ class Waiter:
             for state in self._ended:
                 if state.superseded_at < now:
                     state.answered_at = min(state.answered_at, now)
+            self._world.try_everywhere(self._ended, 0.0)
         if self.is_answered and not self._to_be_seen:
             self.is_over = True
             return
         if not self.is_answered and now > self._due(1):
-            raise Broken(f"P2: a barrier waits since {now - self._since:.1f} s")
+            raise Broken(f"barrier: it waits since {now - self._since:.1f} s")
         # By its row alone a node may be seen in a second lease that was granted after the change.
         if now > self._due(2):
-            raise Broken("P2: a node neither confirms nor expires")
+            raise Broken("barrier: a node neither confirms nor expires")
         self._world.loop.at(now + BREATH_SECONDS, self._look)
 
     def _due(self, leases: int) -> float:

@@ -5,7 +5,7 @@ from random import Random
 
 from keyturn.verifier import Standing, Taken
 from keyturn.verifier.cache import Id
-from keyturn.verifier.lease import RATE_ERROR
+from keyturn.verifier.lease import RATE_ERROR, STRETCH
 from tests.verifier.database import Database
 from tests.verifier.history import Broken, History, State
 from tests.verifier.loop import Loop
@@ -20,13 +20,18 @@ KEEP_SECONDS = 6.0
 FAULTS_UNTIL = 3.5 * LEASE_SECONDS
 LONGEST_FAULT = 2.5 * LEASE_SECONDS
 SERVES_WITHIN_SECONDS = 2.0
-VERIFY_EVERY_SECONDS = 0.7
+VERIFY_EVERY_SECONDS = 1.0
 
 CALLER: Id = ("operator", 1)
 KEYS: tuple[Id, ...] = (("key", 2), ("key", 3), ("key", 4))
 UNBORN: Id = ("key", 5)
-WORKSPACE_OF = {2: 101, 3: 101, 4: 102, 5: 102}
+RARE: Id = ("key", 6)  # used so rarely that no node keeps it
+WORKSPACE_OF = {2: 101, 3: 101, 4: 102, 5: 102, 6: 102}
 WORKSPACES: tuple[Id, ...] = (("workspace", 101), ("workspace", 102))
+
+
+# How a fault begins that lets in what must not be.
+SAFETY = ("P1", "P2", "lost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,7 @@ class Variant:
     node: type[Node] = Node
     database: type[Database] = Database
     waiter: type[Waiter] = Waiter
+    breaks: tuple[str, ...] = SAFETY  # what a mutant must be seen to break, one of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +96,7 @@ class World:
         database.grace_seconds = dict(zip((101, 102), self.terms.grace_seconds, strict=True))
         if self.terms.damaged:
             database.is_damaged = self._is_damaged
-        database.record((CALLER, *KEYS, *WORKSPACES), is_allowed=True)
+        database.record((CALLER, *KEYS, RARE, *WORKSPACES), is_allowed=True)
 
     def _node(self, machine: Machine) -> Node:
         self._numbers += 1
@@ -103,8 +109,7 @@ class World:
     def _call(self, place: int) -> None:
         draw = self.chance.random
         subject = KEYS[int(3 * draw())] if draw() < 0.9 else UNBORN
-        node = self.nodes[place]
-        node.receive(node.verify, CALLER, subject)
+        self._verify(place, subject)
         self.loop.at(self.loop.now + 2 * VERIFY_EVERY_SECONDS * draw(), self._call, place)
 
     def pause_seconds(self) -> float:
@@ -121,21 +126,42 @@ class World:
     def change(self, ids: tuple[Id, ...], *, is_allowed: bool) -> None:
         """Commits a change, tells the nodes, and waits for them where it takes something away."""
         database = self.database
-        if database.down_until > self.loop.now:
+        if database.down_until > self.loop.now or self.is_calm:
             return
         ended = tuple(database.current[id_] for id_ in ids if id_ in database.current)
         is_told = self.chance.random() >= self.terms.untold
         position = database.change(ids, is_allowed=is_allowed, is_told=is_told)
-        self.committed(position, ended if not is_allowed else ())
+        self._committed(position, () if is_allowed else ended)
 
-    def committed(self, position: int, ended: tuple[State, ...]) -> None:
+    def _committed(self, position: int, ended: tuple[State, ...]) -> None:
         for node in self.nodes:
             self.network.hint(node.machine.place, lambda node=node: node.receive(node.hint))
-        if ended:
-            grace = max(self.terms.grace_seconds)
-            waiter = self.variant.waiter(self, position, ended, grace)
-            self.waiters.append(waiter)
-            waiter.begin()
+        if not ended:
+            return
+        waiter = self.variant.waiter(self, position, ended, max(self.terms.grace_seconds))
+        self.waiters.append(waiter)
+        waiter.begin()
+        self.try_everywhere(ended, self.lease_seconds * STRETCH)
+
+    def try_everywhere(self, ended: tuple[State, ...], after_seconds: float) -> None:
+        """Calls each node with what has ended, so long from now: just when nothing of it may be let
+        in any more. Chance alone would find such a moment rarely."""
+        draw = self.chance.random
+        for state in ended:
+            subject = self._subject(state.ref)
+            for node in self.nodes:
+                moment = self.loop.now + after_seconds + 0.002 + 0.2 * draw() * draw()
+                self.loop.at(moment, self._verify, node.machine.place, subject)
+
+    def _subject(self, ref: Id) -> Id:
+        if ref[0] == "key":
+            return ref
+        of_it = [key for key in KEYS if WORKSPACE_OF[key[1]] == ref[1]]
+        return self.chance.choice(of_it or KEYS)
+
+    def _verify(self, place: int, subject: Id) -> None:
+        node = self.nodes[place]
+        node.receive(node.verify, CALLER, subject)
 
     # --- faults ----------------------------------------------------------------------------------
 
@@ -153,7 +179,9 @@ class World:
 
     def fail_over(self, commits: int, seconds: float) -> None:
         self.failed_over_at = self.loop.now + seconds
-        self.database.fail_over(commits, seconds)
+        lost = self.database.fail_over(commits, seconds)
+        if self.chance.random() < 0.5:
+            self.try_everywhere(lost, self.lease_seconds * STRETCH)
 
     def calm(self) -> None:
         """Faults end. Those of messages that are on their way already do not."""
@@ -170,13 +198,13 @@ class World:
             if standing is Standing.FORKED or node.last_taken is Taken.GAP:
                 continue
             if standing is not Standing.FRESH:
-                raise Broken(f"liveness: a node does not serve, but is {standing.value}")
+                raise Broken(f"service: a node does not serve, but is {standing.value}")
             if verifier.applied != self.database.end():
-                raise Broken("liveness: a node has not got to the end of the log")
-            for id_ in (CALLER, *KEYS, UNBORN):
+                raise Broken("service: a node has not got to the end of the log")
+            for id_ in (CALLER, *KEYS, RARE, UNBORN):
                 kept = verifier.find(id_, node.clock())
                 if kept is not None and kept.record != self.database.fill(id_).record:
-                    raise Broken(f"liveness: a node keeps what is not so of {id_[0]} {id_[1]}")
+                    raise Broken(f"service: a node keeps what is not so of {id_[0]} {id_[1]}")
 
     def waits(self) -> bool:
         return any(not waiter.is_over for waiter in self.waiters)
