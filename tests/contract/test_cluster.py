@@ -111,7 +111,7 @@ def test_a_grant_is_durable_and_its_look_later_whatever_the_databases_defaults(
 def test_a_silent_server_costs_a_node_a_part_of_its_lease_and_no_more(
     house: House, postgres: Postgres, lease_seconds: float
 ) -> None:
-    bound = max(lease_seconds / 4, 0.25) + 0.35
+    bound = max(lease_seconds / 4, 0.25) + 0.6
     with SilentProxy(postgres.port) as proxy:
         store = PostgresStore(proxy.url(house.ground.place), SEALER, house.damage.append)
         cluster = cluster_of(store)

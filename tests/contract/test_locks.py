@@ -1,5 +1,6 @@
 """Who may be on a PostgreSQL database at once: nodes with each other, one that leads, one alone."""
 
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -31,6 +32,16 @@ def lock(ground: Ground) -> Iterator[MakeLock]:
         one.release()
 
 
+def is_soon(hold: Callable[[], bool]) -> bool:
+    """Whether it is so within a moment: the server gives a lock back once it has seen the end of
+    its connection."""
+    for _ in range(100):
+        if hold():
+            return True
+        time.sleep(0.05)
+    return False
+
+
 def test_nodes_serve_beside_each_other_and_nobody_has_the_database_alone_meanwhile(
     lock: MakeLock,
 ) -> None:
@@ -44,12 +55,12 @@ def test_nodes_serve_beside_each_other_and_nobody_has_the_database_alone_meanwhi
     one.release()
     assert not alone.hold()
     other.release()
-    assert alone.hold()
+    assert is_soon(alone.hold)
     assert one.is_held()
     assert not one.hold_shared()
     assert not other.hold()
     alone.release()
-    assert one.hold_shared()
+    assert is_soon(one.hold_shared)
 
 
 def test_one_of_the_nodes_leads(lock: MakeLock) -> None:
@@ -59,11 +70,12 @@ def test_one_of_the_nodes_leads(lock: MakeLock) -> None:
     assert [one.hold() for one in leading] == [True, False, False]
     assert [one.hold() for one in leading] == [True, False, False]
     leading[0].release()
-    assert [one.hold() for one in leading[1:]] == [True, False]
+    assert is_soon(leading[1].hold)
+    assert not leading[2].hold()
     assert not leading[0].hold()
     for one in nodes:
         one.release()
-    assert not nodes[0].is_held()  # the other lock is another one
+    assert is_soon(lambda: not nodes[0].is_held())  # the other lock is another one
     assert nodes[0].hold()
 
 
@@ -81,7 +93,7 @@ def test_a_lock_whose_connection_broke_is_not_held(
         )
     with pytest.raises(StorageUnavailable):
         hold()
-    assert other.hold()
+    assert is_soon(other.hold)
     assert not hold()
     other.release()
-    assert hold()
+    assert is_soon(hold)

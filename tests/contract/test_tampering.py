@@ -900,6 +900,10 @@ def test_a_late_column_that_was_set_cleared_or_swapped_is_damage(
             home.edit(raw, policy=hostile)
             assert not is_good(street.home), hostile
             home.restore(raw, bare)
+        for grace in (0, 1, 300, -1):
+            home.edit(raw, grace_seconds=grace)
+            assert not is_good(street.home), grace
+            home.restore(raw, bare)
     for id_, policy in ((street.home, '{"a":1}'), (street.abroad, '{"b":2}')):
         with house.store.change() as transaction:
             found = transaction.workspaces.find(id_)
