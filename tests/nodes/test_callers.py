@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import httpx2
@@ -100,6 +102,25 @@ def test_a_caller_that_hangs_up_loses_no_change(group: Group) -> None:
         )
     assert here.verify(group.operator, key["api_key"]) == "revoked"
     assert revoke(group, here, key, Prefer="respond-async").status_code == 202
+
+
+def test_a_node_that_is_stopped_waits_for_no_wait(group: Group) -> None:
+    here, there = group.start(), group.start()
+    key = group.key(here)
+    give_grace(group, here, key)
+    there.pause()
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(revoke, group, here, key)
+        assert until(
+            lambda: here.verify(group.operator, key["api_key"]) == "revoked", PATIENCE_SECONDS
+        )
+        assert here.server.stop() == 0
+        with suppress(httpx2.HTTPError):  # it is not answered, or as one that failed
+            assert waiting.result().status_code >= 202
+    there.go_on()
+    assert until(
+        lambda: there.verify(group.operator, key["api_key"]) == "revoked", PATIENCE_SECONDS
+    )
 
 
 def asks(node: Node, caller: str, subject: str) -> Callable[[], Json]:

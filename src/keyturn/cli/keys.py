@@ -236,14 +236,17 @@ def update(
       keyturn keys update scheduler-prod --scope read --scope pins:publish
       keyturn keys update scheduler-prod --cidr 10.0.0.0/8 --owner payments@example.com
     """
+    all_scopes = _all(scopes, "--scope", no_scopes, "--no-scopes")
+    all_permissions = _all(permissions, "--permission", no_permissions, "--no-permissions")
+    all_cidrs = _all(allowed_cidrs, "--cidr", any_network, "--any-network")
     changed_metadata = _object(metadata)
     changed = client.keys.change(
         key_id(client, key),
         version=version,
         name=name,
-        scopes=_all(scopes, "--scope", no_scopes, "--no-scopes"),
-        permissions=_all(permissions, "--permission", no_permissions, "--no-permissions"),
-        allowed_cidrs=_all(allowed_cidrs, "--cidr", any_network, "--any-network"),
+        scopes=all_scopes,
+        permissions=all_permissions,
+        allowed_cidrs=all_cidrs,
         expires_at=expires_at,
         metadata=changed_metadata,
         respond_async=respond_async,
@@ -297,7 +300,9 @@ def revoke(
         output.say(found.id)
     elif effect.is_complete:
         told = effect_told(effect)
-        output.say(f"Revoked {found.name} ({found.hint}…): no verifier accepts it, {told}.")
+        output.say(
+            f"Revoked {found.name} ({found.hint}…): no verifier accepts it any more ({told})."
+        )
     else:
         output.say(f"Revoked {found.name} ({found.hint}…): {effect_told(effect)}.")
     if effect.incident_id is not None and not output.as_json:
