@@ -7,6 +7,7 @@ from typing import Any
 from keyturn.domain.instant import SECOND
 from keyturn.services.fellows import Fellows
 from keyturn.services.meter import Meter
+from keyturn.services.provision import WorkspaceDraft, provision_workspace
 from keyturn.services.witness import Witness
 from keyturn.storage.contract import NodeRow, NodesSeen
 from tests.houses import House
@@ -111,3 +112,24 @@ def test_quiet_is_watched_anew_once_a_node_has_vanished(
     assert witness.observe().watched_since == house.clock.now()
     house.clock.advance(6 * SECOND)
     assert witness.observe().watched_since == house.clock.now() - 6 * SECOND
+
+
+def test_a_node_that_may_be_in_grace_breaks_the_watch_for_as_long(
+    build_house: Callable[[str], House],
+) -> None:
+    house = build_house("sqlite")
+    provision_workspace(
+        house.context, house.act(), WorkspaceDraft(name="lenient", grace_seconds=30)
+    )
+    began = house.clock.now()
+    table = Table([row("a", lease_until=began - SECOND)], clock=began)
+    witness = Witness(house.context, Meter(house.context), table.fellows())
+    for _ in range(3):
+        house.clock.advance(9 * SECOND)
+        table.clock = house.clock.now()
+        assert witness.observe().watched_since == house.clock.now()
+    for _ in range(4):
+        house.clock.advance(9 * SECOND)
+        table.clock = house.clock.now()
+        witness.observe()
+    assert witness.observe().watched_since < house.clock.now()

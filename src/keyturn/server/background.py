@@ -216,8 +216,10 @@ class Background:
         witness: Witness,
         notifier: Notifier,
         leads: Callable[[], bool],
+        node: str = "",
     ) -> None:
         self._context = context
+        self._node = node
         self._meter = meter
         self._metrics = metrics
         self._damage = damage
@@ -310,7 +312,7 @@ class Background:
         return WATCH_SECONDS
 
     def _follow(self) -> float:
-        follow(self._context)
+        follow(self._context, self._node)
         return FOLLOW_SECONDS
 
     def _advance(self) -> float:

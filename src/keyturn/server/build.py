@@ -1,9 +1,12 @@
 """Putting the parts together."""
 
+import asyncio
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from uuid import UUID
 
 from keyturn import __version__
 from keyturn.ambient import SystemClock, SystemEntropy
@@ -175,11 +178,12 @@ def _fault_of_signing(heads: HeadsFile, house: House) -> str | None:
     return None
 
 
-def check_in(house: House) -> None:
-    """To be called by a server that holds its lock and does not listen yet. A pepper that is being
+def check_in(house: House, node: str = "") -> None:
+    """To be called by a server that holds its lock and does not listen yet, and once more when
+    other nodes know of it; `node` is its id where there may be several. A pepper that is being
     brought in is recorded only after its answer, or is found here. Raises `InstallationFault` where
     that is one that it lacks."""
-    answer(house.context)
+    answer(house.context, node)
     with house.context.store.read() as transaction:
         installation = transaction.installation.find()
     secret = load_root_secret(house.settings.root_secret_file)
@@ -196,11 +200,13 @@ class Node:
     background: Background
     membership: Membership | None
     prober: Prober | None
+    check_in: Callable[[], None]
 
     async def begin(self) -> None:
-        """To be called on the event loop, before anything is answered."""
-        if self.membership is not None:
-            await self.membership.begin()
+        """To be called on the event loop, before anything is answered. Raises
+        `InstallationFault`."""
+        if self.membership is not None and await self.membership.begin():
+            await asyncio.to_thread(self.check_in)
         if self.prober is not None:
             self.prober.begin()
 
@@ -212,7 +218,7 @@ class Node:
         self.desk.lookups.shutdown(wait=False, cancel_futures=True)
 
 
-def build_node(house: House, leads: Callable[[], bool], port: int) -> Node:
+def build_node(house: House, leads: Callable[[], bool], node_id: UUID, port: int) -> Node:
     """One node of the installation, not yet started. `port` is the one that it listens on."""
     context, settings = house.context, house.settings
     if settings.delivery_folder == settings.home / DELIVERED:
@@ -221,7 +227,6 @@ def build_node(house: House, leads: Callable[[], bool], port: int) -> Node:
     heads.recall(context.store.memory)
     meter = Meter(context)
     metrics = Metrics()
-    node_id = context.new_id(context.clock.now())
     member = Member(
         id=str(node_id),
         name=settings.node_name or f"{socket.gethostname()}:{port}",
@@ -264,6 +269,7 @@ def build_node(house: House, leads: Callable[[], bool], port: int) -> Node:
         witness=witness,
         notifier=Notifier(context, courier),
         leads=leads,
+        node=member.id,
     )
     prober = None
     if membership is not None:
@@ -274,4 +280,11 @@ def build_node(house: House, leads: Callable[[], bool], port: int) -> Node:
             leads=background.leads,
             every_seconds=float(settings.probe_seconds),
         )
-    return Node(edge=edge, desk=desk, background=background, membership=membership, prober=prober)
+    return Node(
+        edge=edge,
+        desk=desk,
+        background=background,
+        membership=membership,
+        prober=prober,
+        check_in=partial(check_in, house, member.id),
+    )

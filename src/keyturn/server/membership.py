@@ -32,13 +32,15 @@ class Membership:
     sight: ClusterSight
     meter: Meter
 
-    async def begin(self) -> None:
-        """Follows the log, and waits a while for the first lease."""
+    async def begin(self) -> bool:
+        """Follows the log, and waits a while for the first lease; whether there was one."""
         self.cluster.heed(self.sight.hint)
         self.sight.begin()
         self.follower.start()
-        if not await self.follower.wait(FIRST_LEASE_SECONDS):
+        has_lease = await self.follower.wait(FIRST_LEASE_SECONDS)
+        if not has_lease:
             _log.warning("verifying nothing yet: %s", self.follower.fault)
+        return has_lease
 
     def end(self) -> None:
         """Says goodbye, so that nobody waits for this node's lease to end. Whoever has not kept

@@ -77,10 +77,11 @@ def serve(
         stack.callback(gc.freeze)
         leads = stack.enter_context(node_place(settings, prepare))
         house = stack.enter_context(opened(settings))
-        check_in(house)
+        node_id = house.context.new_id(house.context.clock.now())
+        check_in(house, str(node_id))
         listener = stack.enter_context(contextlib.closing(_listen(settings)))
         host, port = listener.getsockname()[:2]
-        node = build_node(house, leads, port)
+        node = build_node(house, leads, node_id, port)
         config = Config(
             node.edge,
             loop="uvloop",

@@ -13,10 +13,12 @@ from keyturn.storage.contract import Cluster, NodeRow, NodesSeen
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FellowsSeen:
     """Up to when all fellows have kept every use (None where there are none), and those that have
-    vanished since the last look."""
+    vanished since the last look. `late_micros` is how long the lease is over of the one of them
+    that vanished last, of whenever, since it may go on in a time of grace."""
 
     settled_until: int | None
     vanished: tuple[str, ...]
+    late_micros: int | None = None
 
 
 class Fellows:
@@ -49,6 +51,9 @@ class Fellows:
         return FellowsSeen(
             settled_until=min((rows[id_].settled_until for id_ in self._living), default=None),
             vanished=tuple(sorted(names[id_] for id_ in vanished)),
+            late_micros=min(
+                (seen.clock - rows[id_].lease_until for id_ in over - left), default=None
+            ),
         )
 
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from keyturn.domain.error import StorageUnavailable
 from keyturn.domain.evidence import Observation
 from keyturn.domain.instant import SECOND
+from keyturn.domain.workspace import MOST_GRACE_SECONDS
 from keyturn.services.context import Context
 from keyturn.services.fellows import Fellows
 from keyturn.services.meter import Meter
@@ -74,9 +75,17 @@ class Witness:
             _log.warning(
                 "vanished without a goodbye: %s; quiet is watched anew", ", ".join(seen.vanished)
             )
+        if seen.vanished or self._may_be_in_grace(seen.late_micros):
             with self._lock:
                 self._watched_since = self.time.now()
         return own if seen.settled_until is None else seen.settled_until
+
+    def _may_be_in_grace(self, late_micros: int | None) -> bool:
+        """Whether a node that vanished may yet let somebody in whom nobody else knows of."""
+        if late_micros is None or late_micros > MOST_GRACE_SECONDS * SECOND:
+            return False
+        with self._context.store.read() as transaction:
+            return late_micros <= transaction.workspaces.longest_grace() * SECOND
 
     def observed(self) -> Observation:
         """What was known when it was last asked, for who is inside a transaction."""

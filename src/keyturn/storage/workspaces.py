@@ -58,6 +58,12 @@ class Workspaces:
         query = select(func.count()).select_from(workspaces)
         return int(self._session.connection.execute(query).scalar_one())
 
+    def longest_grace(self) -> int:
+        """The most seconds of grace that a workspace has; unsealed, as it stands."""
+        query = select(func.max(workspaces.c.grace_seconds))
+        found = self._session.connection.execute(query).scalar_one()
+        return found if isinstance(found, int) else 0
+
     def only(self) -> UUID | None:
         """The id of the one workspace, or None where there are several."""
         found = self._session.connection.execute(select(workspaces.c.id).limit(2)).scalars().all()
