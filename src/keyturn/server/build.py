@@ -233,7 +233,7 @@ def build_node(house: House, leads: Callable[[], bool], node_id: UUID, port: int
         version=__version__,
         lease_seconds=float(settings.freshness_seconds),
     )
-    membership = join(context, meter, member, metrics.propagated)
+    membership = join(context, meter, member, settings.home, metrics.propagated)
     sight: Sight = SoleSight(context.store.credentials, node_id, member.name)
     fellows = None
     if membership is not None:

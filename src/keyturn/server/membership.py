@@ -1,13 +1,16 @@
 """A node's part among several on one database, from its first lease to its goodbye."""
 
+import asyncio
 import logging
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 
 from keyturn.domain.error import StorageUnavailable
 from keyturn.server.barrier import Observe
 from keyturn.server.cluster_sight import ClusterSight
 from keyturn.server.follower import Follower, Member
+from keyturn.server.predecessor import succeed
 from keyturn.services.context import Context
 from keyturn.services.meter import Meter
 from keyturn.storage.contract import Cluster, Credential
@@ -31,9 +34,11 @@ class Membership:
     follower: Follower
     sight: ClusterSight
     meter: Meter
+    home: Path
 
     async def begin(self) -> bool:
         """Follows the log, and waits a while for the first lease; whether there was one."""
+        await asyncio.to_thread(succeed, self.home, self.member.id, self.cluster)
         self.cluster.heed(self.sight.hint)
         self.sight.begin()
         self.follower.start()
@@ -60,9 +65,11 @@ class Membership:
             _log.warning("gone without a goodbye: %s", error.detail)
 
 
-def join(context: Context, meter: Meter, member: Member, observe: Observe) -> Membership | None:
+def join(
+    context: Context, meter: Meter, member: Member, home: Path, observe: Observe
+) -> Membership | None:
     """A node's part, not yet begun; None where it is the only one that a database can have.
-    `observe` is told how soon each node goes by a change."""
+    `home` is its data folder, whose lock it has, and `observe` is told how soon each node goes by a change."""
     cluster = context.store.cluster
     if cluster is None:
         return None
@@ -89,4 +96,6 @@ def join(context: Context, meter: Meter, member: Member, observe: Observe) -> Me
         lease_seconds=member.lease_seconds,
         observe=observe,
     )
-    return Membership(member=member, cluster=cluster, follower=follower, sight=sight, meter=meter)
+    return Membership(
+        member=member, cluster=cluster, follower=follower, sight=sight, meter=meter, home=home
+    )

@@ -131,6 +131,11 @@ class Cluster(Protocol):
         """Says that this node verifies no more, and is granted no lease again."""
         ...
 
+    def bury(self, id: str) -> None:  # noqa: A002
+        """Says that a node that said no goodbye is dead for sure: its lease is over, and it is
+        granted none again."""
+        ...
+
     def forget(self, before: int) -> None:
         """Removes the rows of nodes that have neither had a lease nor been seen since then."""
         ...

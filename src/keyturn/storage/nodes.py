@@ -13,6 +13,9 @@ from keyturn.storage.cluster import NodeReport, NodeRow
 DRIFT = 0.001
 _MARGIN = 1_000
 
+# No position is as far, so whose promise this is gets no lease.
+_NEVER = 2**62
+
 _CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
 # What was promised is the end of the log; who has not come there is promised nothing more.
@@ -54,6 +57,15 @@ ORDER BY nodes.started_at, nodes.id
 LEAVE = f"""
 WITH gone AS (
   UPDATE nodes SET left_at = {_CLOCK}, lease_until = {_CLOCK}, seen_at = {_CLOCK}
+  WHERE id = %(id)s AND left_at IS NULL RETURNING id
+)
+SELECT pg_notify('keyturn_reports', '')::text FROM gone
+"""  # noqa: S608
+
+# It keeps no `left_at`: what it saw and had not kept is not known.
+BURY = f"""
+WITH gone AS (
+  UPDATE nodes SET lease_until = least(lease_until, {_CLOCK}), promised = {_NEVER}
   WHERE id = %(id)s AND left_at IS NULL RETURNING id
 )
 SELECT pg_notify('keyturn_reports', '')::text FROM gone

@@ -148,6 +148,9 @@ class PostgresCluster:
     def leave(self, id: str) -> None:  # noqa: A002
         self._asking.ask_again(lambda connection: connection.execute(statements.LEAVE, {"id": id}))
 
+    def bury(self, id: str) -> None:  # noqa: A002
+        self._asking.ask_again(lambda connection: connection.execute(statements.BURY, {"id": id}))
+
     def forget(self, before: int) -> None:
         self._asking.ask_again(
             lambda connection: connection.execute(statements.FORGET, {"before": before})
