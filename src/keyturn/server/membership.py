@@ -69,7 +69,8 @@ def join(
     context: Context, meter: Meter, member: Member, home: Path, observe: Observe
 ) -> Membership | None:
     """A node's part, not yet begun; None where it is the only one that a database can have.
-    `home` is its data folder, whose lock it has, and `observe` is told how soon each node goes by a change."""
+    `home` is its data folder, whose lock it has; `observe` is told how soon each node goes by a
+    change."""
     cluster = context.store.cluster
     if cluster is None:
         return None

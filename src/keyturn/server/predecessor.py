@@ -9,7 +9,6 @@ and the folder by its number, and only where both are the same is the predecesso
 
 import json
 import logging
-import os
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
@@ -46,10 +45,11 @@ def succeed(home: Path, node_id: str, cluster: Cluster) -> None:
     try:
         if last is not None and (last.machine, last.folder) == (now.machine, now.folder):
             cluster.bury(last.node)
-        with private_draft(home / FILE, replaces=True) as file:
-            file.write(json.dumps(asdict(now)).encode())
     except StorageUnavailable as error:
         _log.warning("the node before this one is waited for: %s", error.detail)
+    try:
+        with private_draft(home / FILE, replaces=True) as file:
+            file.write(json.dumps(asdict(now)).encode())
     except (OSError, InstallationFault) as error:
         _log.warning("%s cannot be written, so a successor is waited for: %s", home / FILE, error)
 
@@ -59,7 +59,9 @@ def machine_since_start() -> str | None:
     if sys.platform == "darwin":
         asked = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
         try:
-            told = subprocess.run(asked, capture_output=True, timeout=_BOOT_SECONDS, check=True)
+            told = subprocess.run(  # noqa: S603  (these words and no others)
+                asked, capture_output=True, timeout=_BOOT_SECONDS, check=True
+            )
         except (OSError, subprocess.SubprocessError):
             return None
         return told.stdout.decode("ascii", "replace").strip() or None
@@ -70,7 +72,7 @@ def machine_since_start() -> str | None:
 
 
 def _folder(home: Path) -> str:
-    found = os.stat(home)
+    found = home.stat()
     return f"{found.st_dev}:{found.st_ino}"
 
 
