@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.verifier.world import World
 
 # Of the lease; production asks more often, which changes nothing but the number of events.
-POLL_SHARE = 0.25
+POLL_SHARE = 0.3
 
 
 class Follower(Process):

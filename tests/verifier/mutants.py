@@ -324,6 +324,19 @@ class _GrantsAnyway(Database):
         return True
 
 
+class _RemembersTheNodes(Database):
+    """One look serves all who wait, also who began to wait after it."""
+
+    _looked_at = -1.0
+    _nodes: tuple[int, tuple[Row, ...]] = (0, ())
+
+    def nodes(self) -> tuple[int, tuple[Row, ...]]:
+        if self.loop.now > self._looked_at + 0.5:
+            self._looked_at = self.loop.now
+            self._nodes = super().nodes()
+        return self._nodes
+
+
 class _IgnoresGrace(Waiter):
     def __init__(
         self, world: "World", position: int, ended: tuple[State, ...], grace_seconds: float
@@ -399,6 +412,7 @@ MUTANTS: tuple[Variant, ...] = (
     Variant("leases go to who never confirms", database=_GrantsAnyway, breaks=("barrier",)),
     Variant("a node confirms what it has only read", node=_ReportsWhatItHasRead),
     Variant("a node says goodbye and goes on", node=_SaysGoodbyeTooEarly),
+    Variant("the barrier goes by a look from before the commit", database=_RemembersTheNodes),
     Variant("the barrier ignores grace", waiter=_IgnoresGrace),
     Variant("the barrier is content with one", waiter=_WaitsForNobody),
     Variant(

@@ -44,15 +44,18 @@ class Network:
     def send(self, place: int, act: Callable[..., None], *arguments: Any) -> None:
         """Carries a message, or loses it, or is late with it, or brings it twice."""
         loop, weather, draw = self._loop, self._weather, self._chance.random
-        if self.cut_until[place] > loop.now or draw() < weather.lost:
+        if self.cut_until[place] > loop.now:
             return
-        delay = QUICKEST_SECONDS + QUICK_SECONDS * draw()
-        if draw() < weather.slow:
-            delay += weather.slowest_seconds * draw()
-        loop.at(loop.now + delay, act, *arguments)
-        if draw() < weather.doubled:
-            again = weather.slowest_seconds * draw()
-            loop.at(loop.now + delay + again, act, *arguments)
+        # One draw decides what happens to it: it is asked for half a thousand times a schedule.
+        moment, fate = loop.now + QUICKEST_SECONDS + QUICK_SECONDS * draw(), draw()
+        if fate < weather.lost:
+            return
+        fate -= weather.lost
+        if fate < weather.slow:
+            moment += weather.slowest_seconds * draw()
+        elif fate < weather.slow + weather.doubled:
+            loop.at(moment + weather.slowest_seconds * draw(), act, *arguments)
+        loop.at(moment, act, *arguments)
 
     def reply(self, place: int, act: Callable[..., None], *arguments: Any) -> None:
         """Carries what a statement has brought; one that hangs does so after it was executed."""

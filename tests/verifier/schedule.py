@@ -22,7 +22,7 @@ from tests.verifier.world import (
     World,
 )
 
-CHANGES = (3, 8)
+CHANGES = (2, 6)
 FAULTS = (2, 7)
 AS_IT_IS = Variant()
 

@@ -70,7 +70,8 @@ def may_grant(applied: int, promised: int | None) -> bool:
 
 class Waiting:
     """A wait until the change at `position` is in effect everywhere. `see` is to be given what the
-    database knows of the nodes, read after the change was committed, again and again."""
+    database knows of the nodes, again and again; each time by a look that began after the commit,
+    so not by one that others have under way already."""
 
     def __init__(self, position: int, grace_seconds: float) -> None:
         self.position = position
