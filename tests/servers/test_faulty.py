@@ -29,8 +29,12 @@ def seconds_of(work: Callable[[], object]) -> float:
 
 
 def heal_later(proxy: FaultyProxy, seconds: float) -> None:
-    proxy._loop.call_soon_threadsafe(  # noqa: SLF001
-        proxy._loop.call_later, seconds, proxy._set, Cut.NONE, 0.0  # noqa: SLF001
+    proxy._loop.call_soon_threadsafe(
+        proxy._loop.call_later,
+        seconds,
+        proxy._set,
+        Cut.NONE,
+        0.0,
     )
 
 
