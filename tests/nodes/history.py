@@ -8,6 +8,7 @@ A call is sent before its first byte leaves, an answer is there once it is read 
 measuring them is in favour of nobody but the accuser.
 """
 
+import itertools
 import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -68,6 +69,7 @@ class History:
     pulses: list[Use] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     episodes: list[Episode] = field(default_factory=list)
+    lost: list[Change] = field(default_factory=list)  # answered, and not so at the end
 
     @property
     def bound_seconds(self) -> float:
@@ -123,6 +125,11 @@ class History:
             key=lambda pair: -pair[0],
         )
 
+    def denied_seconds(self, node: str) -> float:
+        """The longest time in which a node let in nothing that is in order."""
+        good = sorted(use.received for use in self.pulses if use.node == node and use.code == VALID)
+        return max((b - a for a, b in itertools.pairwise(good)), default=math.inf)
+
     def calm_refusals(self) -> int:
         """Pulses that were refused though nothing was at fault anywhere."""
         return sum(
@@ -137,6 +144,7 @@ class History:
         heals = self.healing()
         rows = [
             ("let in after the bound", str(len(self.let_in_after()))),
+            ("answered changes that were lost", str(len(self.lost))),
             ("changes", _counted(kinds)),
             ("  answered as", _counted(ways)),
             ("  after more than one attempt", str(sum(one.attempts > 1 for one in self.changes))),

@@ -1,11 +1,13 @@
 """A tenth of the trial: whatever the network and the nodes go through, nothing that was taken away
 is let in later than was told."""
 
+import random
 from pathlib import Path
 
 import pytest
 
 from tests.nodes.history import NONE, VALID, Change, Episode, History, Use
+from tests.nodes.storm import Storm
 from tests.nodes.trial import Trial, is_sound, places
 from tests.servers.postgres import Postgres
 
@@ -20,14 +22,11 @@ SLACK_SECONDS = 4.0
 def test_nothing_is_let_in_later_than_was_told_whatever_happens(
     tmp_path: Path, postgres: Postgres
 ) -> None:
-    with places(tmp_path, postgres, NODES, FRESHNESS_SECONDS) as (found, operator, database):
-        history = Trial(
-            found,
-            operator=operator,
-            database=database,
-            revocations=REVOCATIONS,
-            freshness=FRESHNESS_SECONDS,
-            seed=SEED,
+    with places(tmp_path, postgres, NODES, FRESHNESS_SECONDS) as (found, group, database):
+        history = History(lease_seconds=FRESHNESS_SECONDS)
+        storm = Storm(found, database, history, random.Random(SEED))
+        Trial(
+            found, history, storm.play, operator=group.operator, revocations=REVOCATIONS, seed=SEED
         ).run()
     print(history.table())
     assert history.let_in_after() == []

@@ -11,13 +11,14 @@ another; the ways are cut, nodes are stopped and killed. What was let in when is
 import argparse
 import asyncio
 import contextlib
+import itertools
 import os
 import platform
 import random
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -39,10 +40,16 @@ BREATH_SECONDS = 0.01
 PULSE_SECONDS = 0.02
 PULSE_PATIENCE_SECONDS = 0.5
 KNOWN_SECONDS = 3.0
-ATTEMPTS = 12
-MOST_SECONDS_A_CHANGE = 20.0
+MOST_SECONDS_A_CHANGE = 60.0
+DUE_SECONDS = 2.0
 ADDRESS = "198.51.100.7"
+# Refused, but not for good: by others at the same time, too late for its own end, or not now.
+RETRIED = (409, 412, 422, 503)
 KINDS = ("revoked", "revoked", "suspended", "scopes", "networks", "expiry", "workspace")
+
+
+# What happens to the nodes meanwhile, until it is told that it is over.
+Weather = Callable[[Callable[[], bool]], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,23 +67,24 @@ class Trial:
     def __init__(
         self,
         places: list[Place],
+        history: History,
+        weather: Weather,
         *,
         operator: str,
-        database: str,
         revocations: int,
-        freshness: float,
         seed: int,
     ) -> None:
-        self.history = History(lease_seconds=freshness)
+        self.history = history
+        self._weather = weather
         self._places = places
         self._operator = operator
         self._left = revocations
         self._chance = random.Random(seed)
-        self._storm = Storm(places, database, self.history, random.Random(seed + 1))
         self._subjects: dict[str, Subject] = {}
+        self._changed_ones: dict[str, Subject] = {}
         self._home: str | None = None
+        self._lines: list[Line] = []
         self._is_over = False
-        self._deadline = time.monotonic() + 30 + revocations * MOST_SECONDS_A_CHANGE / CHANGERS
 
     def run(self) -> History:
         asyncio.run(self._play())
@@ -93,22 +101,27 @@ class Trial:
                 self._pulse(place, steady),
             )
         ]
-        storm = asyncio.create_task(self._storm.play(lambda: self._is_over))
+        weather = asyncio.create_task(self._weather(lambda: self._is_over))
         try:
             await asyncio.gather(*(self._change_on() for _ in range(CHANGERS)))
             self._is_over = True
-            await storm
+            await weather
             await asyncio.sleep(HEAL_SECONDS)
+            await self._look_back()
         finally:
             self._is_over = True
+            weather.cancel()
             for task in callers:
                 task.cancel()
             await asyncio.gather(*callers, return_exceptions=True)
+            for line in self._lines:
+                line.close()
 
     # --- callers ---------------------------------------------------------------------------------
 
     async def _use(self, place: Place, number: int) -> None:
         line, turn = Line(), number
+        self._lines.append(line)
         while True:
             subjects = list(self._subjects.values())
             if subjects:
@@ -121,6 +134,7 @@ class Trial:
     async def _pulse(self, place: Place, steady: Subject) -> None:
         """Asks whether the node serves at all, without the patience of a caller."""
         line = Line()
+        self._lines.append(line)
         while True:
             use = await self._verify(line, place, steady, PULSE_PATIENCE_SECONDS)
             self.history.pulses.append(use)
@@ -143,6 +157,18 @@ class Trial:
         code = NONE if heard is None else str(heard.body["code"])
         return Use(place.name, sent, received, code)
 
+    async def _look_back(self) -> None:
+        """Whether all that was answered is still so, at every node."""
+        for place in self._places:
+            line = Line()
+            self._lines.append(line)
+            for change in self.history.changes:
+                subject = self._changed_ones[change.key]
+                use = await self._verify(line, place, subject)
+                self.history.uses[subject.id].append(use)
+                if use.code == VALID:
+                    self.history.lost.append(change)
+
     # --- changes ---------------------------------------------------------------------------------
 
     async def _change_on(self) -> None:
@@ -156,7 +182,7 @@ class Trial:
             self.history.changes.append(change)
             still = self.history.bound(change) - time.monotonic()
             await asyncio.sleep(max(0.0, still) + self.history.lease_seconds / 2)
-            del self._subjects[subject.id]
+            self._changed_ones[subject.id] = self._subjects.pop(subject.id)
 
     async def _known(self, subject: Subject) -> None:
         """Until most nodes have let it in, or for a while."""
@@ -197,7 +223,8 @@ class Trial:
         self, attempt: Callable[[Line], Awaitable[Heard | None]]
     ) -> tuple[Place, Heard, int]:
         """What one node answers, asked one after the other."""
-        for number in range(1, ATTEMPTS + 1):
+        deadline = time.monotonic() + MOST_SECONDS_A_CHANGE
+        for number in itertools.count(1):
             place = self._chance.choice(self._places)
             line = Line(place.port)
             try:
@@ -206,21 +233,25 @@ class Trial:
                 line.close()
             if heard is not None and heard.status < 300:
                 return place, heard, number
-            if heard is not None and heard.status not in (409, 412, 503):
+            if heard is not None and heard.status not in RETRIED:
                 raise AssertionError(f"answered by {heard.status}: {heard.body}")
-            if time.monotonic() > self._deadline:
+            if time.monotonic() > deadline:
                 break
             await asyncio.sleep(0.05)
         raise AssertionError("no node takes a change")
 
     async def _changed(self, subject: Subject, kind: str) -> Change:
-        due = datetime.now(UTC) + timedelta(seconds=0.5)
+        due = datetime.now(UTC) + timedelta(seconds=DUE_SECONDS)
+        attempted = list[str]()
         headers = {"Keyturn-Workspace": subject.workspace_id}
         if self._chance.random() < 1 / 3:
             headers["Prefer"] = "respond-async"
 
         async def attempt(line: Line) -> Heard | None:
-            return await self._taken(line, subject, kind, due, headers)
+            # What was tried may stand already, and an end that has passed meanwhile is no end.
+            way = "revoked" if kind == "expiry" and attempted else kind
+            attempted.append(way)
+            return await self._taken(line, subject, way, due, headers)
 
         sent = time.monotonic()
         place, heard, attempts = await self._anywhere(attempt)
@@ -235,7 +266,7 @@ class Trial:
             answered=answered,
             is_complete=is_complete,
             effective_by=None if told is None else _monotonic(datetime.fromisoformat(told)),
-            due=_monotonic(due) if kind == "expiry" else -float("inf"),
+            due=_monotonic(due) if attempted[-1] == "expiry" else -float("inf"),
             attempts=attempts,
         )
 
@@ -273,29 +304,35 @@ def _monotonic(instant: datetime) -> float:
 @contextmanager
 def places(
     folder: Path, postgres: Postgres, nodes: int, freshness: int
-) -> Iterator[tuple[list[Place], str, str]]:
-    """So many nodes that serve, an operator's token, and the database's address."""
-    estate = Estate(folder, lambda: postgres)
+) -> Iterator[tuple[list[Place], Group, str]]:
+    """So many nodes that serve, and the address of their database."""
+    with places_of(Estate(folder, lambda: postgres), postgres.port, nodes, freshness) as made:
+        yield made
+
+
+@contextmanager
+def places_of(
+    estate: Estate, port: int, nodes: int, freshness: int
+) -> Iterator[tuple[list[Place], Group, str]]:
+    """As `places`, of a database whose server is gone at the end."""
     with ExitStack() as stack:
-        stack.callback(estate.clear)
         installation = estate.install("postgresql", freshness_seconds=str(freshness))
-        group = Group(installation, postgres.port)
-        stack.callback(group.close)
+        group = Group(installation, port)
         found = []
         for _ in range(nodes):
-            proxy = stack.enter_context(FaultyProxy(postgres.port))
+            proxy = stack.enter_context(FaultyProxy(port))
             node = group.prepare()
             node.installation.database_url = proxy.url(installation.database_url)
             found.append(Place(node=node, proxy=proxy))
-        # What a proxy holds back, no node is to wait for at its end.
+        stack.callback(group.close)
         for place in found:
             place.node.start()
             place.port = place.node.server.port
-        yield found, group.operator, installation.database_url
+        yield found, group, installation.database_url
 
 
 def is_sound(history: History) -> bool:
-    return not history.let_in_after() and bool(history.changes)
+    return not history.let_in_after() and not history.lost and bool(history.changes)
 
 
 def main() -> int:
@@ -316,19 +353,20 @@ def main() -> int:
             tempfile.TemporaryDirectory() as folder,
             places(Path(folder), obtain_server(run_folder), given.nodes, given.freshness) as (
                 found,
-                operator,
+                group,
                 database,
             ),
         ):
-            trial = Trial(
+            history = History(lease_seconds=given.freshness)
+            storm = Storm(found, database, history, random.Random(given.seed + 1))
+            Trial(
                 found,
-                operator=operator,
-                database=database,
+                history,
+                storm.play,
+                operator=group.operator,
                 revocations=given.revocations,
-                freshness=given.freshness,
                 seed=given.seed,
-            )
-            history = trial.run()
+            ).run()
     finally:
         with contextlib.suppress(OSError):
             remove_run(run_folder)
