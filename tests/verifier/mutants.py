@@ -257,15 +257,15 @@ class _HandsOutEarly(Database):
     """Positions before the commit, as from a sequence: a later one may be seen first."""
 
     def change(self, ids: tuple[Id, ...], *, is_allowed: bool, is_told: bool = True) -> int:
-        if self.history.accepted % 2:
+        position = len(self.log) + 1
+        if position % 2 == 0:
             return super().change(ids, is_allowed=is_allowed, is_told=is_told)
         # Its row is there from the beginning, to be seen by whoever looks once it is committed.
         self._seals += 1
-        position = len(self.log) + 1
         touched = tuple(touched_by(id_) for id_ in ids)
         self.log.append(Step(position, b"%d" % self._seals, touched))
         self.gone.add(position)
-        self.loop.at(self.loop.now + 1.0, self._commit, self.epoch, position, ids, is_allowed)
+        self.loop.at(self.loop.now + 3.0, self._commit, self.epoch, position, ids, is_allowed)
         return position
 
     def _commit(self, epoch: int, position: int, ids: tuple[Id, ...], is_allowed: bool) -> None:
