@@ -56,7 +56,7 @@ class Table:
             await self.looked.wait()
 
     def barrier(self) -> Barrier:
-        return Barrier(self.look, FakeClock(NOW), 5.0)
+        return Barrier(self.look, FakeClock(NOW))
 
     def set(self, name: str, **members: int | None) -> None:
         self.rows = [

@@ -17,6 +17,7 @@ from keyturn.domain.ambience import Clock
 from keyturn.domain.error import StorageUnavailable
 from keyturn.domain.instant import SECOND
 from keyturn.http.sight import NodeStanding, Propagation
+from keyturn.server.settings import MOST_FRESHNESS_SECONDS
 from keyturn.storage.contract import NodeRow, NodesSeen
 from keyturn.verifier import Through, Waiting, how_through, over_at, reckoned_micros
 
@@ -50,21 +51,20 @@ class _Wait:
         self.is_over = self.on.see(rows, seen.clock)
         self.looked.set()
 
-    def effective_by(self, clock: Clock, lease_seconds: float) -> int:
+    def effective_by(self, clock: Clock) -> int:
         """The latest moment at which it is over."""
         if self.on.effective_by is not None:
             return self.on.effective_by
-        # Nothing could be seen; no lease is longer than this.
-        return clock.now() + reckoned_micros(lease_seconds + self._grace_seconds)
+        # Nothing could be seen; no node's lease is longer than this, whatever its settings.
+        return clock.now() + reckoned_micros(MOST_FRESHNESS_SECONDS + self._grace_seconds)
 
 
 class Barrier:
     """Waits for the nodes of one database. `look` reads them, without stopping the event loop."""
 
-    def __init__(self, look: Look, clock: Clock, lease_seconds: float) -> None:
+    def __init__(self, look: Look, clock: Clock) -> None:
         self._look = look
         self._clock = clock
-        self._lease_seconds = lease_seconds
         self._waits: list[_Wait] = []
         self._hinted = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
@@ -106,9 +106,7 @@ class Barrier:
             confirmed=one.on.confirmed,
             expired=one.on.expired,
             took_ms=round((self._clock.elapsed() - began) * 1_000),
-            effective_by=None
-            if one.is_over
-            else one.effective_by(self._clock, self._lease_seconds),
+            effective_by=None if one.is_over else one.effective_by(self._clock),
         )
 
     async def _watch(self) -> None:

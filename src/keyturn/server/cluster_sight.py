@@ -44,7 +44,6 @@ class ClusterSight:
         verifier: Verifier[Credential],
         follower: Follower,
         clock: Clock,
-        lease_seconds: float,
     ) -> None:
         self._store = store
         self._credentials: CredentialReader = store.credentials
@@ -56,9 +55,7 @@ class ClusterSight:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._kept = self._filled = 0
         self._filling: dict[Id, asyncio.Task[Fill[Credential]]] = {}
-        self.barrier = Barrier(
-            lambda: self._elsewhere(self._looks, cluster.nodes), clock, lease_seconds
-        )
+        self.barrier = Barrier(lambda: self._elsewhere(self._looks, cluster.nodes), clock)
 
     def begin(self) -> None:
         """To be called on the event loop that it is used on."""

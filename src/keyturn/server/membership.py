@@ -84,6 +84,5 @@ def join(context: Context, meter: Meter, member: Member) -> Membership | None:
         verifier=verifier,
         follower=follower,
         clock=context.clock,
-        lease_seconds=member.lease_seconds,
     )
     return Membership(member=member, cluster=cluster, follower=follower, sight=sight, meter=meter)
