@@ -20,6 +20,7 @@ from keyturn.domain.error import StorageUnavailable
 from keyturn.domain.instant import SECOND
 from keyturn.http.sight import NodeStanding, Propagation
 from keyturn.server.database_clock import DatabaseClock
+from keyturn.server.settings import MOST_FRESHNESS_SECONDS
 from keyturn.storage.contract import NodeRow, NodesSeen
 from keyturn.verifier import Through, Waiting, how_through, over_at, reckoned_micros
 
@@ -61,12 +62,12 @@ class _Wait:
         position = self.on.position
         return [row.name for row in rows if row.id in through and row.applied >= position]
 
-    def effective_by(self, clock: Clock, lease_seconds: float) -> int:
+    def effective_by(self, clock: Clock) -> int:
         """The latest moment at which it is over."""
         if self.on.effective_by is not None:
             return self.on.effective_by
-        # Nothing could be seen; no lease is longer than this.
-        return clock.now() + reckoned_micros(lease_seconds + self.grace_seconds)
+        # Nothing could be seen; no node's lease is longer than this, whatever its settings.
+        return clock.now() + reckoned_micros(MOST_FRESHNESS_SECONDS + self.grace_seconds)
 
 
 class Barrier:
@@ -126,7 +127,9 @@ class Barrier:
 
     def _reckoned(self, seen: NodesSeen, grace_seconds: int) -> NodesSeen:
         """What was seen, at the time that leases are to be held against."""
-        longest = self._lease_seconds + grace_seconds
+        # A node's row tells its lease, if that was made to last longer than ours.
+        leases = ((row.lease_until - row.seen_at) / SECOND for row in seen.rows)
+        longest = max((self._lease_seconds, *leases)) + grace_seconds
         clock = self._database_clock.reckon(seen.clock, self._clock.boot(), longest)
         return NodesSeen(clock, seen.rows)
 
@@ -137,9 +140,7 @@ class Barrier:
             confirmed=one.on.confirmed,
             expired=one.on.expired,
             took_ms=round((self._clock.elapsed() - one.began) * 1_000),
-            effective_by=None
-            if one.is_over
-            else one.effective_by(self._clock, self._lease_seconds),
+            effective_by=None if one.is_over else one.effective_by(self._clock),
         )
 
     async def _watch(self) -> None:
