@@ -123,6 +123,14 @@ async def test_one_in_grace_is_waited_for_beyond_its_lease() -> None:
     assert (await task).expired == 1
 
 
+async def test_who_would_not_wait_is_told_when_the_last_lease_is_over() -> None:
+    table = Table([node("a", 7), node("b", 6)])
+    told = await table.barrier().wait(7, 10, 0.0)
+    assert (told.state, told.confirmed, table.looks) == ("pending", 1, 1)
+    assert told.effective_by is not None
+    assert told.effective_by >= NOW + LEASE + 10 * SECOND
+
+
 async def test_a_clock_that_is_set_forward_ends_no_lease() -> None:
     table = Table([node("a", 7), node("b", 6)])
     task = await waiting(table)

@@ -26,6 +26,7 @@ from keyturn.verifier import Through, Waiting, how_through, over_at, reckoned_mi
 
 LOOK_SECONDS = 0.05
 FIRST_LOOK_SECONDS = 0.002
+ONE_LOOK_SECONDS = 1.0
 # For so long a node that vanished is told of, unless another one has taken its name.
 TOLD_SECONDS = 600
 
@@ -95,7 +96,8 @@ class Barrier:
         self._hinted.set()
 
     async def wait(self, position: int, grace_seconds: int, within: float) -> Propagation:
-        """Waits so many seconds until everything up to `position` is effective everywhere."""
+        """Waits so many seconds until everything up to `position` is effective everywhere; none is
+        one look, to know when it will be."""
         one = _Wait(position, grace_seconds, self._clock.elapsed())
         self._waits.append(one)
         if self._watching is None:
@@ -103,10 +105,12 @@ class Barrier:
         self._hinted.set()
         try:
             with suppress(TimeoutError):
-                async with asyncio.timeout(within):
+                async with asyncio.timeout(within or ONE_LOOK_SECONDS):
                     while not one.is_over:
                         one.looked.clear()
                         await one.looked.wait()
+                        if not within:
+                            break
         finally:
             self._waits.remove(one)
         return self._told(one)
