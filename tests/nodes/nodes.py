@@ -34,6 +34,11 @@ class Node:
         self.client = httpx2.Client(base_url=self.server.url, timeout=PATIENCE_SECONDS)
         return self
 
+    def kill(self) -> None:
+        """Ends it with no chance to do anything; `start` begins it anew."""
+        self.client.close()
+        self.server.kill()
+
     def call(
         self,
         method: str,

@@ -79,7 +79,7 @@ class Storm:
             finally:
                 place.node.go_on()
         elif kind == KILLED:
-            await asyncio.to_thread(place.node.server.kill)
+            await asyncio.to_thread(place.node.kill)
             await asyncio.sleep(self._chance.uniform(*DOWN_SECONDS))
             await asyncio.to_thread(place.node.start)
             place.port = place.node.server.port

@@ -85,6 +85,8 @@ class Trial:
         self._home: str | None = None
         self._lines: list[Line] = []
         self._is_over = False
+        self._began = time.monotonic()
+        self.tells = False  # how far it has come
 
     def run(self) -> History:
         asyncio.run(self._play())
@@ -180,6 +182,9 @@ class Trial:
             await self._known(subject)
             change = await self._changed(subject, kind)
             self.history.changes.append(change)
+            if self.tells and len(self.history.changes) % 20 == 0:
+                seconds = time.monotonic() - self._began
+                print(f"{len(self.history.changes)} in {seconds:.0f} s", file=sys.stderr)
             still = self.history.bound(change) - time.monotonic()
             await asyncio.sleep(max(0.0, still) + self.history.lease_seconds / 2)
             self._changed_ones[subject.id] = self._subjects.pop(subject.id)
@@ -359,14 +364,16 @@ def main() -> int:
         ):
             history = History(lease_seconds=given.freshness)
             storm = Storm(found, database, history, random.Random(given.seed + 1))
-            Trial(
+            trial = Trial(
                 found,
                 history,
                 storm.play,
                 operator=group.operator,
                 revocations=given.revocations,
                 seed=given.seed,
-            ).run()
+            )
+            trial.tells = True
+            trial.run()
     finally:
         with contextlib.suppress(OSError):
             remove_run(run_folder)

@@ -39,6 +39,17 @@ STOP_SECONDS = 30.0
 CHILDREN_SECONDS = 20.0
 
 
+def disk_settings() -> dict[str, str]:
+    """As a server is run that is to keep what it has confirmed, for figures."""
+    return {
+        **SETTINGS,
+        "fsync": "on",
+        "full_page_writes": "on",
+        "log_statement": "none",
+        "synchronous_commit": "on",
+    }
+
+
 class Member:
     """One of the two servers. Its process is a child of ours."""
 
@@ -126,9 +137,9 @@ class Pair:
 @contextmanager
 def run_pair(*, synchronous: bool, durable: bool = False) -> Iterator[Pair]:
     """`durable`: with the cost of a disk, for figures. Raises `PostgresUnavailable`."""
-    settings = {**SETTINGS, **STREAMING, "log_statement": "none", "synchronous_commit": "on"}
-    if durable:
-        settings |= {"fsync": "on", "full_page_writes": "on"}
+    settings = {**disk_settings(), **STREAMING}
+    if not durable:
+        settings |= {"fsync": "off", "full_page_writes": "off"}
     folders = create_run_folder(), create_run_folder()
     primary, standby = Member(folders[0], dict(settings)), Member(folders[1], dict(settings))
     try:

@@ -250,7 +250,7 @@ def build_node(house: House, leads: Callable[[], bool], node_id: UUID, port: int
         version=__version__,
         environment=settings.environment,
         proxies=settings.trusted_proxies,
-        check=ReadinessCheck(context),
+        check=ReadinessCheck(context, None if membership is None else sight.fault),
         sight=sight,
     )
     edge = Edge(

@@ -1,6 +1,12 @@
-"""Readiness: whether this node can serve now, looked up once in a while however many ask."""
+"""Readiness: whether this node can serve now, looked up once in a while however many ask.
+
+Whether its verifier may answer costs nothing to know, and may be over at any moment: that is looked
+at each time.
+"""
 
 import threading
+from collections.abc import Callable
+from dataclasses import replace
 
 from keyturn.domain.error import IntegrityFailed, KeyturnError, StorageUnavailable
 from keyturn.http.desk import Readiness
@@ -16,12 +22,26 @@ class ReadinessCheck:
     Who asks while somebody else looks is given the last outcome, for as long as it is of use.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(
+        self, context: Context, fault_of_verifier: Callable[[], str | None] | None = None
+    ) -> None:
         self._context = context
+        self._fault_of_verifier = fault_of_verifier
         self._turn = threading.Lock()
         self._last: tuple[float, Readiness] | None = None
 
     def __call__(self) -> Readiness:
+        readiness = self._readiness()
+        if self._fault_of_verifier is None:
+            return readiness
+        fault = self._fault_of_verifier()
+        return replace(
+            readiness,
+            is_ready=readiness.is_ready and fault is None,
+            checks={**readiness.checks, "verifier": fault or "ok"},
+        )
+
+    def _readiness(self) -> Readiness:
         if self._turn.acquire(timeout=-1 if self._last is None else 0):
             try:
                 return self._recent(READY_SECONDS) or self._look()
