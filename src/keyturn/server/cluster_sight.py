@@ -198,7 +198,11 @@ class ClusterSight:
         newest = self._store.memory.newest()
         position = 0 if newest is None else newest.position
         self._follower.hurry()
-        return await self.barrier.wait(position, grace_seconds, within)
+        reached = await self.barrier.wait(position, grace_seconds, within)
+        if self._verifier.standing(self._clock.boot()) is Standing.FORKED:
+            # The change may be one that was lost, and its position another one's by now.
+            raise self._lost()
+        return reached
 
     async def nodes(self, position: int, grace_seconds: int) -> tuple[NodeStanding, ...]:
         return await self.barrier.standings(position, grace_seconds)
