@@ -3,6 +3,7 @@
 import re
 import socket
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from tests.documentation.walk import (
     hold,
     product,
     reader,
+    serving,
     steps,
     walk,
 )
@@ -50,6 +52,7 @@ FOLLOWED = {
     "deliver-new-tokens.md",
     "check-your-posture.md",
     "see-unusual-use.md",
+    "run-several-nodes.md",
 }
 
 
@@ -225,6 +228,41 @@ def test_rotate_the_pepper(tmp_path: Path) -> None:
     assert said[0] == says[0]
     assert said[1].partition("wrapped")[2] == says[1].partition("wrapped")[2]
     assert said[2].partition("root.secret")[2] == says[2].partition("root.secret")[2]
+
+
+def test_several_nodes(tmp_path: Path, postgres: Postgres) -> None:
+    page = HOWTO / "run-several-nodes.md"
+    first, second, *blocks = steps(page)
+    checkout = copy_project(tmp_path / "keyturn", "Makefile", "src")
+    homes = [tmp_path / f"host {number}" for number in (1, 2)]
+    ports = free_ports(2)
+    hosts = {f"10.0.0.{number}:8420": f"127.0.0.1:{port}" for number, port in enumerate(ports, 1)}
+    database = {"postgresql://keyturn@db.internal/keyturn": postgres.create_database()}
+
+    def on_host(number: int) -> dict[str, str]:
+        """What a test must have instead of a host of its own."""
+        return {
+            "scp 10.0.0.1:/var/lib/keyturn/root.secret": f"cp '{homes[0]}/root.secret'",
+            "/var/lib/keyturn": f"'{homes[number]}'",
+            f"KEYTURN_HOST=10.0.0.{number + 1}": f"KEYTURN_HOST=127.0.0.1 "
+            f"KEYTURN_PORT={ports[number]}",
+            **database,
+        }
+
+    addresses = [f"http://127.0.0.1:{port}" for port in ports]
+    with (
+        serving(checkout, first, on_host(0), addresses[0]) as one,
+        serving(checkout, second, on_host(1), addresses[1]) as other,
+    ):
+        shown = walk(checkout, blocks, instead=hosts)
+    print('=====', one(), '=====', other(), *shown, sep='\n@@@@\n')
+    hold(page, blocks, shown)
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [one.getsockname()[1] for one in taken]
 
 
 def installed(folder: Path) -> Path:
