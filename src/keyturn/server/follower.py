@@ -21,6 +21,7 @@ from typing import Protocol, TypeVar
 
 from keyturn.domain.ambience import Clock
 from keyturn.domain.error import IntegrityFailed, StorageUnavailable
+from keyturn.server.database_clock import DatabaseClock
 from keyturn.storage.contract import Cluster, LogLook, LogPoint, NodeReport
 from keyturn.verifier import Answer, Point, Question, Step, Taken
 
@@ -70,6 +71,7 @@ class Follower:
         clock: Clock,
         settled: Callable[[], int],
         check_log: Callable[[], None],
+        database_clock: DatabaseClock,
     ) -> None:
         self._member = member
         self._cluster = cluster
@@ -77,6 +79,7 @@ class Follower:
         self._clock = clock
         self._settled = settled
         self._check_log = check_log
+        self._database_clock = database_clock
         self._pause = min(member.lease_seconds / PAUSES, MOST_PAUSE_SECONDS)
         self._backoff = 0.0
         self._is_checked = False
@@ -153,6 +156,7 @@ class Follower:
                 lease_seconds=self._member.lease_seconds,
             )
         )
+        self._database_clock.note(grant.clock, question.asked_at, self._clock.boot())
         taken, has_moved = self._take(question, granted=grant.is_granted)
         if taken is Taken.GAP:
             raise StorageUnavailable("The log of changes has a gap; no later change is applied.")
