@@ -25,6 +25,7 @@ from tests.documentation.walk import (
     product,
     reader,
     serving,
+    settled,
     steps,
     walk,
 )
@@ -234,29 +235,41 @@ def test_several_nodes(tmp_path: Path, postgres: Postgres) -> None:
     page = HOWTO / "run-several-nodes.md"
     first, second, *blocks = steps(page)
     checkout = copy_project(tmp_path / "keyturn", "Makefile", "src")
-    homes = [tmp_path / f"host {number}" for number in (1, 2)]
+    homes = [tmp_path / f"host-{number}" for number in (1, 2)]
     ports = free_ports(2)
-    hosts = {f"10.0.0.{number}:8420": f"127.0.0.1:{port}" for number, port in enumerate(ports, 1)}
-    database = {"postgresql://keyturn@db.internal/keyturn": postgres.create_database()}
+    database = postgres.create_database()
 
     def on_host(number: int) -> dict[str, str]:
         """What a test must have instead of a host of its own."""
+        own = f"KEYTURN_HOST=127.0.0.1 KEYTURN_PORT={ports[number]}"
         return {
-            "scp 10.0.0.1:/var/lib/keyturn/root.secret": f"cp '{homes[0]}/root.secret'",
-            "/var/lib/keyturn": f"'{homes[number]}'",
-            f"KEYTURN_HOST=10.0.0.{number + 1}": f"KEYTURN_HOST=127.0.0.1 "
-            f"KEYTURN_PORT={ports[number]}",
-            **database,
+            "scp 10.0.0.1:/var/lib/keyturn/root.secret": f"cp {homes[0]}/root.secret",
+            "/var/lib/keyturn": str(homes[number]),
+            f"KEYTURN_HOST=10.0.0.{number + 1}": own,
+            "postgresql://keyturn@db.internal/keyturn": database,
         }
 
     addresses = [f"http://127.0.0.1:{port}" for port in ports]
+    told = {f"http://10.0.0.{n}:8420": address for n, address in enumerate(addresses, 1)}
     with (
-        serving(checkout, first, on_host(0), addresses[0]) as one,
-        serving(checkout, second, on_host(1), addresses[1]) as other,
+        serving(checkout, first, on_host(0), addresses[0]) as leader,
+        serving(checkout, second, on_host(1), addresses[1]) as follower,
     ):
-        shown = walk(checkout, blocks, instead=hosts)
-    print('=====', one(), '=====', other(), *shown, sep='\n@@@@\n')
+        shown = walk(checkout, blocks, instead=told)
+        assert '"message": "leading"' in leader()
+        assert "FAULT" not in follower()
+        assert '"message": "leading"' not in follower()
+    drill = next(n for n, step in enumerate(blocks) if "drill" in step.script)
+    assert measured(shown.pop(drill)) == measured(blocks.pop(drill).shows or "")
     hold(page, blocks, shown)
+    ready, *_, metrics = shown
+    assert ready.count('"verifier":"ok"') == 2
+    assert metrics.count("keyturn_verifier_lease_seconds ") == 2
+
+
+def measured(text: str) -> list[str]:
+    """The lines of what was measured, without the figures."""
+    return settled(re.sub(r"drill-[0-9a-f]{8}|\d[\d.,]*", "#", text))
 
 
 def free_ports(count: int) -> list[int]:

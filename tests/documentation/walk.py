@@ -53,7 +53,7 @@ _VOLATILE = (
     (re.compile(r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(?:\.\d+Z)?"), "<time>"),
     (re.compile(r"\d{4}-\d{2}-\d{2}"), "<date>"),
     (re.compile(r"\b\d+ (s|min) ago\b"), "<ago>"),
-    (re.compile(r"\b(within|after|for) \d+ (ms|s|min)\b"), r"\1 <span>"),
+    (re.compile(r"\b(in|within|after|for) \d+ (ms|s|min)\b"), r"\1 <span>"),
     # What is found of a key's use by itself, and when, is in the log too.
     (re.compile(r"\bSound: \d+ entries, \d+ changes, \d+ signed heads"), "Sound: <so many>"),
     (re.compile(r"\b\d+ signed heads"), "<heads>"),
