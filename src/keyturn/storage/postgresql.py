@@ -45,6 +45,7 @@ from keyturn.storage.postgresql_connection import (
     connect,
     unbounded,
 )
+from keyturn.storage.postgresql_durability import ask_durability
 from keyturn.storage.postgresql_lock import LEADING, SERVING, DatabaseLock
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "DatabaseLock",
     "Patience",
     "PostgresStore",
+    "ask_durability",
     "postgres_engine",
     "unbounded",
 ]
