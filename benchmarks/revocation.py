@@ -30,6 +30,8 @@ from tests.servers.postgres import Postgres, create_run_folder, remove_run
 BREATH_SECONDS = 0.005
 WARM_SECONDS = 0.15
 PART_TIMES = 200
+COSTED = 50
+BASE_SECONDS = 3.0
 
 
 @contextmanager
@@ -165,6 +167,41 @@ def parts(url: str, group: Group) -> None:
     row("an answer over HTTP (/healthz)", timed(lambda: client.get("/healthz")))
 
 
+def processor(group: Group) -> None:
+    """Prints what a revocation costs the node that is asked, and each other one: however busy the
+    machine is, that is nearly the same."""
+    asked, others = group.nodes[0], group.nodes[1:]
+    keys = [group.key(asked) for _ in range(COSTED)]
+    began, before = time.monotonic(), _spent(group.nodes)
+    time.sleep(BASE_SECONDS)
+    base = [
+        (after - one) / (time.monotonic() - began)
+        for one, after in zip(before, _spent(group.nodes), strict=True)
+    ]
+    began, before = time.monotonic(), _spent(group.nodes)
+    for key in keys:
+        asked.call("DELETE", f"/v1/api-keys/{key['id']}", group.operator)
+    took = time.monotonic() - began
+    costs = [
+        (after - one - idle * took) / COSTED * 1_000
+        for one, after, idle in zip(before, _spent(group.nodes), base, strict=True)
+    ]
+    print(f"{'processor time, the node that is asked':<40}{costs[0]:>8.1f} ms")
+    if others:
+        print(f"{'  each other node':<40}{statistics.mean(costs[1:]):>8.1f} ms")
+    print(f"{'  a node with nothing to do':<40}{statistics.mean(base):>8.1%} of a core")
+
+
+def _spent(nodes: list[Node]) -> list[float]:
+    """Seconds of the processor that each has had. Linux's."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    found = []
+    for node in nodes:
+        cells = Path(f"/proc/{node.server.id}/stat").read_text().rpartition(")")[2].split()
+        found.append((int(cells[11]) + int(cells[12])) / ticks)
+    return found
+
+
 def timed(work: Callable[[], object]) -> list[float]:
     took = []
     for _ in range(PART_TIMES):
@@ -203,6 +240,8 @@ def main() -> None:
         )
         print(f"{'':<40}{'p50':>11}{'p99':>12}{'longest':>12}")
         parts(url, group)
+        if Path("/proc/self/stat").exists():
+            processor(group)
         for callers in (0, given.callers):
             asyncio.run(revoke_all(group, given.revocations, callers))
         print(f"load at the end {os.getloadavg()[0]:.1f}")
