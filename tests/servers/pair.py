@@ -32,7 +32,13 @@ from tests.servers.postgres import (
     tail_of,
 )
 
-STREAMING = {"max_wal_senders": "10", "wal_level": "replica", "hot_standby": "on"}
+# A standby that lost its primary tries again soon: until then no commit of a synchronous pair ends.
+STREAMING = {
+    "wal_retrieve_retry_interval": "100ms",
+    "max_wal_senders": "10",
+    "wal_level": "replica",
+    "hot_standby": "on",
+}
 STREAMING_SECONDS = 20.0
 STOP_SECONDS = 30.0
 # What a killed one leaves behind takes a while to notice.

@@ -15,6 +15,7 @@ from uuid import UUID
 import psycopg
 from sqlalchemy import Engine, create_engine, event, make_url, text
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from keyturn.domain.error import StorageUnavailable
@@ -181,7 +182,7 @@ class PostgresCredentials:
 
     def _asked(self, ask: Callable[[Connection], Answer]) -> Answer:
         """What `ask` gives. Where a connection turns out to be broken, a new one is tried, once:
-        after a restart of the server they all are."""
+        after a restart of the server, or of something in between, they all are."""
         if not self._places.acquire(timeout=WAIT_FOR_CONNECTION_SECONDS):
             raise StorageUnavailable("The database does not answer fast enough; try again.")
         try:
@@ -208,9 +209,13 @@ class PostgresCredentials:
 
     def _taken(self) -> Connection:
         try:
-            return self._idle.pop()
+            connection = self._idle.pop()
         except IndexError:
             return self._opened()
+        if connection.answers():
+            return connection
+        self._discard()
+        return self._opened()
 
     def _opened(self) -> Connection:
         return connect(self._url, self.patience, "keyturn verify")
@@ -236,7 +241,6 @@ def _engine(url: str, size: int, patience: Patience, options: str, isolation: st
         pool_size=size,
         max_overflow=0,
         pool_timeout=WAIT_FOR_CONNECTION_SECONDS,
-        pool_pre_ping=True,
         isolation_level=isolation,
         hide_parameters=True,
         connect_args={
@@ -255,5 +259,11 @@ def _engine(url: str, size: int, patience: Patience, options: str, isolation: st
         connection: Connection = Connection.connect(*arguments, **options)
         connection.patience = patience
         return connection
+
+    @event.listens_for(engine, "checkout")
+    def on_checkout(connection: Connection, _entry: ConnectionPoolEntry, _proxy: object) -> None:
+        if not connection.answers():
+            # None that is as old is taken up without being made anew.
+            raise InvalidatePoolError
 
     return engine

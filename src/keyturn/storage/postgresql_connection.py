@@ -9,12 +9,16 @@ from typing import Any, Self, TypeVar, cast
 
 import psycopg
 from psycopg.abc import PQGen, PQGenConn
+from psycopg.generators import execute
 
 CONNECT_TIMEOUT_SECONDS = 3
 
 Answer = TypeVar("Answer")
 
 _TICK_SECONDS = 0.1
+# A connection that nobody has spoken on may be dead for long: whoever takes it up asks first, with
+# less patience than for an answer. A server that is only slow costs no more than a new connection.
+ANSWER_SECONDS = 1.0
 # What a dead network leaves of a connection that nobody speaks on is found out by these.
 LIVENESS: dict[str, Any] = {
     "connect_timeout": CONNECT_TIMEOUT_SECONDS,
@@ -67,6 +71,27 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
     """A connection that gives up on a silent server."""
 
     patience = Patience()
+    _silence_seconds: float | None = None  # for the moment, less than the patience says
+
+    def answers(self) -> bool:
+        """Whether there is still a server at the other end; where not, this is closed."""
+        self._silence_seconds = ANSWER_SECONDS
+        try:
+            with self.lock:
+                self.pgconn.send_query(b"")
+                self.wait(execute(self.pgconn))
+        except psycopg.Error:
+            self.close()
+            return False
+        finally:
+            self._silence_seconds = None
+        return True
+
+    def _is_given_up(self, silent_seconds: float) -> bool:
+        own = self._silence_seconds
+        return self.patience.ends_after(silent_seconds) or (
+            own is not None and silent_seconds >= own
+        )
 
     @classmethod
     def _connect_gen(cls, conninfo: str = "") -> PQGenConn[Self]:
@@ -99,7 +124,7 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
                 ready = yield wanted
                 # The driver reports each tick in which nothing came.
                 silent = 0 if ready else silent + 1
-                if silent and self.patience.ends_after(silent * _TICK_SECONDS):
+                if silent and self._is_given_up(silent * _TICK_SECONDS):
                     self.close()
                     raise ServerSilent("the server is silent")
                 wanted = gen.send(ready)
