@@ -37,7 +37,9 @@ class Line:
         ]
         spelled = "\r\n".join([*head, "", ""]).encode() + payload
         try:
-            return await asyncio.wait_for(self._ask(spelled), seconds)
+            # (`wait_for` of Python 3.11 may swallow a cancellation that comes with an answer.)
+            async with asyncio.timeout(seconds):
+                return await self._ask(spelled)
         except LOST:
             self.close()
             return None
