@@ -5,12 +5,14 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterator
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.canary.plugin import CANARIES, Canaries
+from tests.servers.founded import Foundations
 from tests.servers.memory import move_into_memory
 from tests.servers.postgres import (
     Postgres,
@@ -22,6 +24,9 @@ from tests.servers.postgres import (
 
 # Before anything asks where files are made, and before any worker or program is started.
 MEMORY_FOLDER = move_into_memory()
+if MEMORY_FOLDER is not None:
+    # After all that this process has there itself: multiprocessing removes its own at -100.
+    Finalize(None, shutil.rmtree, (MEMORY_FOLDER,), {"ignore_errors": True}, exitpriority=-200)
 # Else every program that a test starts would compile all of the product again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
@@ -72,8 +77,6 @@ def pytest_configure_node(node: object) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput") and RUN_FOLDER in config.stash:
         remove_run(config.stash[RUN_FOLDER])
-        if MEMORY_FOLDER is not None:
-            shutil.rmtree(MEMORY_FOLDER, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -113,6 +116,22 @@ def postgres(request: pytest.FixtureRequest) -> Postgres:
     if IS_CI:
         pytest.fail(f"in CI PostgreSQL is not to be missed: {reason}", pytrace=False)
     pytest.skip(f"NOT TESTED ON POSTGRESQL: {reason}")
+
+
+@pytest.fixture(scope="session")
+def foundations(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Foundations]:
+    """Installations on either engine, made once and copied."""
+
+    def postgres() -> Postgres:
+        server = request.getfixturevalue("postgres")
+        assert isinstance(server, Postgres)
+        return server
+
+    made = Foundations(tmp_path_factory.mktemp("foundations"), postgres)
+    yield made
+    made.clear()
 
 
 @pytest.fixture(scope="session")

@@ -97,3 +97,13 @@ def test_a_lock_whose_connection_broke_is_not_held(
     assert not hold()
     other.release()
     assert is_soon(hold)
+
+
+def test_the_server_looks_whether_a_holder_is_still_there(lock: MakeLock) -> None:
+    held = lock()
+    assert held.hold()
+    connection = held._connection
+    assert connection is not None
+    names = ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count")
+    told = [connection.execute(f"SHOW {name}".encode()).fetchone() for name in names]
+    assert told == [("5",), ("2",), ("3",)]

@@ -21,10 +21,12 @@ from keyturn.storage.postgresql import (
     PostgresStore,
     unbounded,
 )
+from keyturn.storage.postgresql_cluster import _patience
 from keyturn.storage.postgresql_connection import ANSWER_SECONDS
 from keyturn.storage.sqlite import SqliteStore
 from keyturn.storage.transaction import Reading
 from keyturn.testing import FakeClock
+from keyturn.verifier import statement_seconds
 from tests.houses import SEALER, Plots
 from tests.servers.faulty import Cut, FaultyProxy
 from tests.servers.postgres import Postgres
@@ -227,3 +229,8 @@ def test_a_commit_that_broke_does_not_say_that_nothing_happened(opening: str, pl
     assert "did not carry this out" in refusal.value.detail
     store.close()
     plots.clear(ground)
+
+
+@pytest.mark.parametrize("lease_seconds", [1.0, 2.0, 5.0, 6.0, 30.0])
+def test_a_node_waits_for_an_answer_as_long_as_the_simulation_has_it(lease_seconds: float) -> None:
+    assert _patience(lease_seconds).silence_seconds == statement_seconds(lease_seconds)

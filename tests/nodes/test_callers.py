@@ -10,10 +10,11 @@ import httpx2
 import pytest
 
 from tests.acceptance.servers import until
-from tests.nodes.conftest import FRESHNESS_SECONDS
 from tests.nodes.nodes import PATIENCE_SECONDS, Group, Json, Node, propagation_of
 
 WAITED_SECONDS = 10.0
+# Longer than a busy machine takes from a call to the next one.
+LONG_LEASE_SECONDS = 10
 GRACE_SECONDS = 120
 
 
@@ -42,7 +43,7 @@ def effective_in(answer: httpx2.Response) -> timedelta:
 
 
 def test_who_would_not_wait_is_told_by_when_and_can_look_where(group: Group) -> None:
-    here, there = group.start(), group.start()
+    here, there = group.start(), group.start(freshness_seconds=str(LONG_LEASE_SECONDS))
     key, other = group.key(here), group.key(here)
     assert there.verify(group.operator, key["api_key"]) == "valid"
     there.pause()
@@ -50,8 +51,8 @@ def test_who_would_not_wait_is_told_by_when_and_can_look_where(group: Group) -> 
     answer = revoke(group, here, key, Prefer="respond-async")
     assert (answer.status_code, answer.content) == (202, b"")
     assert answer.headers["Preference-Applied"] == "respond-async"
-    assert time.monotonic() - began < FRESHNESS_SECONDS
-    assert timedelta() < effective_in(answer) < timedelta(seconds=FRESHNESS_SECONDS + 1)
+    assert time.monotonic() - began < LONG_LEASE_SECONDS
+    assert timedelta() < effective_in(answer) < timedelta(seconds=LONG_LEASE_SECONDS + 1)
     assert states(group, here, key)[there.name] == "waiting"
     assert until(lambda: states(group, here, key)[there.name] == "expired", PATIENCE_SECONDS)
     counted_out = propagation_of(revoke(group, here, other))

@@ -162,3 +162,38 @@ def test_a_failover_that_lost_changes_is_denied_by_who_had_seen_them_and_by_nobo
     ahead.node.start()
     assert until(lambda: serves(ahead), PATIENCE_SECONDS)
     assert ahead.node.verify(group.operator, taken["api_key"]) == "revoked"
+
+
+def test_a_node_that_has_signed_what_is_lost_denies_until_a_person_moves_its_file_aside(
+    served: Callable[..., tuple[Pair, list[Place], Group]],
+) -> None:
+    pair, (ahead, behind), group = served(synchronous=False)
+    taken = group.key(ahead.node)
+    lag = "SELECT pg_current_wal_lsn() = replay_lsn FROM pg_stat_replication"
+    assert until(lambda: pair.primary.ask(lag) is True, PATIENCE_SECONDS)
+    for proxy in (pair.stream, behind.proxy):
+        proxy.cut(Cut.SILENT)
+    heads = ahead.node.installation.home / "activity.heads"
+    before = heads.read_text().count("\n")
+    revoke(group, ahead.node, taken)
+    assert until(lambda: heads.read_text().count("\n") > before, PATIENCE_SECONDS)
+    fail_over(pair, [ahead, behind])
+    behind.proxy.heal()
+
+    def says(place: Place) -> str:
+        return place.node.verify(group.operator, taken["api_key"])
+
+    # The history that survived is one in which it was not revoked: revoke it there.
+    assert until(lambda: says(behind) == "valid", PATIENCE_SECONDS)
+    answer = behind.node.call("DELETE", f"/v1/api-keys/{taken['id']}", group.operator)
+    assert answer.status_code in (200, 204)
+    assert until(lambda: says(ahead) == "freshness_lost", PATIENCE_SECONDS)
+    ahead.node.kill()
+    ahead.node.start()
+    time.sleep(FRESHNESS_SECONDS * 2)
+    assert says(ahead) == "freshness_lost"
+    assert "signed heads" in why_not_ready(ahead.node)
+    ahead.node.kill()
+    heads.rename(heads.with_name("activity.heads.lost"))
+    ahead.node.start()
+    assert until(lambda: says(ahead) == "revoked", PATIENCE_SECONDS)

@@ -169,7 +169,9 @@ def test_a_node_that_is_cut_off_denies_in_time_and_serves_again_soon(group: Grou
         assert far.verify(group.operator, key["api_key"]) == "freshness_lost"
     readiness = far.client.get("/readyz")
     assert readiness.status_code == 503
+    assert readiness.json()["checks"]["verifier"] != "ok"
     assert near.verify(group.operator, kept["api_key"]) == "valid"
+    assert near.client.get("/readyz").json()["checks"]["verifier"] == "ok"
     # One that is revoked while the lease is over waits for nobody.
     began = time.monotonic()
     another = group.key(near)

@@ -9,11 +9,13 @@ from keyturn.domain.error import StorageUnavailable
 from keyturn.domain.instant import SECOND
 from keyturn.http.sight import Propagation
 from keyturn.server.barrier import TOLD_SECONDS, Barrier, told_of
+from keyturn.server.database_clock import DatabaseClock
 from keyturn.storage.contract import NodeRow, NodesSeen
 from keyturn.testing import FakeClock
 
 NOW = 1_790_000_000 * SECOND
 LEASE = 5 * SECOND
+LONG_AGO = -1_000.0
 
 
 def node(name: str, applied: int, **members: int | None) -> NodeRow:
@@ -42,6 +44,12 @@ class Table:
     is_gone: bool = False
     looked: asyncio.Event = field(default_factory=asyncio.Event)
     observed: list[str] = field(default_factory=list)
+    time: FakeClock = field(default_factory=lambda: FakeClock(NOW))
+
+    def pass_on(self, micros: int) -> None:
+        """Time passes, for the database and for the node that waits."""
+        self.time.advance(micros)
+        self.clock += micros
 
     async def look(self) -> NodesSeen:
         self.looks += 1
@@ -57,7 +65,13 @@ class Table:
             await self.looked.wait()
 
     def barrier(self) -> Barrier:
-        return Barrier(self.look, FakeClock(NOW), 5.0, lambda name, _: self.observed.append(name))
+        return Barrier(
+            self.look,
+            self.time,
+            5.0,
+            lambda name, _: self.observed.append(name),
+            DatabaseClock(LONG_AGO),
+        )
 
     def set(self, name: str, **members: int | None) -> None:
         self.rows = [
@@ -94,7 +108,7 @@ async def test_one_that_may_still_verify_is_waited_for() -> None:
 async def test_one_whose_lease_is_over_is_counted_out() -> None:
     table = Table([node("a", 7), node("b", 6)])
     task = await waiting(table)
-    table.clock = NOW + LEASE + 1
+    table.pass_on(LEASE + SECOND)
     told = await task
     assert (told.state, told.nodes, told.confirmed, told.expired) == ("complete", 2, 1, 1)
 
@@ -102,10 +116,42 @@ async def test_one_whose_lease_is_over_is_counted_out() -> None:
 async def test_one_in_grace_is_waited_for_beyond_its_lease() -> None:
     table = Table([node("a", 7), node("b", 6)])
     task = await waiting(table, grace=10)
-    table.clock = NOW + LEASE + 10 * SECOND
+    table.pass_on(LEASE + 10 * SECOND)
     await table.after(table.looks + 2)
     assert not task.done()
-    table.clock += SECOND
+    table.pass_on(SECOND)
+    assert (await task).expired == 1
+
+
+async def test_who_would_not_wait_is_told_when_the_last_lease_is_over() -> None:
+    table = Table([node("a", 7), node("b", 6)])
+    told = await table.barrier().wait(7, 10, 0.0)
+    assert (told.state, told.confirmed, table.looks) == ("pending", 1, 1)
+    assert told.effective_by is not None
+    assert told.effective_by >= NOW + LEASE + 10 * SECOND
+
+
+async def test_a_clock_that_is_set_forward_ends_no_lease() -> None:
+    table = Table([node("a", 7), node("b", 6)])
+    task = await waiting(table)
+    table.clock += 100 * SECOND
+    await table.after(table.looks + 3)
+    assert not task.done()
+    table.pass_on(LEASE)
+    await table.after(table.looks + 3)
+    assert not task.done(), "of its lease a little may be left"
+    table.pass_on(SECOND)
+    assert (await task).expired == 1
+
+
+async def test_a_node_that_has_just_begun_believes_no_lease_over() -> None:
+    """It cannot know whether the clock was set before it came."""
+    table = Table([node("a", 7), node("b", 6, lease_until=NOW - SECOND)])
+    barrier = Barrier(table.look, table.time, 5.0, lambda *_: None, DatabaseClock(0.0))
+    task = asyncio.create_task(barrier.wait(7, 0, 10.0))
+    await table.after(3)
+    assert not task.done()
+    table.pass_on(LEASE + SECOND)
     assert (await task).expired == 1
 
 
@@ -114,7 +160,7 @@ async def test_a_lease_that_was_granted_since_holds_up_nobody() -> None:
     table = Table([node("a", 6)])
     task = await waiting(table)
     table.set("a", lease_until=NOW + 10 * LEASE)
-    table.clock = NOW + LEASE + 1
+    table.pass_on(LEASE + SECOND)
     assert (await task).state == "complete"
 
 
@@ -196,7 +242,7 @@ def test_one_that_vanished_is_told_of_for_a_while_or_until_another_takes_its_pla
 
 
 async def test_the_standings_tell_of_each_node() -> None:
-    table = Table([node("a", 7), node("b", 6), node("c", 5, lease_until=NOW - 1)])
+    table = Table([node("a", 7), node("b", 6), node("c", 5, lease_until=NOW - SECOND)])
     told = await table.barrier().standings(7, 0)
     assert [(one.name, one.state, one.position) for one in told] == [
         ("a", "confirmed", 7),

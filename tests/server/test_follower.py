@@ -10,6 +10,7 @@ import pytest
 
 from keyturn.ambient import SystemClock
 from keyturn.domain.error import IntegrityFailed
+from keyturn.server.database_clock import DatabaseClock
 from keyturn.server.follower import Follower, Member
 from keyturn.storage.contract import Cluster, Credential
 from keyturn.storage.postgresql import PostgresStore
@@ -61,6 +62,7 @@ async def following(
         clock=clock,
         settled=lambda: 7,
         check_log=check_log,
+        database_clock=DatabaseClock(clock.boot()),
     )
     follower.start()
     try:

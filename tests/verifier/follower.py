@@ -44,6 +44,7 @@ class Follower(Process):
         self._turn = 0  # of questions; what belongs to an earlier one is late
         self._is_busy = False
         self._is_hurried = False
+        self._has_reported = False
         self._failures = 0
         self._began_at = 0.0
         self._sent_at = 0.0
@@ -52,6 +53,7 @@ class Follower(Process):
     def begin(self) -> None:
         """One round: the report, and then the look."""
         question = self._ask()
+        self._has_reported = True
         self._report(question)
 
     def _ask(self) -> Question:
@@ -111,7 +113,13 @@ class Follower(Process):
         self._is_busy = False
         self.last_taken = taken
         has_moved = self.verifier.applied != before
-        match what_next(taken, has_moved=has_moved, is_hurried=self._is_hurried):
+        following = what_next(
+            taken,
+            has_moved=has_moved,
+            is_hurried=self._is_hurried,
+            has_reported=self._has_reported,
+        )
+        match following:
             case Next.AT_ONCE:
                 self._failures = 0
                 self.begin()
@@ -128,7 +136,9 @@ class Follower(Process):
         if self._is_busy:
             self._is_hurried = True
         elif self.last_taken is not Taken.FORKED:
-            self._look(self._ask(), granted=False)
+            question = self._ask()
+            self._has_reported = False
+            self._look(question, granted=False)
 
     def hurry(self) -> None:
         """Somebody read further than this node has."""

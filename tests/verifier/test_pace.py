@@ -15,19 +15,25 @@ HEALED_WITHIN_SECONDS = 2.0
 
 
 @pytest.mark.parametrize(
-    ("taken", "has_moved", "is_hurried", "expected"),
+    ("taken", "has_moved", "is_hurried", "has_reported", "expected"),
     [
-        (Taken.CAUGHT_UP, False, False, Next.AFTER_POLL),
-        (Taken.CAUGHT_UP, True, False, Next.AT_ONCE),
-        (Taken.CAUGHT_UP, False, True, Next.AT_ONCE),
-        (Taken.MORE, False, False, Next.AT_ONCE),
-        (Taken.GAP, False, False, Next.AFTER_PAUSE),
-        (Taken.GAP, True, False, Next.AT_ONCE),
-        (Taken.FORKED, True, True, Next.NEVER),
+        (Taken.CAUGHT_UP, False, False, True, Next.AFTER_POLL),
+        (Taken.CAUGHT_UP, False, False, False, Next.AT_ONCE),
+        (Taken.CAUGHT_UP, True, False, True, Next.AT_ONCE),
+        (Taken.CAUGHT_UP, False, True, True, Next.AT_ONCE),
+        (Taken.MORE, False, False, True, Next.AT_ONCE),
+        (Taken.GAP, False, False, True, Next.AFTER_PAUSE),
+        (Taken.GAP, True, False, True, Next.AT_ONCE),
+        (Taken.FORKED, True, True, False, Next.NEVER),
     ],
 )
-def test_what_comes_next(taken: Taken, has_moved: bool, is_hurried: bool, expected: Next) -> None:
-    assert what_next(taken, has_moved=has_moved, is_hurried=is_hurried) is expected
+def test_what_comes_next(
+    taken: Taken, has_moved: bool, is_hurried: bool, has_reported: bool, expected: Next
+) -> None:
+    following = what_next(
+        taken, has_moved=has_moved, is_hurried=is_hurried, has_reported=has_reported
+    )
+    assert following is expected
 
 
 @pytest.mark.parametrize("lease", [1.0, 5.0, 30.0])

@@ -33,6 +33,7 @@ class Waiter:
         self._world = world
         self._ended = ended
         self._since = world.loop.now
+        self._step = world.database.log[position - 1]
         self._to_be_seen: set[str] | None = None
 
     def begin(self) -> None:
@@ -44,8 +45,8 @@ class Waiter:
     def _look(self) -> None:
         """At the database. The answer is on its way for a while."""
         world = self._world
-        if any(state.superseded_at > world.loop.now for state in self._ended):
-            self.is_over = True  # the change is lost, and so is whoever waits for it
+        if self._is_lost():
+            self.is_over = True
             return
         if world.database.down_until > world.loop.now:
             self.begin()
@@ -54,6 +55,11 @@ class Waiter:
         self._note(rows, clock)
         is_done = self.see(rows, clock)
         world.loop.at(world.loop.now + self._breath(), self._looked, is_done)
+
+    def _is_lost(self) -> bool:
+        """A failover has lost the change, and whoever waits for it waits for nothing."""
+        log = self._world.database.log
+        return len(log) < self.position or log[self.position - 1] is not self._step
 
     def see(self, rows: tuple[Row, ...], clock: int) -> bool:
         return self.waiting.see(rows, clock)
@@ -68,11 +74,10 @@ class Waiter:
 
     def _looked(self, is_done: bool) -> None:
         now = self._world.loop.now
-        if is_done and not self.is_answered:
+        if is_done and not self.is_answered and not self._is_lost():
             self.is_answered = True
             for state in self._ended:
-                if state.superseded_at < now:
-                    state.answered_at = min(state.answered_at, now)
+                state.answered_at = min(state.answered_at, now)
             self._world.try_everywhere(self._ended, 0.0)
         if self.is_answered and not self._to_be_seen:
             self.is_over = True

@@ -55,13 +55,13 @@ class Call:
     takes_away: bool = False
     grace_seconds: int | None = None
 
-    def takes_effect(self, home: UUID, *, grace_seconds: int = 0) -> None:
+    def takes_effect(self, home: UUID) -> None:
         """To be said once a change is committed that takes something away in a workspace: the call
         is answered when no verifier goes by what was before, not even in the grace that the
-        workspace gives, or gave until now (`grace_seconds`)."""
+        workspace gives."""
         if not self.takes_away:
             raise TypeError("the route of this call does not declare that it takes away")
-        self.grace_seconds = max(grace_seconds, grace_of(self.context, home))
+        self.grace_seconds = grace_of(self.context, home)
 
     @property
     def context(self) -> Context:

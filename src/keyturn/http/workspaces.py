@@ -20,7 +20,7 @@ from keyturn.http.precondition import IfMatch, expected_versions
 from keyturn.http.replay import IdempotencyKey, replaying
 from keyturn.http.schema import Given, Paged, Shown, ShownInstant
 from keyturn.http.spelling import Id, Name, NetworkBlock, RuntimeName
-from keyturn.services.inspect import grace_of, list_workspaces, view_workspace
+from keyturn.services.inspect import list_workspaces, view_workspace
 from keyturn.services.provision import (
     MOST_NETWORKS,
     ProvisionedWorkspace,
@@ -231,8 +231,6 @@ def patch_workspace(
         grace_seconds=body.grace_seconds,
     )
     expected = expected_versions(if_match)
-    # A node that is late may know nothing of a shorter grace, and goes by the one that was.
-    before = 0 if body.grace_seconds is None else grace_of(call.context, id_)
     workspace = amend_workspace(call.context, call.act, id_, amendment, expected=expected)
-    call.takes_effect(id_, grace_seconds=before)
+    call.takes_effect(id_)
     return answer(WorkspaceBody.of(workspace), headers={"ETag": etag(workspace.version)})

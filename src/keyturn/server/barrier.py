@@ -4,7 +4,9 @@
 2. A look counts for those who waited before it began: only then does it see every lease that may
    have been granted before their change was committed.
 3. Whose confirmation is waited for, and for how long, is the verifier's to say (`Waiting`).
-4. Hints hasten a look; without any there is one every `LOOK_SECONDS` while somebody waits.
+4. By the database's clock a lease is over only where that clock may be believed
+   (`database_clock.py`).
+5. Hints hasten a look; without any there is one every `LOOK_SECONDS` while somebody waits.
 """
 
 import asyncio
@@ -17,11 +19,14 @@ from keyturn.domain.ambience import Clock
 from keyturn.domain.error import StorageUnavailable
 from keyturn.domain.instant import SECOND
 from keyturn.http.sight import NodeStanding, Propagation
+from keyturn.server.database_clock import DatabaseClock
+from keyturn.server.settings import MOST_FRESHNESS_SECONDS
 from keyturn.storage.contract import NodeRow, NodesSeen
 from keyturn.verifier import Through, Waiting, how_through, over_at, reckoned_micros
 
 LOOK_SECONDS = 0.05
 FIRST_LOOK_SECONDS = 0.002
+ONE_LOOK_SECONDS = 1.0
 # For so long a node that vanished is told of, unless another one has taken its name.
 TOLD_SECONDS = 600
 
@@ -40,7 +45,7 @@ class _Wait:
         self.on = Waiting(position, grace_seconds)
         self.is_over = False
         self.looked = asyncio.Event()
-        self._grace_seconds = grace_seconds
+        self.grace_seconds = grace_seconds
         self._has_seen = False
 
     @property
@@ -49,7 +54,7 @@ class _Wait:
 
     def see(self, seen: NodesSeen) -> list[str]:
         """Takes what a look has shown; gives the names of the nodes that have confirmed by it."""
-        rows = seen.rows if self._has_seen else told_of(seen, self._grace_seconds)
+        rows = seen.rows if self._has_seen else told_of(seen, self.grace_seconds)
         waiting = {*self.on.waiting} if self._has_seen else {row.id for row in rows}
         self._has_seen = True
         self.is_over = self.on.see(rows, seen.clock)
@@ -58,19 +63,27 @@ class _Wait:
         position = self.on.position
         return [row.name for row in rows if row.id in through and row.applied >= position]
 
-    def effective_by(self, clock: Clock, lease_seconds: float) -> int:
+    def effective_by(self, clock: Clock) -> int:
         """The latest moment at which it is over."""
         if self.on.effective_by is not None:
             return self.on.effective_by
-        # Nothing could be seen; no lease is longer than this.
-        return clock.now() + reckoned_micros(lease_seconds + self._grace_seconds)
+        # Nothing could be seen; no node's lease is longer than this, whatever its settings.
+        return clock.now() + reckoned_micros(MOST_FRESHNESS_SECONDS + self.grace_seconds)
 
 
 class Barrier:
     """Waits for the nodes of one database. `look` reads them, without stopping the event loop."""
 
-    def __init__(self, look: Look, clock: Clock, lease_seconds: float, observe: Observe) -> None:
+    def __init__(
+        self,
+        look: Look,
+        clock: Clock,
+        lease_seconds: float,
+        observe: Observe,
+        database_clock: DatabaseClock,
+    ) -> None:
         self._observe = observe
+        self._database_clock = database_clock
         self._look = look
         self._clock = clock
         self._lease_seconds = lease_seconds
@@ -83,7 +96,8 @@ class Barrier:
         self._hinted.set()
 
     async def wait(self, position: int, grace_seconds: int, within: float) -> Propagation:
-        """Waits so many seconds until everything up to `position` is effective everywhere."""
+        """Waits so many seconds until everything up to `position` is effective everywhere; none is
+        one look, to know when it will be."""
         one = _Wait(position, grace_seconds, self._clock.elapsed())
         self._waits.append(one)
         if self._watching is None:
@@ -91,21 +105,37 @@ class Barrier:
         self._hinted.set()
         try:
             with suppress(TimeoutError):
-                async with asyncio.timeout(within):
+                async with asyncio.timeout(within or ONE_LOOK_SECONDS):
                     while not one.is_over:
                         one.looked.clear()
                         await one.looked.wait()
+                        if not within:
+                            break
         finally:
             self._waits.remove(one)
         return self._told(one)
 
     async def standings(self, position: int, grace_seconds: int) -> tuple[NodeStanding, ...]:
         """Where the change at `position` stands at each node now. Raises `StorageUnavailable`."""
-        seen = await self._look()
+        seen = self._reckoned(await self._seen(), grace_seconds)
         return tuple(
             _standing(row, position, grace_seconds, seen.clock)
             for row in told_of(seen, grace_seconds)
         )
+
+    async def _seen(self) -> NodesSeen:
+        asked_at = self._clock.boot()
+        seen = await self._look()
+        self._database_clock.note(seen.clock, asked_at, self._clock.boot())
+        return seen
+
+    def _reckoned(self, seen: NodesSeen, grace_seconds: int) -> NodesSeen:
+        """What was seen, at the time that leases are to be held against."""
+        # A node's row tells its lease, if that was made to last longer than ours.
+        leases = ((row.lease_until - row.seen_at) / SECOND for row in seen.rows)
+        longest = max((self._lease_seconds, *leases)) + grace_seconds
+        clock = self._database_clock.reckon(seen.clock, self._clock.boot(), longest)
+        return NodesSeen(clock, seen.rows)
 
     def _told(self, one: _Wait) -> Propagation:
         return Propagation(
@@ -114,9 +144,7 @@ class Barrier:
             confirmed=one.on.confirmed,
             expired=one.on.expired,
             took_ms=round((self._clock.elapsed() - one.began) * 1_000),
-            effective_by=None
-            if one.is_over
-            else one.effective_by(self._clock, self._lease_seconds),
+            effective_by=None if one.is_over else one.effective_by(self._clock),
         )
 
     async def _watch(self) -> None:
@@ -127,13 +155,13 @@ class Barrier:
                 self._hinted.clear()
                 present = list(self._waits)
                 try:
-                    seen = await self._look()
+                    seen = await self._seen()
                 except StorageUnavailable as error:
                     _log.warning("the nodes cannot be seen: %s", error.detail)
                     pause = LOOK_SECONDS
                 else:
                     for one in present:
-                        for name in one.see(seen):
+                        for name in one.see(self._reckoned(seen, one.grace_seconds)):
                             self._observe(name, self._clock.elapsed() - one.began)
                 # So that those who are through have gone before it is asked who waits.
                 await asyncio.sleep(0)

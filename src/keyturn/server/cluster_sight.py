@@ -13,6 +13,7 @@ from keyturn.domain.error import FreshnessLost, StorageUnavailable
 from keyturn.http.metrics import VerifierFigures
 from keyturn.http.sight import NodeStanding, Propagation
 from keyturn.server.barrier import Barrier, Observe
+from keyturn.server.database_clock import DatabaseClock
 from keyturn.server.follower import Follower, point_of
 from keyturn.storage.contract import (
     Cluster,
@@ -46,6 +47,7 @@ class ClusterSight:
         clock: Clock,
         lease_seconds: float,
         observe: Observe,
+        database_clock: DatabaseClock,
     ) -> None:
         self._store = store
         self._credentials: CredentialReader = store.credentials
@@ -58,7 +60,11 @@ class ClusterSight:
         self._kept = self._filled = 0
         self._filling: dict[Id, asyncio.Task[Fill[Credential]]] = {}
         self.barrier = Barrier(
-            lambda: self._elsewhere(self._looks, cluster.nodes), clock, lease_seconds, observe
+            lambda: self._elsewhere(self._looks, cluster.nodes),
+            clock,
+            lease_seconds,
+            observe,
+            database_clock,
         )
 
     def begin(self) -> None:
@@ -192,7 +198,11 @@ class ClusterSight:
         newest = self._store.memory.newest()
         position = 0 if newest is None else newest.position
         self._follower.hurry()
-        return await self.barrier.wait(position, grace_seconds, within)
+        reached = await self.barrier.wait(position, grace_seconds, within)
+        if self._verifier.standing(self._clock.boot()) is Standing.FORKED:
+            # The change may be one that was lost, and its position another one's by now.
+            raise self._lost()
+        return reached
 
     async def nodes(self, position: int, grace_seconds: int) -> tuple[NodeStanding, ...]:
         return await self.barrier.standings(position, grace_seconds)

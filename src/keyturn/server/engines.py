@@ -26,6 +26,20 @@ Outcome = TypeVar("Outcome")
 _LOOK_SECONDS = 0.5
 
 
+class Durability(Protocol):
+    """Whether a PostgreSQL database keeps what it has confirmed; see
+    `storage.postgresql_durability`."""
+
+    @property
+    def unsafe(self) -> tuple[str, ...]: ...
+
+    @property
+    def standbys(self) -> int: ...
+
+    @property
+    def is_synchronous(self) -> bool: ...
+
+
 class DatabaseLock(Protocol):
     """A lock of a PostgreSQL database; see `storage.postgresql_lock`."""
 
@@ -74,6 +88,15 @@ def open_store(
         patience=module.unbounded() if patient else None,
     )
     return store
+
+
+def ask_durability(settings: Settings) -> Durability | None:
+    """How a PostgreSQL keeps what it has confirmed; None on SQLite, which we set up ourselves.
+    Raises `StorageUnavailable`."""
+    if settings.sqlite_path is not None:
+        return None
+    found: Durability = _postgresql().ask_durability(settings.database_url)
+    return found
 
 
 def _postgresql() -> ModuleType:

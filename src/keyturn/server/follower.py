@@ -21,13 +21,21 @@ from typing import Protocol, TypeVar
 
 from keyturn.domain.ambience import Clock
 from keyturn.domain.error import IntegrityFailed, StorageUnavailable
+from keyturn.server.database_clock import DatabaseClock
 from keyturn.storage.contract import Cluster, LogLook, LogPoint, NodeReport
-from keyturn.verifier import Answer, Point, Question, Step, Taken
+from keyturn.verifier import (
+    Answer,
+    Next,
+    Point,
+    Question,
+    Step,
+    Taken,
+    pause_seconds,
+    poll_seconds,
+    what_next,
+)
 
-MOST_PAUSE_SECONDS = 0.5
-PAUSES = 10  # as many rounds fit into a lease
-FIRST_BACKOFF_SECONDS = 0.05
-MOST_BACKOFF_SECONDS = 1.0
+_TICK_SECONDS = 0.05
 
 Result = TypeVar("Result")
 
@@ -70,6 +78,7 @@ class Follower:
         clock: Clock,
         settled: Callable[[], int],
         check_log: Callable[[], None],
+        database_clock: DatabaseClock,
     ) -> None:
         self._member = member
         self._cluster = cluster
@@ -77,8 +86,9 @@ class Follower:
         self._clock = clock
         self._settled = settled
         self._check_log = check_log
-        self._pause = min(member.lease_seconds / PAUSES, MOST_PAUSE_SECONDS)
-        self._backoff = 0.0
+        self._database_clock = database_clock
+        self._pause = poll_seconds(member.lease_seconds)
+        self._failures = 0
         self._is_checked = False
         self._stopping = threading.Event()
         self._caught_up = asyncio.Event()
@@ -115,8 +125,9 @@ class Follower:
     def _run(self) -> None:
         is_hinted = False
         while not self._stopping.is_set():
+            began = self._clock.boot()
             try:
-                taken = self._step(is_hinted)
+                following = self._step(is_hinted)
             except LoopEnded:
                 return
             except IntegrityFailed as error:
@@ -127,16 +138,16 @@ class Follower:
                 _log.exception("following failed")
                 self._fail("It could not follow the log.", error)
             else:
-                if taken is Taken.FORKED:
+                if following is Next.NEVER:
                     return
-                is_hinted = taken is not Taken.MORE and self._cluster.wait(self._pause)
+                is_hinted = following is Next.AFTER_POLL and self._cluster.wait(self._pause)
                 continue
             is_hinted = False
-            self._rest()
+            self._rest(began)
 
-    def _step(self, is_hinted: bool) -> Taken:
-        """A round, after a look alone where something is known to have changed. MORE is to be
-        followed by the next at once."""
+    def _step(self, is_hinted: bool) -> Next:
+        """A round, after a look alone where something is known to have changed; says when the next
+        is due."""
         if not self._is_checked:
             self._check_log()
             self._is_checked = True
@@ -153,13 +164,13 @@ class Follower:
                 lease_seconds=self._member.lease_seconds,
             )
         )
+        self._database_clock.note(grant.clock, question.asked_at, self._clock.boot())
         taken, has_moved = self._take(question, granted=grant.is_granted)
         if taken is Taken.GAP:
             raise StorageUnavailable("The log of changes has a gap; no later change is applied.")
         if taken is Taken.CAUGHT_UP and grant.is_granted:
             self._succeed()
-        # What was not reported yet is to be confirmed, or was what the database waited for.
-        return Taken.MORE if taken is Taken.CAUGHT_UP and has_moved else taken
+        return what_next(taken, has_moved=has_moved, is_hurried=False, has_reported=True)
 
     def _look(self, *, granted: bool) -> None:
         self._take(self._ask(), granted=granted)
@@ -189,7 +200,7 @@ class Follower:
         if self.fault is not None:
             _log.info("following the log")
         self.fault = None
-        self._backoff = 0.0
+        self._failures = 0
         if not self._caught_up.is_set():
             self._on_loop(self._caught_up.set)
 
@@ -200,9 +211,9 @@ class Follower:
         self.fault = reason
         self._is_checked = False
 
-    def _rest(self) -> None:
-        self._backoff = min(max(FIRST_BACKOFF_SECONDS, self._backoff * 2), MOST_BACKOFF_SECONDS)
-        self._stopping.wait(self._backoff)
+    def _rest(self, began: float) -> None:
+        self._failures += 1
+        self._stopping.wait(pause_seconds(self._failures, self._clock.boot() - began))
 
     def _on_loop(self, work: Callable[[], Result]) -> Result:
         """What `work` gives on the event loop. Raises `LoopEnded`."""
@@ -224,7 +235,7 @@ class Follower:
             loop.call_soon_threadsafe(run)
         except RuntimeError as error:
             raise LoopEnded from error
-        while not done.wait(FIRST_BACKOFF_SECONDS):
+        while not done.wait(_TICK_SECONDS):
             if self._stopping.is_set() or loop.is_closed():
                 raise LoopEnded
         if failure:

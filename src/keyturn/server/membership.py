@@ -9,6 +9,7 @@ from pathlib import Path
 from keyturn.domain.error import StorageUnavailable
 from keyturn.server.barrier import Observe
 from keyturn.server.cluster_sight import ClusterSight
+from keyturn.server.database_clock import DatabaseClock
 from keyturn.server.follower import Follower, Member
 from keyturn.server.predecessor import succeed
 from keyturn.services.context import Context
@@ -80,6 +81,7 @@ def join(
         with context.store.read() as transaction:
             transaction.head()
 
+    database_clock = DatabaseClock(context.clock.boot())
     follower = Follower(
         member=member,
         cluster=cluster,
@@ -87,6 +89,7 @@ def join(
         clock=context.clock,
         settled=lambda: meter.settled,
         check_log=check_log,
+        database_clock=database_clock,
     )
     sight = ClusterSight(
         store=context.store,
@@ -96,6 +99,7 @@ def join(
         clock=context.clock,
         lease_seconds=member.lease_seconds,
         observe=observe,
+        database_clock=database_clock,
     )
     return Membership(
         member=member, cluster=cluster, follower=follower, sight=sight, meter=meter, home=home

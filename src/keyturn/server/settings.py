@@ -22,6 +22,7 @@ from keyturn.outbound.guard import AllowedNetwork, parse_allowed
 
 FILE = "keyturn.toml"
 DELIVERED = "delivered"
+MOST_FRESHNESS_SECONDS = 30
 PREFIX = "KEYTURN_"
 # The client's side reads these; they are none of ours, and no slip either.
 CLIENT_SETTINGS = frozenset(
@@ -235,7 +236,7 @@ SETTINGS = (
         "With PostgreSQL: how long a node that is cut off goes on verifying by what it has, and so "
         "how late a revocation is at the most",
         "5",
-        _whole(1, 30),
+        _whole(1, MOST_FRESHNESS_SECONDS),
     ),
     Setting(
         "node_name",

@@ -191,14 +191,15 @@ def view_workspace(context: Context, caller: Caller, id: UUID | None) -> Workspa
 
 
 def grace_of(context: Context, workspace_id: UUID) -> int:
-    """For how many seconds the workspace is answered for by nodes that are late; the longest that
-    there may be where that cannot be told. Never raises: it is asked after a change."""
+    """For how many seconds the workspace may be answered for by nodes that are late, those included
+    that do not know that it was made shorter; the longest that there may be where that cannot be
+    told. Never raises: it is asked after a change."""
     try:
         with context.store.read() as transaction:
             workspace = transaction.workspaces.find(workspace_id)
     except KeyturnError:
         return MOST_GRACE_SECONDS
-    return 0 if workspace is None else workspace.grace_seconds
+    return 0 if workspace is None else workspace.reckoned_grace(context.clock.now())
 
 
 def list_workspaces(

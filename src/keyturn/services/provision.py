@@ -144,6 +144,9 @@ def amend_workspace(
             return workspace
         if workspace.is_suspended and not following.is_suspended:
             following = replace(following, resumed_at=now)
+        if following.grace_seconds < workspace.grace_seconds:
+            before = workspace.reckoned_grace(now)
+            following = replace(following, grace_before=before, grace_lowered_at=now)
         following = replace(following, updated_at=now, version=workspace.version + 1)
         transaction.workspaces.replace(following, workspace.version)
         action, verb = _told(workspace, following)

@@ -132,8 +132,7 @@ class Cluster(Protocol):
         ...
 
     def bury(self, id: str) -> None:  # noqa: A002
-        """Says that a node that said no goodbye is dead for sure: its lease is over, and it is
-        granted none again."""
+        """Removes a node that is dead for sure and has said no goodbye: nobody waits for it."""
         ...
 
     def forget(self, before: int) -> None:

@@ -13,9 +13,6 @@ from keyturn.storage.cluster import NodeReport, NodeRow
 DRIFT = 0.001
 _MARGIN = 1_000
 
-# No position is as far, so whose promise this is gets no lease.
-_NEVER = 2**62
-
 _CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
 # What was promised is the end of the log; who has not come there is promised nothing more.
@@ -62,14 +59,10 @@ WITH gone AS (
 SELECT pg_notify('keyturn_reports', '')::text FROM gone
 """  # noqa: S608
 
-# It keeps no `left_at`: what it saw and had not kept is not known.
-BURY = f"""
-WITH gone AS (
-  UPDATE nodes SET lease_until = least(lease_until, {_CLOCK}), promised = {_NEVER}
-  WHERE id = %(id)s AND left_at IS NULL RETURNING id
-)
+BURY = """
+WITH gone AS (DELETE FROM nodes WHERE id = %(id)s AND left_at IS NULL RETURNING id)
 SELECT pg_notify('keyturn_reports', '')::text FROM gone
-"""  # noqa: S608
+"""
 
 FORGET = "DELETE FROM nodes WHERE lease_until < %(before)s AND seen_at < %(before)s"
 

@@ -46,6 +46,7 @@ from keyturn.storage.postgresql_connection import (
     connect,
     unbounded,
 )
+from keyturn.storage.postgresql_durability import ask_durability
 from keyturn.storage.postgresql_lock import LEADING, SERVING, DatabaseLock
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "DatabaseLock",
     "Patience",
     "PostgresStore",
+    "ask_durability",
     "postgres_engine",
     "unbounded",
 ]

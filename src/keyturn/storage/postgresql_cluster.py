@@ -34,6 +34,7 @@ Answer = TypeVar("Answer")
 # Each statement sees what was committed before it, and what it writes is there after a crash.
 _OPTIONS = r"-c synchronous_commit=on -c default_transaction_isolation=read\ committed"
 _SHORTEST_SECONDS = 0.25
+_LONGEST_SECONDS = 1.5
 _CONNECT_SECONDS = 1.0
 _SLICES = 10
 
@@ -170,8 +171,9 @@ class PostgresCluster:
 
 
 def _patience(lease_seconds: float) -> Patience:
-    """What comes later than a part of the lease is of no use to it."""
-    seconds = max(lease_seconds / 4, _SHORTEST_SECONDS)
+    """What comes later than a part of the lease is of no use to it; and a link that has healed is
+    to be used again within two seconds, also where the last question on it was lost."""
+    seconds = min(max(lease_seconds / 4, _SHORTEST_SECONDS), _LONGEST_SECONDS)
     return Patience(
         statement_ms=round(seconds * 1_000),
         silence_seconds=seconds,

@@ -12,6 +12,10 @@ from keyturn.storage.postgresql_connection import Connection, Patience, connect
 SERVING = 0x6B657974  # "keyt"
 LEADING = 0x6B65796C  # "keyl"
 
+# So that the server, too, finds out when a holder's machine is gone. By its own defaults that may
+# take it hours, in which nobody else would have the lock.
+_OPTIONS = "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"
+
 
 class DatabaseLock:
     """One of the locks. The server gives it back by itself when the connection ends, so a crash
@@ -66,7 +70,7 @@ class DatabaseLock:
             if self._connection is not None and not self._connection.closed:
                 self._connection.execute("SELECT 1")
                 return True
-            connection = connect(self._url, self._patience, "keyturn lock")
+            connection = connect(self._url, self._patience, "keyturn lock", _OPTIONS)
             row = connection.execute(statement.encode(), (self._number,)).fetchone()
         except psycopg.Error as error:
             self.release()

@@ -149,6 +149,8 @@ workspaces = Table(
     _number("resumed_at", optional=True),
     _text("reveal", optional=True),
     _number("grace_seconds", optional=True),
+    _number("grace_before", optional=True),
+    _number("grace_lowered_at", optional=True),
     CheckConstraint(_one_of("status", WorkspaceStatus), name="status"),
 )
 

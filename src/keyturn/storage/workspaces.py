@@ -59,10 +59,10 @@ class Workspaces:
         return int(self._session.connection.execute(query).scalar_one())
 
     def longest_grace(self) -> int:
-        """The most seconds of grace that a workspace has; unsealed, as it stands."""
-        query = select(func.max(workspaces.c.grace_seconds))
-        found = self._session.connection.execute(query).scalar_one()
-        return found if isinstance(found, int) else 0
+        """The most seconds of grace that a workspace has or had; unsealed, as it stands."""
+        query = select(func.max(workspaces.c.grace_seconds), func.max(workspaces.c.grace_before))
+        found = self._session.connection.execute(query).one()
+        return max((one for one in found if isinstance(one, int)), default=0)
 
     def only(self) -> UUID | None:
         """The id of the one workspace, or None where there are several."""

@@ -17,12 +17,15 @@ class Next(enum.Enum):
     NEVER = "never"
 
 
-def what_next(taken: Taken, *, has_moved: bool, is_hurried: bool) -> Next:
+def what_next(taken: Taken, *, has_moved: bool, is_hurried: bool, has_reported: bool) -> Next:
     """`has_moved`: the answer moved `applied`, which is to be confirmed by the next report: others
-    wait for that. `is_hurried`: a hint came, or somebody read further than this node has."""
+    wait for that. `is_hurried`: a hint came meanwhile, or somebody read further than this node has.
+    `has_reported`: the look was part of a round. One that a hint brought about is followed by a
+    round at once: it took the place of the next one, and hints that come again and again would put
+    that off until the lease is over."""
     if taken is Taken.FORKED:
         return Next.NEVER
-    if taken is Taken.MORE or has_moved or is_hurried:
+    if taken is Taken.MORE or has_moved or is_hurried or not has_reported:
         return Next.AT_ONCE
     return Next.AFTER_PAUSE if taken is Taken.GAP else Next.AFTER_POLL
 

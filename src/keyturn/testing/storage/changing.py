@@ -138,6 +138,8 @@ class ChangeContract(StorageBase):
             resumed_at=SOME_TIME,
             reveal=Reveal.NEVER,
             grace_seconds=300,
+            grace_before=200,
+            grace_lowered_at=SOME_TIME,
         )
         making.add_workspaces(store, plain, full)
         with store.read() as reading:

@@ -27,4 +27,5 @@ def upgrade() -> None:
         PrimaryKeyConstraint("id", name=op.f("pk_nodes")),
         postgresql_with={"fillfactor": 50},
     )
-    op.add_column("workspaces", Column("grace_seconds", BigInteger(), nullable=True))
+    for name in ("grace_seconds", "grace_before", "grace_lowered_at"):
+        op.add_column("workspaces", Column(name, BigInteger(), nullable=True))
