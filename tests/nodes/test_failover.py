@@ -37,17 +37,18 @@ def pair_of(*, synchronous: bool) -> Iterator[Pair]:
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Callable[..., tuple[Pair, list[Place], Group]]]:
+def served(
+    tmp_path: Path, postgres: Postgres
+) -> Iterator[Callable[..., tuple[Pair, list[Place], Group]]]:
+    # (Where `postgres` is skipped, this is.)
     with ExitStack() as stack:
 
         def serve(*, synchronous: bool) -> tuple[Pair, list[Place], Group]:
             pair = stack.enter_context(pair_of(synchronous=synchronous))
-            postgres = Postgres(
-                port=pair.primary.port, socket_folder=pair.primary.folder / "socket"
-            )
-            estate = Estate(tmp_path, lambda: postgres)
+            primary = Postgres(port=pair.primary.port, socket_folder=pair.primary.folder / "socket")
+            estate = Estate(tmp_path, lambda: primary)
             found, group, _ = stack.enter_context(
-                places_of(estate, postgres.port, NODES, FRESHNESS_SECONDS)
+                places_of(estate, primary.port, NODES, FRESHNESS_SECONDS)
             )
             return pair, found, group
 
