@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.canary.plugin import CANARIES, Canaries
+from tests.servers.founded import Foundations
 from tests.servers.memory import move_into_memory
 from tests.servers.postgres import (
     Postgres,
@@ -113,6 +114,22 @@ def postgres(request: pytest.FixtureRequest) -> Postgres:
     if IS_CI:
         pytest.fail(f"in CI PostgreSQL is not to be missed: {reason}", pytrace=False)
     pytest.skip(f"NOT TESTED ON POSTGRESQL: {reason}")
+
+
+@pytest.fixture(scope="session")
+def foundations(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Foundations]:
+    """Installations on either engine, made once and copied."""
+
+    def postgres() -> Postgres:
+        server = request.getfixturevalue("postgres")
+        assert isinstance(server, Postgres)
+        return server
+
+    made = Foundations(tmp_path_factory.mktemp("foundations"), postgres)
+    yield made
+    made.clear()
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import pytest
 
 from tests.acceptance.api import Site, Workspace, open_site
 from tests.acceptance.servers import ENGINES, Estate, Installation, serving
+from tests.servers.founded import Foundations
 from tests.servers.postgres import Postgres
 
 BODY_TIMEOUT_SECONDS = "1"
@@ -15,14 +16,16 @@ BODY_TIMEOUT_SECONDS = "1"
 
 @pytest.fixture(scope="session")
 def estate(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    foundations: Foundations,
 ) -> Iterator[Estate]:
     def postgres() -> Postgres:
         server = request.getfixturevalue("postgres")
         assert isinstance(server, Postgres)
         return server
 
-    made = Estate(tmp_path_factory.mktemp("estate"), postgres)
+    made = Estate(tmp_path_factory.mktemp("estate"), postgres, foundations)
     yield made
     made.clear()
 
@@ -52,13 +55,13 @@ def open_shared_site(estate: Estate) -> Iterator[Callable[..., Site]]:
         yield open_one
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(scope="module", params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> str:
-    """Each engine in turn."""
+    """Each engine in turn; `on_one_engine` takes one."""
     return str(request.param)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def site(engine: str, open_shared_site: Callable[..., Site]) -> Site:
     """A running server, shared with other tests."""
     return open_shared_site(engine)
@@ -67,6 +70,12 @@ def site(engine: str, open_shared_site: Callable[..., Site]) -> Site:
 @pytest.fixture
 def home(site: Site) -> Workspace:
     """A workspace of this test's own."""
+    return site.workspace()
+
+
+@pytest.fixture(scope="module")
+def common(site: Site) -> Workspace:
+    """A workspace that tests of a module share, none of which asks what others did there."""
     return site.workspace()
 
 

@@ -11,10 +11,15 @@ from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+import pytest
+
 from tests.servers.forked import become, fork
+from tests.servers.founded import Foundations
 from tests.servers.postgres import Postgres
 
 ENGINES = ("sqlite", "postgresql")
+# For what is decided before a database is asked, and so by the same code over either.
+on_one_engine = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 START_SECONDS = 30
 STOP_SECONDS = 10
 COMMAND_SECONDS = 60
@@ -30,6 +35,10 @@ class Installation:
     database_url: str
     settings: Mapping[str, str] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1), repr=False)
+
+    def make(self) -> None:
+        done = self.command("init")
+        assert done.returncode == 0, done.stderr
 
     @property
     def environment(self) -> dict[str, str]:
@@ -79,10 +88,6 @@ class Installation:
             pass
         path.touch(mode=0o600)
         return path
-
-    def make(self) -> None:
-        done = self.command("init")
-        assert done.returncode == 0, done.stderr
 
     def operator_token_of(self, name: str, *options: str) -> str:
         """The token of a new operator, or with `--verify-only` of a gateway."""
@@ -152,11 +157,17 @@ class Server:
 
 
 class Estate:
-    """Makes installations, and stops what it started."""
+    """Makes installations, by copies where it has `foundations`, and stops what it started."""
 
-    def __init__(self, folder: Path, postgres: Callable[[], Postgres]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        postgres: Callable[[], Postgres],
+        foundations: Foundations | None = None,
+    ) -> None:
         self._folder = folder
         self._postgres = postgres
+        self._foundations = foundations
         self._databases: list[tuple[Postgres, str]] = []
         self._count = 0
 
@@ -165,18 +176,21 @@ class Estate:
         self._count += 1
         folder = self._folder / str(self._count)
         folder.mkdir()
-        database_url = f"sqlite:///{folder / 'home' / 'keyturn.db'}"
+        home = folder / "home"
+        laid = None if self._foundations is None else self._foundations.lay(engine, home)
+        database_url = f"sqlite:///{home / 'keyturn.db'}"
         if engine == "postgresql":
             postgres = self._postgres()
-            database_url = postgres.create_database()
+            database_url = laid or postgres.create_database()
             self._databases.append((postgres, database_url))
         made = Installation(
             engine=engine,
-            home=folder / "home",
+            home=home,
             database_url=database_url,
             settings={f"KEYTURN_{name.upper()}": value for name, value in settings.items()},
         )
-        made.make()
+        if self._foundations is None:
+            made.make()
         return made
 
     def clear(self) -> None:

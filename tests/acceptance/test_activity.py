@@ -8,6 +8,7 @@ import pytest
 
 from tests.acceptance import forgery
 from tests.acceptance.api import Site, Workspace, expect, expect_invalid, label
+from tests.acceptance.servers import on_one_engine
 
 BODY = {"items", "next_cursor", "current_retention_days", "current_retention_label"}
 ITEM = {
@@ -176,6 +177,7 @@ def test_activity_is_filtered(site: Site, home: Workspace) -> None:
     assert not home.activity(until=times[0])
 
 
+@on_one_engine
 @pytest.mark.parametrize(
     ("query", "pointer"),
     [
@@ -188,9 +190,9 @@ def test_activity_is_filtered(site: Site, home: Workspace) -> None:
     ids=str,
 )
 def test_a_filter_of_activity_that_cannot_be_meant_is_422(
-    home: Workspace, query: dict[str, str], pointer: str
+    common: Workspace, query: dict[str, str], pointer: str
 ) -> None:
-    expect_invalid(home.admin.get("/v1/activity-logs", **query), pointer)
+    expect_invalid(common.admin.get("/v1/activity-logs", **query), pointer)
 
 
 def test_an_unknown_word_in_a_filter_finds_nothing(home: Workspace) -> None:

@@ -12,6 +12,7 @@ import pytest
 from tests.acceptance import forgery
 from tests.acceptance.api import Api, Site, Workspace, code_of, expect, expect_invalid
 from tests.acceptance.raw import RawConnection
+from tests.acceptance.servers import on_one_engine
 
 MEBIBYTE = 1 << 20
 PATIENCE_SECONDS = 60  # a connection that may idle is kept for longer
@@ -25,6 +26,7 @@ def send(
     return caller.call("POST", path, content=content, headers=headers)
 
 
+@on_one_engine
 @pytest.mark.parametrize("path", POSTS)
 @pytest.mark.parametrize(
     "content",
@@ -65,12 +67,14 @@ def test_malformed_json_is_400(home: Workspace, path: str, content: bytes) -> No
     assert home.records() == before
 
 
+@on_one_engine
 def test_what_the_parser_says_is_not_told(home: Workspace) -> None:
     huge = b'{"name": ' + b"9" * 5_000 + b"}"
     body = expect(send(home.admin, "/v1/api-keys", huge), 400, "request.malformed")
     assert "sys." not in body["detail"]
 
 
+@on_one_engine
 @pytest.mark.parametrize("depth", [17, 60, 200, 500, 900, 940, 960, 970, 980, 990, 1_000, 2_000])
 def test_nesting_of_any_depth_is_refused_and_harms_nobody(home: Workspace, depth: int) -> None:
     nested = b"[" * depth + b"]" * depth
@@ -90,6 +94,7 @@ def test_nesting_of_any_depth_is_refused_and_harms_nobody(home: Workspace, depth
     assert len(home.all_keys()) == 1
 
 
+@on_one_engine
 @pytest.mark.parametrize("value", [[], "a", 5, None, True, [{"name": "a"}]], ids=json.dumps)
 @pytest.mark.parametrize("path", POSTS)
 def test_a_body_that_is_no_object_is_422(home: Workspace, path: str, value: object) -> None:
@@ -97,6 +102,7 @@ def test_a_body_that_is_no_object_is_422(home: Workspace, path: str, value: obje
     expect(response, 422, "request.invalid")
 
 
+@on_one_engine
 @pytest.mark.parametrize("escape", ["\\ud800", "\\udc00x", "a\\ud83d", "\\u0000", "a\\u0007b"])
 @pytest.mark.parametrize("member", ["name", "owner", "purpose"])
 def test_characters_that_cannot_be_kept_are_422(home: Workspace, member: str, escape: str) -> None:
@@ -106,6 +112,7 @@ def test_characters_that_cannot_be_kept_are_422(home: Workspace, member: str, es
     expect_invalid(response, f"/{member}")
 
 
+@on_one_engine
 @pytest.mark.parametrize("escape", ["\\ud800", "\\u0000"])
 def test_metadata_cannot_hold_what_cannot_be_kept(home: Workspace, escape: str) -> None:
     for metadata in (f'{{"a": "{escape}"}}', f'{{"{escape}": 1}}', f'{{"a": [["{escape}"]]}}'):
@@ -115,6 +122,7 @@ def test_metadata_cannot_hold_what_cannot_be_kept(home: Workspace, escape: str) 
     assert len(home.all_keys()) == 1
 
 
+@on_one_engine
 def test_an_unknown_member_whose_name_cannot_be_kept_is_422(home: Workspace) -> None:
     for name in ("\\ud800", "\\u0000", "a/b~c", ""):
         response = send(home.admin, "/v1/api-keys", f'{{"name": "a", "{name}": 1}}'.encode())
@@ -134,6 +142,7 @@ def test_unpaired_surrogates_in_a_verification_harm_nobody(home: Workspace) -> N
     home.settled_requests()
 
 
+@on_one_engine
 @pytest.mark.parametrize(
     "content_type",
     [
@@ -171,6 +180,7 @@ def test_json_in_utf8_is_accepted_however_it_is_spelled(home: Workspace, content
     expect(send(home.admin, "/v1/verify", b'{"api_key": "a"}', content_type), 200)
 
 
+@on_one_engine
 @pytest.mark.parametrize("path", POSTS)
 def test_an_encoded_body_is_415(home: Workspace, path: str) -> None:
     body = b'{"name": "a"}'
@@ -193,6 +203,7 @@ def test_identity_is_no_encoding(home: Workspace) -> None:
 # --- size and time -------------------------------------------------------------------------------
 
 
+@on_one_engine
 @pytest.mark.parametrize("size", [MEBIBYTE + 1, 10 * MEBIBYTE])
 @pytest.mark.parametrize("path", POSTS)
 def test_a_body_over_a_mebibyte_is_413_and_its_sender_reads_that(
@@ -211,6 +222,7 @@ def test_a_body_of_a_mebibyte_is_read(home: Workspace, path: str) -> None:
     assert send(home.admin, path, content).status_code in (200, 422)
 
 
+@on_one_engine
 @pytest.mark.parametrize("path", POSTS)
 def test_a_chunked_body_that_grows_too_large_is_413(site: Site, home: Workspace, path: str) -> None:
     chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
@@ -229,6 +241,7 @@ def test_a_chunked_body_that_grows_too_large_is_413(site: Site, home: Workspace,
     assert (answer.status, answer.code) == (413, "request.too_large")
 
 
+@on_one_engine
 @pytest.mark.parametrize("path", POSTS)
 @pytest.mark.parametrize("encoding", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
 def test_a_half_sent_body_is_408(site: Site, home: Workspace, path: str, encoding: str) -> None:
@@ -253,6 +266,7 @@ def test_a_half_sent_body_is_408(site: Site, home: Workspace, path: str, encodin
     assert len(home.all_keys()) == 1
 
 
+@on_one_engine
 @pytest.mark.parametrize("path", POSTS)
 def test_a_body_in_drips_is_not_waited_for_longer(site: Site, home: Workspace, path: str) -> None:
     with RawConnection(site.server.port) as connection, ThreadPoolExecutor(1) as pool:
@@ -272,6 +286,7 @@ def test_a_body_in_drips_is_not_waited_for_longer(site: Site, home: Workspace, p
         assert connection.is_closed()
 
 
+@on_one_engine
 @pytest.mark.parametrize("path", POSTS)
 def test_a_connection_closed_in_the_middle_changes_nothing(
     site: Site, home: Workspace, path: str
@@ -289,7 +304,7 @@ def test_a_connection_closed_in_the_middle_changes_nothing(
     assert len(home.all_keys()) == 1
 
 
-@pytest.mark.parametrize("engine", ["sqlite"])
+@on_one_engine
 def test_half_sent_headers_are_not_waited_for_for_ever(site: Site) -> None:
     with (
         RawConnection(site.server.port, PATIENCE_SECONDS) as silent,
@@ -300,6 +315,7 @@ def test_half_sent_headers_are_not_waited_for_for_ever(site: Site) -> None:
         assert silent.is_closed()
 
 
+@on_one_engine
 def test_endless_headers_are_cut_off(site: Site) -> None:
     with RawConnection(site.server.port) as connection:
         connection.send(b"GET /healthz HTTP/1.1\r\nHost: a\r\n")
@@ -328,6 +344,7 @@ def test_unknown_members_of_a_workspace_are_named(site: Site, home: Workspace) -
     expect_invalid(site.operator.patch(path, {"name": "a", "x": 1}), "/x")
 
 
+@on_one_engine
 def test_members_of_another_type_are_refused_and_not_converted(home: Workspace) -> None:
     wrong: dict[str, list[object]] = {
         "name": [5, True, ["a"], {"a": 1}],
@@ -400,6 +417,7 @@ def test_unknown_query_parameters_are_named(home: Workspace) -> None:
     assert len(home.all_keys()) == 2
 
 
+@on_one_engine
 @pytest.mark.parametrize(
     "query", ["limit=1&limit=2", "status=active&status=all", "limit=1&limit=1", "%6cimit=1&limit=2"]
 )

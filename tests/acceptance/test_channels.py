@@ -20,7 +20,7 @@ from tests.notifications.receiver import Receiver
 Json = Any
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def site(engine: str, open_shared_site: Callable[..., Site]) -> Site:
     """A server that may call receivers on this machine."""
     return open_shared_site(engine, outbound_networks="127.0.0.0/8")

@@ -15,7 +15,7 @@ from tests.acceptance.api import (
     label,
 )
 from tests.acceptance.rotating import BY_ITSELF, HOUR, rotate, used_key
-from tests.acceptance.servers import until
+from tests.acceptance.servers import on_one_engine, until
 
 MEMBERS = {
     "id", "workspace_id", "kind", "severity", "state", "subject", "since", "evidence",
@@ -254,6 +254,7 @@ def test_findings_are_listed_newest_first_filtered_and_in_pages(home: Workspace)
     assert [one["subject"]["id"] for one in rest] == names[2:]
 
 
+@on_one_engine
 @pytest.mark.parametrize(
     ("query", "pointer"),
     [
@@ -266,8 +267,8 @@ def test_findings_are_listed_newest_first_filtered_and_in_pages(home: Workspace)
         ({"owner": "ops"}, "/owner"),
     ],
 )
-def test_a_wrong_question_is_422(home: Workspace, query: dict[str, str], pointer: str) -> None:
-    expect_invalid(home.admin.get("/v1/findings", **query), pointer)
+def test_a_wrong_question_is_422(common: Workspace, query: dict[str, str], pointer: str) -> None:
+    expect_invalid(common.admin.get("/v1/findings", **query), pointer)
 
 
 def test_a_finding_that_is_none_is_unknown(home: Workspace, other: Workspace) -> None:

@@ -60,9 +60,9 @@ def test_another_key_grants_only_the_permissions_that_it_holds(home: Workspace, 
     ids=str,
 )
 def test_another_key_grants_only_the_scopes_that_it_holds(
-    home: Workspace, held: list[str], asked: list[str], may: bool
+    common: Workspace, held: list[str], asked: list[str], may: bool
 ) -> None:
-    maker = home.holder("keys:write", scopes=held)
+    maker = common.holder("keys:write", scopes=held)
     response = maker.api.post("/v1/api-keys", {"name": "a", "scopes": asked})
     expect(response, 201 if may else 403, None if may else "grant.exceeded")
 
@@ -83,9 +83,9 @@ def test_another_key_grants_only_the_scopes_that_it_holds(
     ids=str,
 )
 def test_narrowed_permissions_are_granted_within_their_bounds(
-    home: Workspace, held: str, asked: str, may: bool
+    common: Workspace, held: str, asked: str, may: bool
 ) -> None:
-    maker = home.holder("keys:write", held)
+    maker = common.holder("keys:write", held)
     response = maker.api.post("/v1/api-keys", {"name": "a", "permissions": [asked]})
     expect(response, 201 if may else 403, None if may else "grant.exceeded")
 
@@ -160,9 +160,9 @@ def test_a_narrowed_verifier_judges_its_slots_alone(home: Workspace) -> None:
     ids=str,
 )
 def test_a_key_may_not_exceed_its_makers_networks(
-    home: Workspace, asked: list[str] | None, may: bool
+    common: Workspace, asked: list[str] | None, may: bool
 ) -> None:
-    maker = home.holder("keys:write", allowed_cidrs=["127.0.0.0/8", "10.0.0.0/8"])
+    maker = common.holder("keys:write", allowed_cidrs=["127.0.0.0/8", "10.0.0.0/8"])
     response = maker.api.post("/v1/api-keys", {"name": "a", "allowed_cidrs": asked})
     expect(response, 201 if may else 403, None if may else "grant.exceeded")
 

@@ -92,9 +92,9 @@ def test_what_names_no_key_contains_nothing(home: Workspace, other: Workspace) -
     ],
 )
 def test_what_cannot_be_meant_is_refused(
-    home: Workspace, asked: dict[str, object], pointers: list[str]
+    common: Workspace, asked: dict[str, object], pointers: list[str]
 ) -> None:
-    expect_invalid(home.admin.post("/v1/incidents", asked), *pointers)
+    expect_invalid(common.admin.post("/v1/incidents", asked), *pointers)
 
 
 def test_a_token_in_a_text_is_refused(home: Workspace) -> None:

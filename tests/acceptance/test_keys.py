@@ -17,7 +17,7 @@ from tests.acceptance.api import (
     expect_invalid,
     label,
 )
-from tests.acceptance.servers import until
+from tests.acceptance.servers import on_one_engine, until
 
 MEMBERS = {
     "id", "workspace_id", "name", "service", "environment", "owner", "purpose", "runbook_url",
@@ -180,6 +180,7 @@ def test_the_name_is_made_of_service_and_environment(home: Workspace) -> None:
     assert (named["service"], named["environment"]) == ("scheduler", "blue")
 
 
+@on_one_engine
 @pytest.mark.parametrize(
     ("draft", "pointer"),
     [

@@ -162,14 +162,14 @@ def test_the_total_is_told_on_request_and_ignores_the_page(home: Workspace) -> N
 
 @pytest.mark.parametrize("path", [*PATHS, "/v1/activity-logs"])
 @pytest.mark.parametrize("limit", ["0", "-1", "1001", "abc", "", "1.5", "1e2", " ", "9" * 50])
-def test_another_limit_is_422(site: Site, home: Workspace, path: str, limit: str) -> None:
-    expect_invalid(reader(site, home, path).get(path, limit=limit), "/limit")
+def test_another_limit_is_422(site: Site, common: Workspace, path: str, limit: str) -> None:
+    expect_invalid(reader(site, common, path).get(path, limit=limit), "/limit")
 
 
 @pytest.mark.parametrize("path", [*PATHS, "/v1/activity-logs"])
-def test_the_bounds_of_the_limit_are_taken(site: Site, home: Workspace, path: str) -> None:
+def test_the_bounds_of_the_limit_are_taken(site: Site, common: Workspace, path: str) -> None:
     for limit in ("1", "1000"):
-        expect(reader(site, home, path).get(path, limit=limit), 200)
+        expect(reader(site, common, path).get(path, limit=limit), 200)
 
 
 def spelled(*parts: object) -> str:
@@ -199,8 +199,8 @@ def spelled(*parts: object) -> str:
         base64.urlsafe_b64encode(b"[" * 300).decode().rstrip("="),
     ],
 )
-def test_what_is_no_cursor_is_422(site: Site, home: Workspace, path: str, cursor: str) -> None:
-    expect_invalid(reader(site, home, path).get(path, cursor=cursor), "/cursor")
+def test_what_is_no_cursor_is_422(site: Site, common: Workspace, path: str, cursor: str) -> None:
+    expect_invalid(reader(site, common, path).get(path, cursor=cursor), "/cursor")
 
 
 def test_a_cursor_of_another_list_is_422(site: Site, home: Workspace) -> None:

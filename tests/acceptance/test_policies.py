@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.api import Site, Workspace, expect, expect_invalid, label
+from tests.acceptance.servers import on_one_engine
 
 WINDOW = {"days": ["mon", "thu"], "starts": "22:30", "minutes": 240}
 POLICY: dict[str, Any] = {
@@ -62,6 +63,7 @@ def test_a_policy_is_taken_whole_and_taken_away(site: Site, home: Workspace) -> 
     assert changes == ["workspace.created"] + ["workspace.updated"] * 4
 
 
+@on_one_engine
 @pytest.mark.parametrize(
     ("policy", "pointer"),
     [
@@ -88,9 +90,9 @@ def test_a_policy_is_taken_whole_and_taken_away(site: Site, home: Workspace) -> 
     ],
 )
 def test_a_wrong_policy_is_422_and_changes_nothing(
-    site: Site, home: Workspace, policy: object, pointer: str
+    site: Site, common: Workspace, policy: object, pointer: str
 ) -> None:
-    path = f"/v1/workspaces/{home.id}"
+    path = f"/v1/workspaces/{common.id}"
     before = expect(site.operator.get(path), 200)
     wrong = {"rotation_policy": policy}
     expect_invalid(site.operator.patch(path, wrong), f"/rotation_policy{pointer}")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.acceptance.api import Site, Workspace, expect, label
+from tests.acceptance.servers import on_one_engine
 
 
 def seen_address(workspace: Workspace, *forwarded: str) -> str | None:
@@ -31,11 +32,12 @@ def seen_address(workspace: Workspace, *forwarded: str) -> str | None:
     "forwarded", [(), ("10.0.0.1",), ("10.0.0.1, 10.0.0.2",), ("garbage",), ("",)], ids=str
 )
 def test_without_trusted_proxies_no_header_is_believed(
-    home: Workspace, forwarded: tuple[str, ...]
+    common: Workspace, forwarded: tuple[str, ...]
 ) -> None:
-    assert seen_address(home, *forwarded) == "127.0.0.1"
+    assert seen_address(common, *forwarded) == "127.0.0.1"
 
 
+@on_one_engine
 @pytest.mark.parametrize(
     ("depth", "forwarded", "ip"),
     [

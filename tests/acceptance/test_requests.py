@@ -17,7 +17,7 @@ from tests.acceptance.api import (
     expect_invalid,
     label,
 )
-from tests.acceptance.servers import until
+from tests.acceptance.servers import on_one_engine, until
 
 MEMBERS = {
     "id", "request_id", "at", "key_id", "valid", "code", "runtime", "declared", "ip", "user_agent",
@@ -65,36 +65,45 @@ def test_a_verification_is_recorded_as_it_was_asked(home: Workspace) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("asked", "sign"),
-    [
-        ({"headers": {"Sec-Fetch-Dest": "empty", "Origin": "null"}}, "sec-fetch"),
-        ({"headers": {"ORIGIN": "https://pins.example"}}, "origin"),
-        ({"user_agent": FIREFOX}, "user-agent"),
-        ({"headers": {"User-Agent": FIREFOX}}, "user-agent"),
-        # Node's own `fetch` sends this one; crawlers say that they are like a browser.
-        ({"headers": {"sec-fetch-mode": "cors"}}, None),
-        ({"user_agent": "Mozilla/5.0 (compatible; Bot/1.0) AppleWebKit/537"}, None),
-        ({"user_agent": "python-httpx/0.28", "headers": {"User-Agent": FIREFOX}}, None),
-        # Told in another way than is meant: no reason to refuse the key.
-        ({"headers": [["X", "y"], ["Origin", "https://pins.example"]]}, "origin"),
-        ({"headers": {"origin": ["https://pins.example"], "x": 1}}, "origin"),
-        ({"headers": {"origin": 1, "sec-fetch-site": None}}, None),
-        ({"headers": [1, [], ["origin"]]}, None),
-        ({"headers": "Origin: https://pins.example"}, None),
-        ({"headers": {}}, None),
-        ({"headers": None}, None),
-    ],
-)
-def test_a_request_out_of_a_browser_is_told_by_its_sign(
-    home: Workspace, asked: dict[str, Any], sign: str | None
-) -> None:
-    key, name = home.admin.create(), label()
-    home.verify(key.token, request_id=name, **asked)
-    [found] = home.requests(request_id=name)
+# What is asked, and the sign in it.
+SIGNS: list[tuple[dict[str, Any], str | None]] = [
+    ({"headers": {"Sec-Fetch-Dest": "empty", "Origin": "null"}}, "sec-fetch"),
+    ({"headers": {"ORIGIN": "https://pins.example"}}, "origin"),
+    ({"user_agent": FIREFOX}, "user-agent"),
+    ({"headers": {"User-Agent": FIREFOX}}, "user-agent"),
+    # Node's own `fetch` sends this one; crawlers say that they are like a browser.
+    ({"headers": {"sec-fetch-mode": "cors"}}, None),
+    ({"user_agent": "Mozilla/5.0 (compatible; Bot/1.0) AppleWebKit/537"}, None),
+    ({"user_agent": "python-httpx/0.28", "headers": {"User-Agent": FIREFOX}}, None),
+    # Told in another way than is meant: no reason to refuse the key.
+    ({"headers": [["X", "y"], ["Origin", "https://pins.example"]]}, "origin"),
+    ({"headers": {"origin": ["https://pins.example"], "x": 1}}, "origin"),
+    ({"headers": {"origin": 1, "sec-fetch-site": None}}, None),
+    ({"headers": [1, [], ["origin"]]}, None),
+    ({"headers": "Origin: https://pins.example"}, None),
+    ({"headers": {}}, None),
+    ({"headers": None}, None),
+]
+
+
+@pytest.fixture(scope="module")
+def signed(site: Site) -> Workspace:
+    """A workspace with a request for each of `SIGNS`; its place is the request id."""
+    home = site.workspace()
+    key = home.admin.create()
+    for number, (asked, _) in enumerate(SIGNS):
+        home.verify(key.token, request_id=str(number), **asked)
+    home.requests(len(SIGNS), key_id=key.id)
+    return home
+
+
+@pytest.mark.parametrize("number", range(len(SIGNS)), ids=lambda number: str(SIGNS[number]))
+def test_a_request_out_of_a_browser_is_told_by_its_sign(signed: Workspace, number: int) -> None:
+    _, sign = SIGNS[number]
+    [found] = signed.requests(request_id=str(number))
     assert found["browser"] == sign
     for one in ("sec-fetch", "origin", "user-agent"):
-        assert len(home.requests(count=0, request_id=name, browser=one)) == (one == sign)
+        assert len(signed.requests(count=0, request_id=str(number), browser=one)) == (one == sign)
 
 
 def test_a_request_is_found_by_the_country_of_its_address(home: Workspace) -> None:
@@ -210,9 +219,10 @@ def test_the_last_use_is_moved_by_allowed_calls_alone(home: Workspace) -> None:
 # --- filters -------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def recorded(home: Workspace) -> Callable[..., set[str]]:
-    """Ten requests of two keys; gives the request ids that a filter lets through."""
+@pytest.fixture(scope="module")
+def recorded(site: Site) -> Callable[..., set[str]]:
+    """Nine requests, most of two keys; gives the request ids that a filter lets through."""
+    home = site.workspace()
     first, second = home.admin.create(name="a-prod", scopes=["x"]), home.admin.create(name="b-dev")
     asked: list[tuple[str, dict[str, Any]]] = [
         (first.token, {"runtime": "worker", "ip": "10.0.0.1", "path": "/pins/1"}),
@@ -306,18 +316,19 @@ def test_since_is_inclusive_and_until_is_not(home: Workspace) -> None:
     ],
     ids=str,
 )
+@on_one_engine
 def test_a_filter_that_cannot_be_meant_is_422(
-    home: Workspace, query: dict[str, str], pointer: str
+    common: Workspace, query: dict[str, str], pointer: str
 ) -> None:
-    expect_invalid(home.admin.get("/v1/requests", **query), pointer)
+    expect_invalid(common.admin.get("/v1/requests", **query), pointer)
 
 
 # --- runtimes ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("user_agent", "runtime"),
-    [
+def test_a_runtime_is_inferred_from_the_product_without_its_version(home: Workspace) -> None:
+    key, wanted = home.admin.create(), {}
+    for user_agent, runtime in (
         ("python-requests/2.31.0", "ua:python-requests"),
         ("Go-http-client/1.1", "ua:Go-http-client"),
         ("curl/8.4.0", "ua:curl"),
@@ -326,16 +337,14 @@ def test_a_filter_that_cannot_be_meant_is_422(
         (None, "ua:unknown"),
         ("", "ua:unknown"),
         ("(weird)", "ua:unknown"),
-    ],
-    ids=str,
-)
-def test_a_runtime_is_inferred_from_the_product_without_its_version(
-    home: Workspace, user_agent: str | None, runtime: str
-) -> None:
-    name = label()
-    home.verify(home.admin.create().token, request_id=name, user_agent=user_agent)
-    (found,) = home.requests(request_id=name)
-    assert (found["runtime"], found["declared"]) == (runtime, False)
+    ):
+        wanted[name := label()] = (runtime, False)
+        home.verify(key.token, request_id=name, user_agent=user_agent)
+    found = {
+        one["request_id"]: (one["runtime"], one["declared"])
+        for one in home.requests(len(wanted), key_id=key.id)
+    }
+    assert found == wanted
 
 
 def test_an_inferred_runtime_has_the_name_of_its_network(site: Site, home: Workspace) -> None:
@@ -365,13 +374,14 @@ def test_a_release_of_the_caller_is_no_other_runtime(home: Workspace) -> None:
     assert [one["runtime"] for one in usage["runtimes"]] == ["ua:pins-worker"]
 
 
+@on_one_engine
 @pytest.mark.parametrize("runtime", ["has space", "", "x" * 129, "a,b", "ä"])
-def test_what_is_no_runtime_in_the_header_is_422(home: Workspace, runtime: str) -> None:
+def test_what_is_no_runtime_in_the_header_is_422(common: Workspace, runtime: str) -> None:
     headers = [
         (b"Keyturn-Runtime", runtime.encode("latin-1")),
-        (b"Authorization", f"Bearer {home.admin.token}".encode()),
+        (b"Authorization", f"Bearer {common.admin.token}".encode()),
     ]
-    response = home.admin.client.request("GET", "/v1/self", headers=headers)
+    response = common.admin.client.request("GET", "/v1/self", headers=headers)
     expect(response, 422, "request.invalid")
 
 
@@ -469,7 +479,7 @@ def test_usage_outside_its_window_is_not_counted(home: Workspace) -> None:
     ids=str,
 )
 def test_a_window_that_cannot_be_meant_is_422(
-    home: Workspace, query: dict[str, str], pointer: str
+    common: Workspace, query: dict[str, str], pointer: str
 ) -> None:
-    key = home.admin.create()
-    expect_invalid(home.admin.get(key.path + "/usage", **query), pointer)
+    key = common.admin.create()
+    expect_invalid(common.admin.get(key.path + "/usage", **query), pointer)

@@ -16,7 +16,7 @@ from tests.acceptance.rotating import (
     rotate,
     seconds_between,
 )
-from tests.acceptance.servers import until
+from tests.acceptance.servers import on_one_engine, until
 
 MEMBERS = {
     "id", "workspace_id", "service", "environment", "slot", "old_key_id", "new_key_id", "state",
@@ -159,6 +159,7 @@ def test_after_its_end_a_slot_is_rotated_anew(home: Workspace) -> None:
     assert rotate(home, first.new).id not in (first.id, second.id)
 
 
+@on_one_engine
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [
@@ -423,6 +424,7 @@ def test_rotations_are_listed_newest_first_filtered_and_in_pages(home: Workspace
     assert [one["id"] for one in expect(home.admin.get(following), 200)] == order[3:]
 
 
+@on_one_engine
 @pytest.mark.parametrize(
     ("query", "pointer"),
     [
@@ -435,8 +437,8 @@ def test_rotations_are_listed_newest_first_filtered_and_in_pages(home: Workspace
         ({"owner": "ops"}, "/owner"),
     ],
 )
-def test_a_wrong_question_is_422(home: Workspace, query: dict[str, str], pointer: str) -> None:
-    expect_invalid(home.admin.get("/v1/rotations", **query), pointer)
+def test_a_wrong_question_is_422(common: Workspace, query: dict[str, str], pointer: str) -> None:
+    expect_invalid(common.admin.get("/v1/rotations", **query), pointer)
 
 
 def test_an_operator_takes_the_workspace_from_the_object_and_names_it_for_lists(

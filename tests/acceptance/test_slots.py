@@ -6,6 +6,7 @@ import pytest
 
 from tests.acceptance.api import Site, Workspace, expect, expect_invalid
 from tests.acceptance.raw import RawAnswer, RawConnection
+from tests.acceptance.servers import on_one_engine
 from tests.acceptance.test_tampering import behind_its_back
 
 MEMBERS = {
@@ -87,13 +88,15 @@ def test_an_unknown_slot_is_404(home: Workspace) -> None:
         expect(home.admin.get(f"/v1/slots/{name}"), 404, "slot.unknown")
 
 
+@on_one_engine
 @pytest.mark.parametrize(
     "name", ["none", "A-prod", "-prod", "a-", "a-operator", "a" * 64 + "-prod"]
 )
-def test_what_is_no_slots_name_is_422(home: Workspace, name: str) -> None:
-    expect_invalid(home.admin.put(f"/v1/slots/{name}", {}), "/slot")
+def test_what_is_no_slots_name_is_422(common: Workspace, name: str) -> None:
+    expect_invalid(common.admin.put(f"/v1/slots/{name}", {}), "/slot")
 
 
+@on_one_engine
 @pytest.mark.parametrize(
     ("notes", "pointer"),
     [

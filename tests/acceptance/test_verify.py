@@ -9,7 +9,7 @@ import pytest
 
 from tests.acceptance import forgery
 from tests.acceptance.api import Issued, Site, Workspace, expect, expect_invalid, label
-from tests.acceptance.servers import until
+from tests.acceptance.servers import on_one_engine, until
 
 MEMBERS = {"valid", "code", "request_id", "key", "as_of", "deprecation"}
 KEY_MEMBERS = {
@@ -174,19 +174,20 @@ def test_who_has_not_the_secret_learns_nothing_about_a_key(
     ids=str,
 )
 def test_networks_are_judged_by_the_address_given(
-    home: Workspace, cidrs: list[str], ip: str | None, allowed: bool
+    common: Workspace, cidrs: list[str], ip: str | None, allowed: bool
 ) -> None:
-    key = home.admin.create(allowed_cidrs=cidrs)
-    code = home.verify(key.token, ip=ip)["code"]
+    key = common.admin.create(allowed_cidrs=cidrs)
+    code = common.verify(key.token, ip=ip)["code"]
     assert code == ("valid" if allowed else "network_denied")
 
 
+@on_one_engine
 @pytest.mark.parametrize(
     "ip",
     ["", "10.0.0.256", "10.0.0.1:80", "[::1]", "10.1", "010.0.0.1", "fe80::1%eth0", "a.b", "1"],
 )
-def test_what_is_no_address_is_422(home: Workspace, ip: str) -> None:
-    response = home.admin.post("/v1/verify", {"api_key": home.admin.token, "ip": ip})
+def test_what_is_no_address_is_422(common: Workspace, ip: str) -> None:
+    response = common.admin.post("/v1/verify", {"api_key": common.admin.token, "ip": ip})
     expect_invalid(response, "/ip")
 
 
@@ -229,10 +230,10 @@ def test_the_address_of_the_verifier_itself_is_not_judged(home: Workspace) -> No
     ids=str,
 )
 def test_every_asked_scope_must_be_held(
-    home: Workspace, held: list[str], asked: list[str] | None, allowed: bool
+    common: Workspace, held: list[str], asked: list[str] | None, allowed: bool
 ) -> None:
-    key = home.admin.create(scopes=held)
-    verdict = home.verify(key.token, scopes=asked)
+    key = common.admin.create(scopes=held)
+    verdict = common.verify(key.token, scopes=asked)
     assert verdict["code"] == ("valid" if allowed else "scope_denied")
     assert verdict["key"]["scopes"] == sorted(held)
 
@@ -261,6 +262,7 @@ def test_unknown_members_are_ignored(home: Workspace) -> None:
         assert home.verify(key.token, **extra)["valid"]
 
 
+@on_one_engine
 @pytest.mark.parametrize(
     ("member", "value"),
     [
@@ -285,10 +287,10 @@ def test_unknown_members_are_ignored(home: Workspace) -> None:
     ids=str,
 )
 def test_a_member_of_another_kind_is_422_at_its_place(
-    home: Workspace, member: str, value: object
+    common: Workspace, member: str, value: object
 ) -> None:
     body = {"api_key": "x", member: value}
-    errors = expect(home.admin.post("/v1/verify", body), 422, "request.invalid")["errors"]
+    errors = expect(common.admin.post("/v1/verify", body), 422, "request.invalid")["errors"]
     assert [one["pointer"].split("/")[1] for one in errors] == [member]
 
 

@@ -17,7 +17,7 @@ from tests.acceptance.api import (
     label,
     open_site,
 )
-from tests.acceptance.servers import Installation, serving, until
+from tests.acceptance.servers import Installation, on_one_engine, serving, until
 
 MEMBERS = {
     "id", "name", "status", "networks", "rotation_policy", "reveal", "created_at", "updated_at",
@@ -54,6 +54,7 @@ def test_operators_read_and_change_workspaces(site: Site, home: Workspace) -> No
     expect(site.operator.patch(path, {"name": "b"}, If_Match='"2"'), 200)
 
 
+@on_one_engine
 @pytest.mark.parametrize(
     ("change", "pointer"),
     [
@@ -69,11 +70,11 @@ def test_operators_read_and_change_workspaces(site: Site, home: Workspace) -> No
     ],
 )
 def test_a_wrong_change_of_a_workspace_is_422(
-    site: Site, home: Workspace, change: dict[str, Any], pointer: str
+    site: Site, common: Workspace, change: dict[str, Any], pointer: str
 ) -> None:
-    before = expect(site.operator.get(f"/v1/workspaces/{home.id}"), 200)
-    expect_invalid(site.operator.patch(f"/v1/workspaces/{home.id}", change), pointer)
-    assert expect(site.operator.get(f"/v1/workspaces/{home.id}"), 200) == before
+    before = expect(site.operator.get(f"/v1/workspaces/{common.id}"), 200)
+    expect_invalid(site.operator.patch(f"/v1/workspaces/{common.id}", change), pointer)
+    assert expect(site.operator.get(f"/v1/workspaces/{common.id}"), 200) == before
 
 
 def test_a_wrong_workspace_is_not_made(site: Site) -> None:

@@ -14,8 +14,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -47,12 +47,15 @@ from keyturn.testing.ambience import SOME_TIME
 from keyturn.testing.storage import making
 from tests.cli.conftest import ENGINES
 from tests.cli.programs import PATIENCE_SECONDS, Place, Running, Server
+from tests.servers.founded import Foundations
 
 FILE = "keyturn.backup"
 TABLES = tuple(sorted(metadata.tables))
 UNICODE = {"team": "Zürich 東京 🔑", "quote": 'a"b\\c', "line": "a\nb\u2028c"}
 
-Build = Callable[[str], Place]
+Build = Callable[..., Place]
+Keys = tuple[dict[str, Any], dict[str, Any]]
+Work = Callable[[Place], Keys]
 
 
 def rows(place: Place, table: str) -> list[tuple[Any, ...]]:
@@ -88,7 +91,7 @@ def make_key(server: Server, place: Place, name: str, **members: object) -> dict
     return key
 
 
-def work(place: Place) -> tuple[dict[str, Any], dict[str, Any]]:
+def begin_work(place: Place) -> Keys:
     """Gives every table at least one row; a key that works and one that is revoked."""
     server = place.serve()
     status, alive = server.call(
@@ -105,6 +108,48 @@ def work(place: Place) -> tuple[dict[str, Any], dict[str, Any]]:
     assert server.stop().code == 0
     rotate(place, alive, dead)
     return alive, dead
+
+
+@dataclass(frozen=True, slots=True)
+class Worked:
+    """An installation that has been worked on, to be copied, and the two keys of it."""
+
+    home: Path
+    database: str | None
+    keys: Keys
+
+
+@pytest.fixture(scope="module")
+def worked(foundations: Foundations) -> Iterator[dict[str, Worked]]:
+    made: dict[str, Worked] = {}
+    yield made
+    for one in made.values():
+        foundations.drop(one.database)
+
+
+@pytest.fixture
+def work(
+    worked: dict[str, Worked], foundations: Foundations, tmp_path_factory: pytest.TempPathFactory
+) -> Work:
+    """Makes a place one that `begin_work` worked on: once on each engine, then by copies."""
+    url = "KEYTURN_DATABASE_URL"
+
+    def do(place: Place) -> Keys:
+        if place.engine not in worked:
+            keys = begin_work(place)
+            home = tmp_path_factory.mktemp("worked") / "home"
+            database = foundations.copy(place.home, place.settings.get(url), home)
+            worked[place.engine] = Worked(home, database, keys)
+            return keys
+        first = worked[place.engine]
+        shutil.rmtree(place.home)
+        mine = foundations.copy(first.home, first.database, place.home)
+        if mine is not None:
+            foundations.drop(place.settings[url])
+            place.settings[url] = mine
+        return first.keys
+
+    return do
 
 
 def rotate(place: Place, old: dict[str, Any], new: dict[str, Any]) -> None:
@@ -178,12 +223,11 @@ def is_empty(place: Place) -> bool:
 @pytest.mark.parametrize("first", ENGINES)
 @pytest.mark.parametrize("second", ENGINES)
 def test_what_is_restored_is_to_the_letter_what_was_backed_up(
-    first: str, second: str, build_place: Build
+    first: str, second: str, build_place: Build, work: Work
 ) -> None:
     """From each engine to each and back to the first: a new table that nothing fills here, or that
     a backup forgets, fails this."""
-    source = build_place(first)
-    source.run("init").done()
+    source = build_place(first, is_made=True)
     alive, dead = work(source)
     before = everything(source)
     assert [table for table in TABLES if not before[table]] == []
@@ -226,7 +270,7 @@ def assert_carried(
             assert after[table] == before[table], table
 
 
-def test_a_backup_holds_no_token_and_no_secret(either: Place) -> None:
+def test_a_backup_holds_no_token_and_no_secret(either: Place, work: Work) -> None:
     alive, _ = work(either)
     either.run("backup", FILE).done()
     file = either.folder / FILE
@@ -238,7 +282,7 @@ def test_a_backup_holds_no_token_and_no_secret(either: Place) -> None:
         assert hidden.rpartition("_")[2][22:] not in text
 
 
-def test_the_log_of_requests_can_be_left_out(either: Place, build_place: Build) -> None:
+def test_the_log_of_requests_can_be_left_out(either: Place, build_place: Build, work: Work) -> None:
     work(either)
     either.run("backup", "--without-requests", FILE).done()
     other = beside(either, build_place, "sqlite")
@@ -389,7 +433,7 @@ def test_an_accepted_loss_restores_it_as_it_was_and_both_histories_are_kept(
 
 
 def test_without_signed_heads_it_says_that_nothing_can_be_told(
-    either: Place, build_place: Build
+    either: Place, build_place: Build, work: Work
 ) -> None:
     work(either)
     either.run("backup", FILE).done()
@@ -401,7 +445,9 @@ def test_without_signed_heads_it_says_that_nothing_can_be_told(
     other.run("restore", "--heads", heads, file).done()
 
 
-def test_older_heads_do_not_vouch_for_a_later_backup(either: Place, build_place: Build) -> None:
+def test_older_heads_do_not_vouch_for_a_later_backup(
+    either: Place, build_place: Build, work: Work
+) -> None:
     work(either)
     old = (either.home / "activity.heads").read_bytes()
     either.run("operators", "create", "--name", "Ada", "--output", "ada.token").done()
@@ -434,7 +480,7 @@ def test_a_backup_of_a_history_that_was_given_up_is_refused(
 # --- what is refused ---------------------------------------------------------------------------
 
 
-def test_an_installation_is_never_restored_over(either: Place) -> None:
+def test_an_installation_is_never_restored_over(either: Place, work: Work) -> None:
     work(either)
     either.run("backup", FILE).done()
     before = everything(either)
@@ -453,7 +499,7 @@ def test_nothing_is_restored_beside_a_server(either: Place) -> None:
 
 
 def test_a_root_secret_that_lacks_or_does_not_fit_is_told_with_the_one_that_is_needed(
-    either: Place, build_place: Build
+    either: Place, build_place: Build, work: Work
 ) -> None:
     work(either)
     said = either.run("backup", FILE).done().output
@@ -572,7 +618,9 @@ SPOILED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 
 
 @pytest.mark.parametrize("kind", SPOILED)
-def test_a_file_that_is_not_what_was_written_is_one_sentence(kind: str, made: Place) -> None:
+def test_a_file_that_is_not_what_was_written_is_one_sentence(
+    kind: str, made: Place, work: Work
+) -> None:
     work(made)
     made.run("backup", FILE).done()
     spoil, sentence = SPOILED[kind]
@@ -593,7 +641,7 @@ def forged(raw: bytes, change: Callable[[bytes], bytes]) -> bytes:
     return gzip.compress(b"".join(lines))
 
 
-def test_a_forged_file_is_refused_by_whom_has_the_root_secret(made: Place) -> None:
+def test_a_forged_file_is_refused_by_whom_has_the_root_secret(made: Place, work: Work) -> None:
     work(made)
     made.run("backup", FILE).done()
     raw = (made.folder / FILE).read_bytes()
@@ -631,7 +679,9 @@ HOSTILE: tuple[object, ...] = (
 )
 
 
-def test_no_member_of_a_forged_file_ends_in_a_stack_or_drives_the_terminal(made: Place) -> None:
+def test_no_member_of_a_forged_file_ends_in_a_stack_or_drives_the_terminal(
+    made: Place, work: Work
+) -> None:
     """With the root secret and without it: what it says is never shown as it came."""
     work(made)
     made.run("backup", FILE).done()
@@ -671,7 +721,7 @@ def weigh_in_process(place: Place, file: str) -> tuple[str, str]:
     return said[0], said[1]
 
 
-def test_faults_that_nobody_vouches_for_are_not_shown(made: Place) -> None:
+def test_faults_that_nobody_vouches_for_are_not_shown(made: Place, work: Work) -> None:
     work(made)
     made.run("backup", FILE).done()
     raw = (made.folder / FILE).read_bytes()
@@ -775,7 +825,7 @@ def test_a_repeated_restore_with_another_choice_is_refused(first: str, outdated:
     assert "restored already" in other.run("restore", first, file).done().output
 
 
-def test_a_backup_of_a_newer_revision_says_the_way_out(made: Place) -> None:
+def test_a_backup_of_a_newer_revision_says_the_way_out(made: Place, work: Work) -> None:
     work(made)
     made.run("backup", FILE).done()
     raw = (made.folder / FILE).read_bytes()
@@ -800,7 +850,7 @@ DAMAGE = {
 @pytest.mark.parametrize("kind", DAMAGE)
 @pytest.mark.parametrize("target", ENGINES)
 def test_a_damaged_key_is_carried_and_stays_denied(
-    kind: str, target: str, made: Place, build_place: Build
+    kind: str, target: str, made: Place, build_place: Build, work: Work
 ) -> None:
     alive, _ = work(made)
     with made.database() as ask:
@@ -818,7 +868,7 @@ def test_a_damaged_key_is_carried_and_stays_denied(
 
 @pytest.mark.parametrize("target", ENGINES)
 def test_a_row_that_no_table_takes_is_left_out_and_stays_denied(
-    target: str, made: Place, build_place: Build
+    target: str, made: Place, build_place: Build, work: Work
 ) -> None:
     alive, dead = work(made)
     with made.database() as ask:
@@ -948,7 +998,7 @@ def await_that(is_so: Callable[[], bool], begun: Running) -> None:
 
 @pytest.mark.parametrize("target", ENGINES)
 def test_a_restore_that_was_killed_can_be_repeated(
-    target: str, made: Place, build_place: Build
+    target: str, made: Place, build_place: Build, work: Work
 ) -> None:
     alive, _ = work(made)
     fill(made, keys=100, requests=20_000)

@@ -11,7 +11,7 @@ from tests.servers.openbao import require_program
 Perform = Callable[..., Performance]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def bao() -> str:
     """OpenBao's program. Who asks for it is not tested where there is none, which CI does not
     forgive."""

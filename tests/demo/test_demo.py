@@ -9,8 +9,9 @@ import signal
 import struct
 import sys
 import termios
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -39,12 +40,46 @@ needs_openbao = pytest.mark.usefixtures("bao")
 KINDS = {"openbao": "vault", "file": "file"}
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(scope="module", params=KINDS)
 def choice(request: pytest.FixtureRequest) -> str:
     """Each place that tokens may be delivered to, as it is chosen."""
     if request.param == "openbao":
         request.getfixturevalue("bao")
     return str(request.param)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """What an undisturbed play left, which was to be kept, and what its processes were called by
+    in its middle."""
+
+    performance: Performance
+    commands: list[str]
+
+
+@pytest.fixture(scope="module")
+def keep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Kept]]:
+    """Plays for each destination once; tests look at what is left of it, and change nothing."""
+    plays: dict[str, Kept] = {}
+
+    def play(choice: str) -> Kept:
+        if choice not in plays:
+            folder = tmp_path_factory.mktemp("kept") / "stage"
+            performance = Performance(folder, "--keep", "--destination", choice)
+            stack.callback(performance.close)
+            performance.await_chapter(ROTATION)
+            commands = [
+                Path(f"/proc/{number}/{part}").read_text(errors="replace")
+                for number in performance.processes().values()
+                for part in ("cmdline", "environ")
+                if Path("/proc").is_dir()
+            ]
+            assert performance.wait() == 0, performance.errors
+            plays[choice] = Kept(performance=performance, commands=commands)
+        return plays[choice]
+
+    with ExitStack() as stack:
+        yield play
 
 
 def client(performance: Performance) -> Keyturn:
@@ -105,10 +140,9 @@ def test_for_programs_it_prints_the_figures_alone_and_all_are_right(
 
 
 def test_without_a_terminal_it_is_plain_lines_and_what_it_keeps_bears_it_out(
-    perform: Perform,
+    keep: Callable[[str], Kept],
 ) -> None:
-    performance = perform("--keep", *QUICK)
-    assert performance.wait() == 0, performance.errors
+    performance = keep("file").performance
     output = performance.output
     assert "\x1b" not in output
     assert output.rstrip().endswith("Every figure is as it must be.")
@@ -166,17 +200,10 @@ def test_without_a_terminal_it_is_plain_lines_and_what_it_keeps_bears_it_out(
     assert performance.processes() == {}
 
 
-def test_no_token_leaves_its_private_file(choice: str, perform: Perform) -> None:
-    performance = perform("--keep", "--destination", choice)
-    performance.await_chapter(ROTATION)
-    commands = [
-        Path(f"/proc/{number}/{part}").read_text(errors="replace")
-        for number in performance.processes().values()
-        for part in ("cmdline", "environ")
-        if Path("/proc").is_dir()
-    ]
-    assert performance.wait() == 0
-    told = [performance.output, performance.errors, *commands]
+def test_no_token_leaves_its_private_file(choice: str, keep: Callable[[str], Kept]) -> None:
+    kept = keep(choice)
+    performance = kept.performance
+    told = [performance.output, performance.errors, *kept.commands]
     foreign = [
         file.read_text().strip()
         for who in (WRITER, READER)

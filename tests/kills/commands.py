@@ -13,8 +13,18 @@ from tests.kills.sites import MortalPlace, Site, died
 
 OLD_DAYS = 3
 TIDY_SECONDS = 20.0
+# Beside a running server it is a matter of time which of the two signs the head of the log.
+SIGNING = "activity.heads"
+SIGNING_TRIES = 6
 
 BuildPlace = Callable[[], MortalPlace]
+
+
+class NotPassed(AssertionError):
+    """What was to be killed at a point has ended without having come there."""
+
+    def __init__(self) -> None:
+        super().__init__("not passed")
 
 
 class Command(Protocol):
@@ -35,13 +45,22 @@ class Command(Protocol):
 def run_command(command: Command, points: Iterable[str], figures: Figures) -> None:
     for point in points:
         try:
-            command.die(point, figures)
+            _die(command, point, figures)
         except AssertionError as fault:
             figures.half += 1
             figures.faults.append(f"{point}: {fault}")
         else:
             figures.points += 1
             figures.kills += 1
+
+
+def _die(command: Command, point: str, figures: Figures) -> None:
+    for _ in range(SIGNING_TRIES - 1 if SIGNING in point else 0):
+        try:
+            return command.die(point, figures)
+        except NotPassed:
+            continue
+    return command.die(point, figures)
 
 
 def _points(place: MortalPlace, name: str) -> list[str]:
@@ -63,7 +82,8 @@ class Init:
 
     def die(self, point: str, figures: Figures) -> None:
         place = self._build_place()
-        assert died(place.start("init", **place.mortal(point, at_once=True))), "not passed"
+        if not died(place.start("init", **place.mortal(point, at_once=True))):
+            raise NotPassed
         secret = place.home / "root.secret"
         kept = secret.read_bytes() if secret.exists() else None
         again = place.run("init")
@@ -107,7 +127,8 @@ class OperatorsCreate:
         site, name = self._site, f"ada{next(self._numbers)}"
         place, file = site.place, self._file
         command = place.start(*self._arguments(name), **place.mortal(point, at_once=True))
-        assert died(command), "not passed"
+        if not died(command):
+            raise NotPassed
         made = [row for row in site.ledger().rows("operators") if row["name"] == name]
         assert len(made) <= 1
         if file.exists():
@@ -141,9 +162,8 @@ class Start:
     def die(self, point: str, figures: Figures) -> None:
         site = self._site
         self._live_long_ago()
-        assert died(site.place.start("serve", **site.place.mortal(point, at_once=True))), (
-            "not passed"
-        )
+        if not died(site.place.start("serve", **site.place.mortal(point, at_once=True))):
+            raise NotPassed
         site.start()
         figures.started(site.readiness[-1])
         try:

@@ -193,6 +193,11 @@ def moved(before: Ledger, after: Ledger) -> Counter[str]:
         found[f"~{table}"] += sum(old[one] != new[one] for one in old.keys() & new.keys())
     found.pop("~incidents", None)
     is_found = any(before.tables[one] != after.tables[one] for one in ("findings", "incidents"))
+    # An entry may tell of a finding or an incident that stays as it is: a reminder does.
+    entries = after.tables["activity"]
+    is_found |= any(
+        _is_by_itself(entries[one]) for one in entries.keys() - before.tables["activity"].keys()
+    )
     if found["+changes"] or found["+activity"] or not is_found:
         found["~change_head"] += before.rows("change_head") != after.rows("change_head")
     return +found

@@ -68,12 +68,13 @@ class Postgres:
     def url(self, database: str) -> str:
         return f"postgresql://{USER}@127.0.0.1:{self.port}/{database}"
 
-    def create_database(self, template: str | None = None) -> str:
+    def create_database(self, template: str | None = None, *, is_filled: bool = False) -> str:
         """Make a database, empty or a copy of `template` (a URL of ours or a name); its URL.
 
-        Nobody may be connected to the template meanwhile.
+        Nobody may be connected to the template meanwhile. `is_filled` says that programs will fill
+        the copy, as they do an empty one.
         """
-        kind = _EMPTY if template is None else _COPY
+        kind = _FILLED if template is None or is_filled else _COPY
         name = f"{kind}{os.getpid()}_{next(_numbers)}"
         source = "template0" if template is None else _database_name(template)
         self._administer(
@@ -86,7 +87,7 @@ class Postgres:
     def drop_database(self, database: str) -> None:
         """Remove a database, given by URL or name, and cut off whoever is still connected."""
         name = _database_name(database)
-        if name.startswith(_EMPTY):
+        if name.startswith(_FILLED):
             self._keep_files(name)
         self._administer(
             sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
@@ -117,7 +118,8 @@ class Postgres:
 
 
 _numbers = itertools.count(1)
-_EMPTY, _COPY = "t", "c"  # what a database's name begins with
+# What a database's name begins with: one that programs fill, and one that only tests do.
+_FILLED, _COPY = "t", "c"
 # Of what a migration or a program made, and of what ANALYZE saw of its values.
 _FILES_OF_TABLES = """
     SELECT pg_relation_filepath(oid) FROM pg_class
