@@ -5,6 +5,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterator
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,9 @@ from tests.servers.postgres import (
 
 # Before anything asks where files are made, and before any worker or program is started.
 MEMORY_FOLDER = move_into_memory()
+if MEMORY_FOLDER is not None:
+    # After all that this process has there itself: multiprocessing removes its own at -100.
+    Finalize(None, shutil.rmtree, (MEMORY_FOLDER,), {"ignore_errors": True}, exitpriority=-200)
 # Else every program that a test starts would compile all of the product again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
@@ -73,8 +77,6 @@ def pytest_configure_node(node: object) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput") and RUN_FOLDER in config.stash:
         remove_run(config.stash[RUN_FOLDER])
-        if MEMORY_FOLDER is not None:
-            shutil.rmtree(MEMORY_FOLDER, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
