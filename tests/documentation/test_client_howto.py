@@ -18,7 +18,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "howto" / "use-the-python-client.md"
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def engine() -> str:
     return "sqlite"
 
