@@ -5,7 +5,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from tests.acceptance.servers import until
 from tests.kills.sites import Json, Reply, Site
+
+PATIENCE_SECONDS = 30.0
 
 _numbers = itertools.count(1)
 
@@ -202,6 +205,16 @@ def _incident_of(stage: Stage, key: Json) -> Json:
     return stage.ask("GET", f"/v1/incidents/{found[0]['id']}") if found else None
 
 
+def _opened(stage: Stage, body: Json) -> Json:
+    """A new incident that has come on by itself as far as it does. Else it would be chance whether
+    the background or what is done next has it do so, and at which points that may be killed."""
+    incident = stage.ask("POST", "/v1/incidents", body)
+    path = f"/v1/incidents/{incident['id']}"
+    has_come_on = until(lambda: stage.ask("GET", path)["state"] != "contained", PATIENCE_SECONDS)
+    assert has_come_on, "the incident does not come on"
+    return incident
+
+
 def _contain(stage: Stage) -> Deed:
     keys = [stage.key(), stage.key()]
 
@@ -227,7 +240,7 @@ def _contain(stage: Stage) -> Deed:
 
 def _replace_contained(stage: Stage) -> Deed:
     key = stage.key()
-    incident = stage.ask("POST", "/v1/incidents", {"key_ids": [key["id"]]})
+    incident = _opened(stage, {"key_ids": [key["id"]]})
 
     def is_done(reply: Reply | None) -> bool:
         (contained,) = stage.ask("GET", f"/v1/incidents/{incident['id']}")["keys"]
@@ -251,8 +264,7 @@ def _replace_contained(stage: Stage) -> Deed:
 
 def _false_alarm(stage: Stage) -> Deed:
     key = stage.key()
-    body = {"key_ids": [key["id"]], "containment": "suspend"}
-    incident = stage.ask("POST", "/v1/incidents", body)
+    incident = _opened(stage, {"key_ids": [key["id"]], "containment": "suspend"})
 
     def is_done(_: Reply | None) -> bool:
         state = stage.ask("GET", f"/v1/incidents/{incident['id']}")["state"]
