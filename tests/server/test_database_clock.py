@@ -54,6 +54,13 @@ def test_a_slow_answer_is_no_jump() -> None:
     assert clock.reckon(told(22.0), 22.0, LEASE_SECONDS) > 0
 
 
+def test_a_slow_answer_does_not_hide_a_jump() -> None:
+    clock = followed(20.0)
+    clock.note(told(21.2), 20.0, 21.2)  # long on its way there
+    clock.note(told(21.7, 1.0), 21.69, 21.7)
+    assert clock.reckon(told(21.7, 1.0), 21.7, LEASE_SECONDS) == 0
+
+
 def test_nor_is_a_clock_that_is_being_slewed() -> None:
     clock = followed(120.0, rate=0.000_5)
     assert clock.reckon(told(120.0, 0.06), 120.0, LEASE_SECONDS) > 0

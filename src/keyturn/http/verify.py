@@ -167,6 +167,9 @@ class VerifyEndpoint:
             home = named_workspace(headers, caller) or caller.workspace_id
             if answer.verdict.key is None:
                 answer = await self._placed(answer, caller, home)
+                # That took time. The caller may have been revoked, and that answered.
+                reading = await self._look(asked)
+                self._judge(asked, reading, now)
             grace_seconds = _grace_of(answer, reading)
             # Asked before it is noted as well, since what is noted as let in is evidence.
             desk.sight.require_fresh(grace_seconds)
@@ -174,12 +177,12 @@ class VerifyEndpoint:
             must_keep = self._must_keep(answer.request) | self._note_caller(scope, caller, now)
         finally:
             desk.meter.depart(now)
-        if must_keep:
+        while must_keep:
             await desk.keep()
             # That took time, in which the key may have been revoked and that answered. The one
             # that was noted stays in the log; what is answered is as new as this reading.
             reading = await self._look(asked)
-            answer = self._judge_again(asked, reading, answer)
+            answer, must_keep = self._judge_again(asked, reading, answer)
             grace_seconds = _grace_of(answer, reading)
         desk.metrics.verified(answer.verdict.code.value)
         spelled, told = _spelled(answer, reading.position, None), _HEADERS
@@ -232,16 +235,21 @@ class VerifyEndpoint:
         ring = self._desk.context.ring
         return caller, verify(ring, caller, question, credential, now=now, home=home)
 
-    def _judge_again(self, asked: "_Asked", reading: CredentialReading, first: Answer) -> Answer:
-        """The answer as it is now. One that has become another is noted too."""
+    def _judge_again(
+        self, asked: "_Asked", reading: CredentialReading, first: Answer
+    ) -> tuple[Answer, bool]:
+        """The answer as it is now. One that has become another is noted too; says whether that
+        must be kept before it is given."""
         now = self._desk.meter.arrive()
         try:
             _, answer = self._judge(asked, reading, now)
-            if answer.verdict.code is not first.verdict.code:
-                self._desk.meter.note(answer.request)
+            if answer.verdict.code is first.verdict.code:
+                return answer, False
+            self._desk.sight.require_fresh(_grace_of(answer, reading))
+            self._desk.meter.note(answer.request)
+            return answer, self._must_keep(answer.request)
         finally:
             self._desk.meter.depart(now)
-        return answer
 
     def _must_keep(self, request: Request) -> bool:
         user = user_of(request) if request.is_valid else None

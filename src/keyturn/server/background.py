@@ -13,7 +13,6 @@ from functools import partial
 from uuid import UUID
 
 from keyturn.domain.error import StorageUnavailable
-from keyturn.domain.instant import DAY
 from keyturn.http.metrics import Metrics
 from keyturn.server.heads import HeadsFile
 from keyturn.services.advance import Advancer
@@ -56,7 +55,6 @@ HOLD_SECONDS = 5.0
 LEAD_SECONDS = 2.0
 SCRUB_SECONDS = 60.0
 FORGET_SECONDS = 600.0
-FORGOTTEN_AFTER = DAY
 LAST_ATTEMPTS = 3
 STOP_SECONDS = 2.0  # for all of them together: they were told to end at the same time
 LAST_SECONDS = 2.5
@@ -216,6 +214,7 @@ class Background:
         witness: Witness,
         notifier: Notifier,
         leads: Callable[[], bool],
+        forget_nodes: Callable[[], None] | None = None,
         node: str = "",
     ) -> None:
         self._context = context
@@ -226,7 +225,9 @@ class Background:
         self._heads = heads
         self._scrub = Scrub(context)
         self._fault: str | None = None
-        self._lead = Lead(leads, context.clock.elapsed)
+        # By the clock that counts a machine's sleep: another node leads by then.
+        self._lead = Lead(leads, context.clock.boot)
+        self._forget = forget_nodes or (lambda: None)
         self._tidier = Tidier(context)
         self._witness = witness
         self._advancer = Advancer(context, witness)
@@ -385,10 +386,7 @@ class Background:
         return HOLD_SECONDS
 
     def _forget_nodes(self) -> None:
-        cluster, elapsed = self._context.store.cluster, self._context.clock.elapsed()
-        if cluster is None or (
-            self._forgot_at is not None and elapsed - self._forgot_at < FORGET_SECONDS
-        ):
-            return
-        cluster.forget(cluster.nodes().clock - FORGOTTEN_AFTER)
-        self._forgot_at = elapsed
+        elapsed = self._context.clock.elapsed()
+        if self._forgot_at is None or elapsed - self._forgot_at >= FORGET_SECONDS:
+            self._forget()
+            self._forgot_at = elapsed

@@ -46,14 +46,18 @@ class _Wait:
         self.is_over = False
         self.looked = asyncio.Event()
         self.grace_seconds = grace_seconds
+        # For how long a node that is not heard of may go on yet, as far as that is known.
+        self._longest_seconds: float = MOST_FRESHNESS_SECONDS + grace_seconds
+        self._is_believed = False
         self._has_seen = False
 
     @property
     def nodes(self) -> int:
         return self.on.confirmed + self.on.expired + len(self.on.waiting)
 
-    def see(self, seen: NodesSeen) -> list[str]:
+    def see(self, seen: NodesSeen, longest_seconds: float) -> list[str]:
         """Takes what a look has shown; gives the names of the nodes that have confirmed by it."""
+        self._longest_seconds, self._is_believed = longest_seconds, seen.clock > 0
         rows = seen.rows if self._has_seen else told_of(seen, self.grace_seconds)
         waiting = {*self.on.waiting} if self._has_seen else {row.id for row in rows}
         self._has_seen = True
@@ -65,10 +69,10 @@ class _Wait:
 
     def effective_by(self, clock: Clock) -> int:
         """The latest moment at which it is over."""
-        if self.on.effective_by is not None:
-            return self.on.effective_by
-        # Nothing could be seen; no node's lease is longer than this, whatever its settings.
-        return clock.now() + reckoned_micros(MOST_FRESHNESS_SECONDS + self.grace_seconds)
+        latest = self.on.effective_by
+        if latest is not None and self._is_believed:
+            return latest
+        return max(latest or 0, clock.now() + reckoned_micros(self._longest_seconds))
 
 
 class Barrier:
@@ -117,25 +121,23 @@ class Barrier:
 
     async def standings(self, position: int, grace_seconds: int) -> tuple[NodeStanding, ...]:
         """Where the change at `position` stands at each node now. Raises `StorageUnavailable`."""
-        seen = self._reckoned(await self._seen(), grace_seconds)
+        seen = self.reckoned(await self._seen(), grace_seconds)
         return tuple(
             _standing(row, position, grace_seconds, seen.clock)
             for row in told_of(seen, grace_seconds)
         )
+
+    def reckoned(self, seen: NodesSeen, grace_seconds: int) -> NodesSeen:
+        """What was seen, at the time that leases are to be held against."""
+        longest = longest_lease(seen, self._lease_seconds) + grace_seconds
+        clock = self._database_clock.reckon(seen.clock, self._clock.boot(), longest)
+        return NodesSeen(clock, seen.rows)
 
     async def _seen(self) -> NodesSeen:
         asked_at = self._clock.boot()
         seen = await self._look()
         self._database_clock.note(seen.clock, asked_at, self._clock.boot())
         return seen
-
-    def _reckoned(self, seen: NodesSeen, grace_seconds: int) -> NodesSeen:
-        """What was seen, at the time that leases are to be held against."""
-        # A node's row tells its lease, if that was made to last longer than ours.
-        leases = ((row.lease_until - row.seen_at) / SECOND for row in seen.rows)
-        longest = max((self._lease_seconds, *leases)) + grace_seconds
-        clock = self._database_clock.reckon(seen.clock, self._clock.boot(), longest)
-        return NodesSeen(clock, seen.rows)
 
     def _told(self, one: _Wait) -> Propagation:
         return Propagation(
@@ -159,9 +161,13 @@ class Barrier:
                 except StorageUnavailable as error:
                     _log.warning("the nodes cannot be seen: %s", error.detail)
                     pause = LOOK_SECONDS
+                except Exception:  # noqa: BLE001  (whoever waits would wait for nothing)
+                    _log.exception("looking at the nodes failed")
+                    pause = LOOK_SECONDS
                 else:
                     for one in present:
-                        for name in one.see(self._reckoned(seen, one.grace_seconds)):
+                        longest = longest_lease(seen, self._lease_seconds) + one.grace_seconds
+                        for name in one.see(self.reckoned(seen, one.grace_seconds), longest):
                             self._observe(name, self._clock.elapsed() - one.began)
                 # So that those who are through have gone before it is asked who waits.
                 await asyncio.sleep(0)
@@ -172,6 +178,11 @@ class Barrier:
                     pause = min(pause * 2, LOOK_SECONDS)
         finally:
             self._watching = None
+
+
+def longest_lease(seen: NodesSeen, own_seconds: float) -> float:
+    """The longest lease of any of the nodes: a row tells its own, when that was granted last."""
+    return max((own_seconds, *((row.lease_until - row.seen_at) / SECOND for row in seen.rows)))
 
 
 def told_of(seen: NodesSeen, grace_seconds: int) -> tuple[NodeRow, ...]:

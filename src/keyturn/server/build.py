@@ -1,6 +1,7 @@
 """Putting the parts together."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -57,6 +58,9 @@ from keyturn.services.witness import Witness
 from keyturn.storage.contract import Store
 
 DEFAULT_BRAND = "kt"
+
+
+_log = logging.getLogger("keyturn.node")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,10 +209,20 @@ class Node:
     async def begin(self) -> None:
         """To be called on the event loop, before anything is answered. Raises
         `InstallationFault`."""
-        if self.membership is not None and await self.membership.begin():
-            await asyncio.to_thread(self.check_in)
+        if self.membership is not None:
+            if await self.membership.begin():
+                await asyncio.to_thread(self.check_in)
+            else:
+                self.membership.at_first_lease(self._check_in_late)
         if self.prober is not None:
             self.prober.begin()
+
+    async def _check_in_late(self) -> None:
+        try:
+            await asyncio.to_thread(self.check_in)
+        except InstallationFault as fault:
+            # It listens already; `/readyz` says what it lacks, and who is lacking it is answered.
+            _log.critical("%s %s", fault.detail, fault.remedy)
 
     def end(self) -> None:
         """To be called once nothing is answered any more."""
@@ -218,8 +232,9 @@ class Node:
         self.desk.lookups.shutdown(wait=False, cancel_futures=True)
 
 
-def build_node(house: House, leads: Callable[[], bool], node_id: UUID, port: int) -> Node:
-    """One node of the installation, not yet started. `port` is the one that it listens on."""
+def build_node(house: House, leads: Callable[[bool], bool], node_id: UUID, port: int) -> Node:
+    """One node of the installation, not yet started. `leads` has it lead the others, or leave that
+    to another; `port` is the one that it listens on."""
     context, settings = house.context, house.settings
     if settings.delivery_folder == settings.home / DELIVERED:
         make_private_folder(settings.delivery_folder)
@@ -268,7 +283,8 @@ def build_node(house: House, leads: Callable[[], bool], node_id: UUID, port: int
         heads=heads,
         witness=witness,
         notifier=Notifier(context, courier),
-        leads=leads,
+        leads=lambda: leads(membership is None or membership.follower.is_of_one_history),
+        forget_nodes=None if membership is None else membership.forget,
         node=member.id,
     )
     prober = None

@@ -29,7 +29,6 @@ from keyturn.verifier import Admission, Fill, Id, Standing, Verifier, id_of
 
 FILL_THREADS = 8
 FILL_SECONDS = 5.0
-MOST_TRIES = 5
 
 Result = TypeVar("Result")
 
@@ -82,7 +81,8 @@ class ClusterSight:
     async def look(self, references: Iterable[Reference], at_least: int) -> CredentialReading:
         wanted = {_id(one): one for one in references}
         fills: dict[Id, Fill[Credential]] = {}
-        for _ in range(MOST_TRIES):
+        ends = self._clock.boot() + FILL_SECONDS
+        while self._clock.boot() < ends:
             reading, missing = self._judged(wanted, fills, at_least)
             if reading is not None:
                 return reading

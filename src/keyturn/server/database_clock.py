@@ -33,11 +33,15 @@ class DatabaseClock:
             # Where the two stood apart at the least and at the most, whenever in between it was.
             least, most = told / _MICROS - heard_at, told / _MICROS - asked_at
             drift = RATE_ERROR * max(0.0, heard_at - self._heard_at)
-            if least > self._furthest + drift + TOLERANCE_SECONDS:
+            furthest = self._furthest + drift
+            was_set = least > furthest + TOLERANCE_SECONDS
+            if was_set:
                 self._believed_since = max(self._believed_since, heard_at)
-            # An older answer than the last one says nothing of now.
+            # An older answer than the last one says nothing of now. One that was long under way
+            # says little, and what was known more exactly still holds.
             if heard_at >= self._heard_at:
-                self._furthest, self._heard_at = most, heard_at
+                self._furthest = most if was_set else min(furthest, most)
+                self._heard_at = heard_at
 
     def reckon(self, told: int, now: float, seconds: float) -> int:
         """The time to hold leases against that last so many seconds: what the clock told, or one

@@ -126,9 +126,10 @@ def sole_process(settings: Settings) -> Iterator[Callable[[], bool]]:
 @contextmanager
 def node_place(
     settings: Settings, prepare: Callable[[], object] | None
-) -> Iterator[Callable[[], bool]]:
+) -> Iterator[Callable[[bool], bool]]:
     """A node's place at its database, where others may be on PostgreSQL; gives a way to become the
-    one that leads them, or to make sure of it. `prepare` has the database for itself before.
+    one that leads them, or to make sure of it; asked with False, to let another one lead. `prepare`
+    has the database for itself before.
 
     Raises `InstallationFault` where somebody else has it for himself.
     """
@@ -171,7 +172,7 @@ class _Guard(Protocol):
 
     def join(self) -> None: ...
 
-    def leads(self) -> bool: ...
+    def leads(self, may: bool) -> bool: ...
 
 
 @contextmanager
@@ -206,8 +207,8 @@ class _FilesGuard:
     def join(self) -> None:
         return
 
-    def leads(self) -> bool:
-        return True
+    def leads(self, may: bool) -> bool:
+        return may
 
 
 class _ServersGuard:
@@ -243,7 +244,10 @@ class _ServersGuard:
                 remedy="Wait until it is done, and repeat.",
             )
 
-    def leads(self) -> bool:
+    def leads(self, may: bool) -> bool:
+        if not may:
+            self._leading.release()
+            return False
         return self._serving.hold_shared() and self._leading.hold()
 
     def release(self) -> None:

@@ -14,6 +14,7 @@
 
 import asyncio
 import logging
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -90,6 +91,9 @@ class Follower:
         self._pause = poll_seconds(member.lease_seconds)
         self._failures = 0
         self._is_checked = False
+        self._fresh_until = -math.inf
+        # Whether the log is the one that this node knows: else it must neither verify nor lead.
+        self.is_of_one_history = True
         self._stopping = threading.Event()
         self._caught_up = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -110,6 +114,10 @@ class Follower:
         except TimeoutError:
             return False
         return True
+
+    async def caught_up(self) -> None:
+        """Waits for the first lease, however long."""
+        await self._caught_up.wait()
 
     def hurry(self) -> None:
         """Has it look at the log at once."""
@@ -148,11 +156,12 @@ class Follower:
     def _step(self, is_hinted: bool) -> Next:
         """A round, after a look alone where something is known to have changed; says when the next
         is due."""
-        if not self._is_checked:
+        # While the lease lasts, the point that was applied tells of a log that was set back.
+        if not self._is_checked and self._clock.boot() >= self._fresh_until:
             self._check_log()
-            self._is_checked = True
-        if is_hinted:
-            self._look(granted=False)
+        self._is_checked = True
+        if is_hinted and self._look() is Taken.FORKED:
+            return Next.NEVER
         question = self._ask()
         grant = self._cluster.report(
             NodeReport(
@@ -169,11 +178,13 @@ class Follower:
         if taken is Taken.GAP:
             raise StorageUnavailable("The log of changes has a gap; no later change is applied.")
         if taken is Taken.CAUGHT_UP and grant.is_granted:
+            self._fresh_until = question.asked_at + self._member.lease_seconds
             self._succeed()
         return what_next(taken, has_moved=has_moved, is_hurried=False, has_reported=True)
 
-    def _look(self, *, granted: bool) -> None:
-        self._take(self._ask(), granted=granted)
+    def _look(self) -> Taken:
+        taken, _ = self._take(self._ask(), granted=False)
+        return taken
 
     def _take(self, question: Question, *, granted: bool) -> tuple[Taken, bool]:
         """What came of a look, and whether it brought anything new."""
@@ -186,6 +197,7 @@ class Follower:
 
         taken = self._on_loop(take)
         if taken is Taken.FORKED:
+            self.is_of_one_history = False
             self.fault = (
                 "The database's log is not the one that this node has followed: it was set back, "
                 "or a failover lost its end. Start the node anew once that is understood."
@@ -200,6 +212,7 @@ class Follower:
         if self.fault is not None:
             _log.info("following the log")
         self.fault = None
+        self.is_of_one_history = True
         self._failures = 0
         if not self._caught_up.is_set():
             self._on_loop(self._caught_up.set)
@@ -210,6 +223,8 @@ class Follower:
             _log.log(level, "not following the log: %s", reason, exc_info=error.__cause__)
         self.fault = reason
         self._is_checked = False
+        if isinstance(error, IntegrityFailed):
+            self.is_of_one_history = False
 
     def _rest(self, began: float) -> None:
         self._failures += 1

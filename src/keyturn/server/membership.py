@@ -3,10 +3,13 @@
 import asyncio
 import logging
 import threading
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from keyturn.domain.error import StorageUnavailable
+from keyturn.domain.instant import SECOND
+from keyturn.domain.workspace import MOST_GRACE_SECONDS
 from keyturn.server.barrier import Observe
 from keyturn.server.cluster_sight import ClusterSight
 from keyturn.server.database_clock import DatabaseClock
@@ -22,6 +25,8 @@ FIRST_LEASE_SECONDS = 5.0
 STOP_SECONDS = 1.0
 GOODBYE_SECONDS = 2.5
 _ATTEMPTS = 3
+# Whatever lease or grace it had is over by then.
+FORGOTTEN_AFTER = 3_600 * SECOND
 
 _log = logging.getLogger("keyturn.membership")
 
@@ -36,6 +41,7 @@ class Membership:
     sight: ClusterSight
     meter: Meter
     home: Path
+    waiting: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def begin(self) -> bool:
         """Follows the log, and waits a while for the first lease; whether there was one."""
@@ -47,6 +53,21 @@ class Membership:
         if not has_lease:
             _log.warning("verifying nothing yet: %s", self.follower.fault)
         return has_lease
+
+    def at_first_lease(self, check_in: Callable[[], Awaitable[None]]) -> None:
+        """Has it done once there is a lease, whenever that is."""
+
+        async def wait() -> None:
+            await self.follower.caught_up()
+            await check_in()
+
+        self.waiting.append(asyncio.create_task(wait()))
+
+    def forget(self) -> None:
+        """Removes the rows of nodes that vanished long ago. Raises `StorageUnavailable`."""
+        seen = self.cluster.nodes()
+        now = self.sight.barrier.reckoned(seen, MOST_GRACE_SECONDS).clock
+        self.cluster.forget(now - FORGOTTEN_AFTER)
 
     def end(self) -> None:
         """Says goodbye, so that nobody waits for this node's lease to end. Whoever has not kept

@@ -52,6 +52,8 @@ class Prober:
                 await self.once()
             except KeyturnError as error:
                 _log.warning("not probed: %s", error.detail)
+            except Exception:  # noqa: BLE001  (a task that dies would measure nothing any more)
+                _log.exception("probing failed")
 
     async def once(self) -> bool:
         """One probe; whether one was made. Raises `StorageUnavailable`, `IntegrityFailed`."""

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from keyturn.domain.ambience import Clock
 from keyturn.domain.error import StorageUnavailable
-from keyturn.storage.contract import Store
-from keyturn.verifier import Waiting
+from keyturn.server.barrier import longest_lease, told_of
+from keyturn.server.database_clock import DatabaseClock
+from keyturn.storage.contract import Cluster, NodesSeen, Store
+from keyturn.verifier import Waiting, reckoned_micros
 
 WITHIN_SECONDS = 10.0
 _LOOK_SECONDS = 0.05
@@ -33,15 +35,32 @@ def await_nodes(store: Store, clock: Clock) -> Reach | None:
         with store.read() as transaction:
             # Whoever calls may do so for any workspace.
             grace_seconds = transaction.workspaces.longest_grace()
-        waiting = Waiting(newest.position, grace_seconds)
-        ends = clock.elapsed() + WITHIN_SECONDS
-        while True:
-            seen = store.cluster.nodes()
-            if waiting.see(seen.rows, seen.clock):
-                return Reach(nodes=waiting.confirmed + waiting.expired, is_complete=True)
-            if clock.elapsed() >= ends:
-                nodes = waiting.confirmed + waiting.expired
-                return Reach(nodes=nodes, is_complete=False, effective_by=waiting.effective_by)
-            threading.Event().wait(_LOOK_SECONDS)
+        return _await(store.cluster, Waiting(newest.position, grace_seconds), grace_seconds, clock)
     except StorageUnavailable:
         return Reach(nodes=0, is_complete=False)
+
+
+def _await(cluster: Cluster, waiting: Waiting, grace_seconds: int, clock: Clock) -> Reach:
+    database_clock = DatabaseClock(clock.boot())
+    ends, is_first = clock.elapsed() + WITHIN_SECONDS, True
+    while True:
+        asked_at = clock.boot()
+        seen = cluster.nodes()
+        database_clock.note(seen.clock, asked_at, clock.boot())
+        longest = longest_lease(seen, 0.0) + grace_seconds
+        reckoned = NodesSeen(database_clock.reckon(seen.clock, clock.boot(), longest), seen.rows)
+        rows = told_of(reckoned, grace_seconds) if is_first else seen.rows
+        is_first = False
+        is_complete = waiting.see(rows, reckoned.clock)
+        if is_complete or clock.elapsed() >= ends:
+            return Reach(
+                nodes=waiting.confirmed + waiting.expired,
+                is_complete=is_complete,
+                effective_by=_latest(waiting, clock.now() + reckoned_micros(longest)),
+            )
+        threading.Event().wait(_LOOK_SECONDS)
+
+
+def _latest(waiting: Waiting, longest: int) -> int | None:
+    latest = waiting.effective_by
+    return None if latest is None else max(latest, longest)

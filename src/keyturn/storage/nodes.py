@@ -18,6 +18,9 @@ _CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 # What was promised is the end of the log; who has not come there is promised nothing more.
 _MAY = "nodes.left_at IS NULL AND excluded.applied >= nodes.promised"
 
+# A statement of a connection that was given up may be carried out late, after the next one: it
+# takes nothing back, and what it grants counts from when it is written, under the row's lock.
+#
 # The last column tells whoever waits for this node. It is a hint, so an older row may be compared.
 REPORT = f"""
 WITH asked AS MATERIALIZED (
@@ -31,13 +34,14 @@ WITH asked AS MATERIALIZED (
   SELECT %(id)s, %(name)s, %(version)s, clock, %(applied)s::bigint, tip,
     clock + %(lease)s::bigint, %(settled_until)s::bigint, NULL, clock FROM asked
   ON CONFLICT (id) DO UPDATE SET name = excluded.name, version = excluded.version,
-    applied = excluded.applied, settled_until = excluded.settled_until,
-    seen_at = excluded.seen_at,
+    applied = greatest(nodes.applied, excluded.applied),
+    settled_until = greatest(nodes.settled_until, excluded.settled_until),
+    seen_at = {_CLOCK},
     promised = CASE WHEN {_MAY} THEN excluded.promised ELSE nodes.promised END,
-    lease_until = CASE WHEN {_MAY} THEN excluded.lease_until ELSE nodes.lease_until END
+    lease_until = CASE WHEN {_MAY} THEN {_CLOCK} + %(lease)s::bigint ELSE nodes.lease_until END
   RETURNING left_at, lease_until
 )
-SELECT kept.left_at IS NULL AND kept.lease_until = asked.clock + %(lease)s::bigint, asked.clock,
+SELECT kept.left_at IS NULL AND kept.lease_until >= asked.clock + %(lease)s::bigint, asked.clock,
   CASE WHEN %(applied)s::bigint > coalesce((SELECT applied FROM was), -1)
     THEN pg_notify('keyturn_reports', '')::text END
 FROM kept, asked
