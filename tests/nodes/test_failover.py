@@ -13,6 +13,7 @@ from tests.acceptance.servers import Estate, until
 from tests.nodes.history import Episode, History
 from tests.nodes.nodes import PATIENCE_SECONDS, Group, Json, Node
 from tests.nodes.storm import Place
+from tests.nodes.test_leading import leader_of
 from tests.nodes.trial import Trial, Weather, places_of
 from tests.servers.faulty import Cut
 from tests.servers.pair import Pair, run_pair
@@ -148,6 +149,8 @@ def test_a_failover_that_lost_changes_is_denied_by_who_had_seen_them_and_by_nobo
     assert why_not_ready(ahead.node).startswith(
         ("The database's log is not", "The log does not go on")
     )
+    # Nor does it lead: everything that it would do by itself would be refused.
+    assert until(lambda: leader_of(group) is behind.node, PATIENCE_SECONDS)
     # The history that survived is a history in which it was not revoked: revoke it there.
     answer = behind.node.call("DELETE", f"/v1/api-keys/{taken['id']}", group.operator)
     assert answer.status_code in (200, 204)
