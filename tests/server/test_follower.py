@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from keyturn.ambient import SystemClock
-from keyturn.domain.error import IntegrityFailed
+from keyturn.domain.error import IntegrityFailed, StorageUnavailable
 from keyturn.server.database_clock import DatabaseClock
 from keyturn.server.follower import Follower, Member
-from keyturn.storage.contract import Cluster, Credential
+from keyturn.storage.contract import Cluster, Credential, Grant, NodeReport
 from keyturn.storage.postgresql import PostgresStore
 from keyturn.verifier import Standing, Verifier
 from tests.houses import SEALER, House
@@ -152,6 +152,46 @@ async def test_a_log_that_is_set_back_ends_the_leases_for_good(house: House) -> 
         await in_thread(house.issue)
         assert scene.standing is Standing.FORKED
         assert "Start the node anew" in (scene.follower.fault or "")
+
+
+class Failing:
+    """A cluster whose next reports fail, as where a link is cut for a moment."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self.failures = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cluster, name)
+
+    def report(self, node: NodeReport) -> Grant:
+        if self.failures:
+            self.failures -= 1
+            raise StorageUnavailable("The link is cut.")
+        return self._cluster.report(node)
+
+
+async def test_after_a_failure_the_log_is_checked_also_where_the_lease_outlasts_it(
+    house: House,
+) -> None:
+    """What this node changed itself, and has not yet applied, no anchor tells of."""
+    is_bad: list[bool] = []
+
+    def check_log() -> None:
+        if is_bad:
+            raise IntegrityFailed("The log does not go on.")
+
+    failing = Failing(cluster_of(house))
+    async with following(failing, check_log=check_log) as scene:
+        assert await scene.follower.wait(PATIENCE_SECONDS)
+        is_bad.append(True)
+        failing.failures = 1
+        await until(lambda: scene.follower.fault == "The log does not go on.")
+        assert not scene.follower.is_of_one_history
+        await until(lambda: scene.standing is Standing.LATE)
+        is_bad.clear()
+        await until(lambda: scene.standing is Standing.FRESH)
+        await until(lambda: scene.follower.is_of_one_history)
 
 
 async def over(

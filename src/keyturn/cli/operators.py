@@ -106,7 +106,8 @@ def revoke(id: str) -> None:  # noqa: A002
     with opened(settings_for("production")) as house:
         operator = dismiss_operator(house.context, id_)
         with signed_head(house):
-            reach = await_nodes(house.context.store, house.context.clock)
+            lease_seconds = float(house.settings.freshness_seconds)
+            reach = await_nodes(house.context.store, house.context.clock, lease_seconds)
             click.echo(f"Operator {operator.name} is revoked{_told(reach)}.")
 
 

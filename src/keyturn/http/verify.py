@@ -169,7 +169,8 @@ class VerifyEndpoint:
                 answer = await self._placed(answer, caller, home)
                 # That took time. The caller may have been revoked, and that answered.
                 reading = await self._look(asked)
-                self._judge(asked, reading, now)
+                _, again = self._judge(asked, reading, now)
+                answer = answer if again.verdict.key is None else again
             grace_seconds = _grace_of(answer, reading)
             # Asked before it is noted as well, since what is noted as let in is evidence.
             desk.sight.require_fresh(grace_seconds)

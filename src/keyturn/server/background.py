@@ -193,10 +193,12 @@ class Lead:
             now = self._elapsed()
             if self._asked_at is None or now - self._asked_at >= LEAD_SECONDS:
                 was_held, self._is_held, self._asked_at = self._is_held, False, None
-                self._is_held = self._leads()
-                self._asked_at = now
-                if self._is_held is not was_held:
-                    _log.info("leading" if self._is_held else "leading no more")
+                try:
+                    self._is_held = self._leads()
+                    self._asked_at = now
+                finally:  # the lock is gone with a connection that broke
+                    if self._is_held is not was_held:
+                        _log.info("leading" if self._is_held else "leading no more")
             return self._is_held
 
 

@@ -133,6 +133,13 @@ class Barrier:
         clock = self._database_clock.reckon(seen.clock, self._clock.boot(), longest)
         return NodesSeen(clock, seen.rows)
 
+    def reckoned_now(self, look: Callable[[], NodesSeen], grace_seconds: int) -> NodesSeen:
+        """As `reckoned`, of a look that is taken here and now."""
+        asked_at = self._clock.boot()
+        seen = look()
+        self._database_clock.note(seen.clock, asked_at, self._clock.boot())
+        return self.reckoned(seen, grace_seconds)
+
     async def _seen(self) -> NodesSeen:
         asked_at = self._clock.boot()
         seen = await self._look()
@@ -181,8 +188,10 @@ class Barrier:
 
 
 def longest_lease(seen: NodesSeen, own_seconds: float) -> float:
-    """The longest lease of any of the nodes: a row tells its own, when that was granted last."""
-    return max((own_seconds, *((row.lease_until - row.seen_at) / SECOND for row in seen.rows)))
+    """The longest lease of any of the nodes: a row tells its own, where that was granted by its
+    last report, and is bounded where the clock was set in between."""
+    told = ((row.lease_until - row.seen_at) / SECOND for row in seen.rows)
+    return min(max((own_seconds, *told)), max(own_seconds, MOST_FRESHNESS_SECONDS))
 
 
 def told_of(seen: NodesSeen, grace_seconds: int) -> tuple[NodeRow, ...]:

@@ -20,7 +20,12 @@ from keyturn.destinations.gcp import GcpKind
 from keyturn.destinations.kubernetes import KubernetesKind
 from keyturn.destinations.vault import VaultKind
 from keyturn.domain.digest import PepperRing
-from keyturn.domain.error import InstallationFault, IntegrityFailed, StorageUnavailable
+from keyturn.domain.error import (
+    InstallationFault,
+    IntegrityFailed,
+    KeyturnError,
+    StorageUnavailable,
+)
 from keyturn.http.app import build_app
 from keyturn.http.desk import Desk
 from keyturn.http.metrics import Metrics
@@ -59,6 +64,8 @@ from keyturn.storage.contract import Store
 
 DEFAULT_BRAND = "kt"
 
+
+CHECK_IN_AGAIN_SECONDS = 1.0
 
 _log = logging.getLogger("keyturn.node")
 
@@ -218,11 +225,16 @@ class Node:
             self.prober.begin()
 
     async def _check_in_late(self) -> None:
-        try:
-            await asyncio.to_thread(self.check_in)
-        except InstallationFault as fault:
-            # It listens already; `/readyz` says what it lacks, and who is lacking it is answered.
-            _log.critical("%s %s", fault.detail, fault.remedy)
+        while True:
+            try:
+                return await asyncio.to_thread(self.check_in)
+            except InstallationFault as fault:
+                # It listens already; `/readyz` says what it lacks.
+                _log.critical("%s %s", fault.detail, fault.remedy)
+                return None
+            except KeyturnError as error:
+                _log.warning("not checked in yet: %s", error.detail)
+            await asyncio.sleep(CHECK_IN_AGAIN_SECONDS)
 
     def end(self) -> None:
         """To be called once nothing is answered any more."""

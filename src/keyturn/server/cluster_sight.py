@@ -81,14 +81,18 @@ class ClusterSight:
     async def look(self, references: Iterable[Reference], at_least: int) -> CredentialReading:
         wanted = {_id(one): one for one in references}
         fills: dict[Id, Fill[Credential]] = {}
-        ends = self._clock.boot() + FILL_SECONDS
-        while self._clock.boot() < ends:
+        began = self._clock.boot()
+        while self._clock.boot() < began + FILL_SECONDS:
             reading, missing = self._judged(wanted, fills, at_least)
             if reading is not None:
                 return reading
             # Nothing of before a wait is used after it without being looked at again.
             filled = await asyncio.gather(*(self._fill(wanted[id_]) for id_ in missing))
             fills |= {fill.id: fill for fill in filled}
+            # What was asked for since then has all that was committed before, and no more of it
+            # will be there for being asked again.
+            if any(one.asked_at >= began and one.point.position < at_least for one in filled):
+                raise FreshnessLost("The log has not come to this position; try again.")
         raise FreshnessLost("This node is behind what it reads; try again, or another node.")
 
     def _judged(
@@ -199,7 +203,8 @@ class ClusterSight:
         position = 0 if newest is None else newest.position
         self._follower.hurry()
         reached = await self.barrier.wait(position, grace_seconds, within)
-        if self._verifier.standing(self._clock.boot()) is Standing.FORKED:
+        is_forked = self._verifier.standing(self._clock.boot()) is Standing.FORKED
+        if is_forked or not self._follower.is_of_one_history:
             # The change may be one that was lost, and its position another one's by now.
             raise self._lost()
         return reached

@@ -156,10 +156,9 @@ class Follower:
     def _step(self, is_hinted: bool) -> Next:
         """A round, after a look alone where something is known to have changed; says when the next
         is due."""
-        # While the lease lasts, the point that was applied tells of a log that was set back.
-        if not self._is_checked and self._clock.boot() >= self._fresh_until:
-            self._check_log()
-        self._is_checked = True
+        # While the lease lasts it is kept first: the check may have to wait for the database.
+        if self._clock.boot() >= self._fresh_until:
+            self._check_once()
         if is_hinted and self._look() is Taken.FORKED:
             return Next.NEVER
         question = self._ask()
@@ -179,8 +178,16 @@ class Follower:
             raise StorageUnavailable("The log of changes has a gap; no later change is applied.")
         if taken is Taken.CAUGHT_UP and grant.is_granted:
             self._fresh_until = question.asked_at + self._member.lease_seconds
+            self._check_once()
             self._succeed()
         return what_next(taken, has_moved=has_moved, is_hurried=False, has_reported=True)
+
+    def _check_once(self) -> None:
+        """Holds the log against all that this node knows of it, once after each failure: also what
+        it has changed itself and not yet applied may be what a failover has lost."""
+        if not self._is_checked:
+            self._check_log()
+            self._is_checked = True
 
     def _look(self) -> Taken:
         taken, _ = self._take(self._ask(), granted=False)

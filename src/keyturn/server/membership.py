@@ -65,9 +65,8 @@ class Membership:
 
     def forget(self) -> None:
         """Removes the rows of nodes that vanished long ago. Raises `StorageUnavailable`."""
-        seen = self.cluster.nodes()
-        now = self.sight.barrier.reckoned(seen, MOST_GRACE_SECONDS).clock
-        self.cluster.forget(now - FORGOTTEN_AFTER)
+        seen = self.sight.barrier.reckoned_now(self.cluster.nodes, MOST_GRACE_SECONDS)
+        self.cluster.forget(seen.clock - FORGOTTEN_AFTER)
 
     def end(self) -> None:
         """Says goodbye, so that nobody waits for this node's lease to end. Whoever has not kept

@@ -13,6 +13,7 @@ from keyturn.verifier import Waiting, reckoned_micros
 
 WITHIN_SECONDS = 10.0
 _LOOK_SECONDS = 0.05
+_SLACK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +26,7 @@ class Reach:
     effective_by: int | None = None
 
 
-def await_nodes(store: Store, clock: Clock) -> Reach | None:
+def await_nodes(store: Store, clock: Clock, lease_seconds: float) -> Reach | None:
     """Waits a while until what was committed last is effective on every node. None where every
     verification asks the database."""
     newest = store.memory.newest()
@@ -35,32 +36,46 @@ def await_nodes(store: Store, clock: Clock) -> Reach | None:
         with store.read() as transaction:
             # Whoever calls may do so for any workspace.
             grace_seconds = transaction.workspaces.longest_grace()
-        return _await(store.cluster, Waiting(newest.position, grace_seconds), grace_seconds, clock)
+        return _Way(store.cluster, clock, lease_seconds, grace_seconds).go(newest.position)
     except StorageUnavailable:
         return Reach(nodes=0, is_complete=False)
 
 
-def _await(cluster: Cluster, waiting: Waiting, grace_seconds: int, clock: Clock) -> Reach:
-    database_clock = DatabaseClock(clock.boot())
-    ends, is_first = clock.elapsed() + WITHIN_SECONDS, True
-    while True:
-        asked_at = clock.boot()
-        seen = cluster.nodes()
-        database_clock.note(seen.clock, asked_at, clock.boot())
-        longest = longest_lease(seen, 0.0) + grace_seconds
-        reckoned = NodesSeen(database_clock.reckon(seen.clock, clock.boot(), longest), seen.rows)
-        rows = told_of(reckoned, grace_seconds) if is_first else seen.rows
-        is_first = False
-        is_complete = waiting.see(rows, reckoned.clock)
-        if is_complete or clock.elapsed() >= ends:
-            return Reach(
-                nodes=waiting.confirmed + waiting.expired,
-                is_complete=is_complete,
-                effective_by=_latest(waiting, clock.now() + reckoned_micros(longest)),
-            )
-        threading.Event().wait(_LOOK_SECONDS)
+class _Way:
+    """The way of one change to the nodes."""
 
+    def __init__(
+        self, cluster: Cluster, clock: Clock, lease_seconds: float, grace_seconds: int
+    ) -> None:
+        self._cluster = cluster
+        self._clock = clock
+        self._grace_seconds = grace_seconds
+        self._began, self._now = clock.elapsed(), clock.now()
+        # What was known of the database's clock before is not: so no lease is believed to be over
+        # before the longest has gone by here.
+        self._database_clock = DatabaseClock(clock.boot())
+        seen = self._look()
+        self._lease_seconds = longest_lease(seen, lease_seconds)
+        self._first = seen
+        self._nodes = len(told_of(seen, grace_seconds))
 
-def _latest(waiting: Waiting, longest: int) -> int | None:
-    latest = waiting.effective_by
-    return None if latest is None else max(latest, longest)
+    def go(self, position: int) -> Reach:
+        waiting = Waiting(position, self._grace_seconds)
+        within = max(WITHIN_SECONDS, self._lease_seconds + _SLACK_SECONDS)
+        longest = self._lease_seconds + self._grace_seconds
+        seen = self._first
+        while True:
+            now = self._database_clock.reckon(seen.clock, self._clock.boot(), longest)
+            if waiting.see(seen.rows, now):
+                return Reach(nodes=self._nodes, is_complete=True)
+            if self._clock.elapsed() - self._began >= within:
+                latest = max(waiting.effective_by or 0, self._now + reckoned_micros(longest))
+                return Reach(nodes=self._nodes, is_complete=False, effective_by=latest)
+            threading.Event().wait(_LOOK_SECONDS)
+            seen = self._look()
+
+    def _look(self) -> NodesSeen:
+        asked_at = self._clock.boot()
+        seen = self._cluster.nodes()
+        self._database_clock.note(seen.clock, asked_at, self._clock.boot())
+        return seen
