@@ -30,10 +30,11 @@ def estate(
     made.clear()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def open_shared_site(estate: Estate) -> Iterator[Callable[..., Site]]:
     """Gives the site of an engine and settings, the same one each time. What cannot be started is
-    tried once, not for each test."""
+    tried once, not for each test. They end with the last test of the folder: what hundreds of
+    tests have left open keeps a server busy for as long as it runs."""
     sites: dict[str, Site | None] = {}
     with ExitStack() as stack:
 

@@ -16,7 +16,7 @@ ENGINES = ("sqlite", "postgresql")
 Lay = Callable[[str, Path], Grounds]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def lay(request: pytest.FixtureRequest) -> Iterator[Lay]:
     """Lays grounds on the engine named; all that runs there ends with the tests."""
     with ExitStack() as stack:
@@ -33,7 +33,7 @@ def lay(request: pytest.FixtureRequest) -> Iterator[Lay]:
         yield lay_one
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared(lay: Lay, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Site]:
     """The running server of an engine, the same one each time."""
     sites: dict[str, Site] = {}
