@@ -23,8 +23,12 @@ def test_what_a_command_takes_away_is_gone_at_each_node_when_it_ends(group: Grou
 
 
 def test_of_a_node_that_is_cut_off_it_tells_until_when_it_may_go_on(group: Group) -> None:
-    here, there = group.start(), group.start(freshness_seconds="30")
+    """Whoever calls may do so for a workspace that gives it a grace."""
+    here, there = group.start(), group.start()
     installation = here.installation
+    path = f"/v1/workspaces/{group.key(here)['workspace_id']}"
+    answer = here.call("PATCH", path, group.operator, {"grace_seconds": 300})
+    assert answer.status_code == 200, answer.text
     file = installation.home / "bob.token"
     made = installation.command(
         *("operators", "create", "--name", "Bob", "--output", str(file), "--json")
