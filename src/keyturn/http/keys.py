@@ -1,5 +1,6 @@
 """`/v1/api-keys`: keys are made, read, changed, revoked, suspended and resumed."""
 
+from collections.abc import Mapping
 from typing import Annotated, Protocol
 from uuid import UUID
 
@@ -24,6 +25,7 @@ from keyturn.http.key_bodies import (
 )
 from keyturn.http.paging import decode_cursor, encode_cursor, split_page
 from keyturn.http.precondition import IfMatch, expected_versions
+from keyturn.http.propagation import propagation
 from keyturn.http.replay import INCIDENT, ROTATION, IdempotencyKey, replaying
 from keyturn.services.amend import amend_key
 from keyturn.services.context import Context
@@ -152,7 +154,7 @@ def get_key(call: Admitted, id: KeyId) -> Response:  # noqa: A002
     "/v1/api-keys/{id}",
     summary="Change a key",
     response_model=KeyBody,
-    **guard(Permission.KEYS_WRITE, action="api_key.updated", takes_away=True),
+    **guard(Permission.KEYS_WRITE, action="api_key.updated"),
 )
 def patch_key(
     call: Admitted,
@@ -162,9 +164,9 @@ def patch_key(
 ) -> Response:
     home, id_ = call.named_key(id)
     expected = expected_versions(if_match)
+    started = call.context.clock.elapsed()
     view = amend_key(call.context, call.act, home, id_, body.amendment(), expected=expected)
-    call.takes_effect(home)
-    return _shown(call, view)
+    return _shown(call, view, propagation(call, started))
 
 
 @router.delete(
@@ -175,7 +177,7 @@ def patch_key(
     f"`{INCIDENT}` names.",
     status_code=204,
     response_class=Response,
-    **guard(Permission.KEYS_WRITE, action="api_key.revoked", takes_away=True),
+    **guard(Permission.KEYS_WRITE, action="api_key.revoked"),
 )
 def delete_key(
     call: Admitted,
@@ -185,6 +187,7 @@ def delete_key(
 ) -> Response:
     home, id_ = call.named_key(id)
     expected = expected_versions(if_match)
+    started = call.context.clock.elapsed()
     if asked.reason is RevocationReason.COMPROMISED:
         incident_id = revoke_compromised(
             call.context, call.act, home, id_, call.arrived, expected=expected
@@ -193,15 +196,14 @@ def delete_key(
     else:
         revoke_key(call.context, call.act, home, id_, asked.reason, expected=expected)
         headers = {}
-    call.takes_effect(home)
-    return Response(status_code=204, headers=headers)
+    return Response(status_code=204, headers={**headers, **propagation(call, started)})
 
 
 @router.post(
     "/v1/api-keys/{id}/suspend",
     summary="Suspend a key until it is resumed",
     response_model=KeyBody,
-    **guard(Permission.KEYS_WRITE, action="api_key.suspended", takes_away=True),
+    **guard(Permission.KEYS_WRITE, action="api_key.suspended"),
 )
 def suspend(
     call: Admitted,
@@ -217,7 +219,7 @@ def suspend(
     "/v1/api-keys/{id}/resume",
     summary="Let a suspended key work again",
     response_model=KeyBody,
-    **guard(Permission.KEYS_WRITE, action="api_key.resumed", takes_away=True),
+    **guard(Permission.KEYS_WRITE, action="api_key.resumed"),
 )
 def resume(
     call: Admitted,
@@ -252,15 +254,15 @@ def _move(
                 body=lambda: KeyBody.of(view, call.context.clock.now()),
             )
 
+        started = call.context.clock.elapsed()
         view = move(call.context, call.act, home, id_, expected=expected, remember=remember)
-    call.takes_effect(home)
-    return _shown(call, view)
+    return _shown(call, view, propagation(call, started))
 
 
 def _headers(view: KeyView) -> dict[str, str]:
     return {"ETag": etag(view.key.version), "Location": f"/v1/api-keys/{view.key.id}"}
 
 
-def _shown(call: Call, view: KeyView) -> Response:
+def _shown(call: Call, view: KeyView, headers: Mapping[str, str] | None = None) -> Response:
     body = KeyBody.of(view, call.context.clock.now())
-    return answer(body, headers={"ETag": etag(view.key.version)})
+    return answer(body, headers={"ETag": etag(view.key.version), **(headers or {})})

@@ -20,7 +20,6 @@ from keyturn.domain.error import (
     DestinationUnproven,
     EvidenceMissing,
     Fault,
-    FreshnessLost,
     GrantExceeded,
     IdempotencyMismatch,
     IdempotencyRunning,
@@ -100,7 +99,6 @@ STATUS: dict[type[KeyturnError], int] = {
     IdempotencyMismatch: 422,
     DestinationBusy: 429,
     StorageUnavailable: 503,
-    FreshnessLost: 503,
     RecordingSaturated: 503,
 }
 
@@ -132,7 +130,7 @@ def headers_of(error: KeyturnError) -> dict[str, str]:
             return {"WWW-Authenticate": _CHALLENGE}
         case CredentialInvalid():
             return {"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'}
-        case StorageUnavailable() | RecordingSaturated() | FreshnessLost() | IdempotencyRunning():
+        case StorageUnavailable() | RecordingSaturated() | IdempotencyRunning():
             return {"Retry-After": _RETRY_AFTER_SECONDS}
         case DestinationBusy():
             return {"Retry-After": _PROOF_SECONDS}

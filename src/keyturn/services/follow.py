@@ -9,12 +9,8 @@
    for while no server held the lock, or to which the last answer is a yes, has shut out nobody: a
    server that came in between has said no before that change, or finds the row after it.
 3. An answer is to one asking alone: the yes of a server that is gone is worth nothing.
-4. Where several nodes serve, each answers for itself, and one no is a no. A node tells the others
-   of itself, then answers once more, and only then serves: so whoever asks either sees it, and
-   waits for its answer, or is told no, or has recorded what the node then finds.
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -29,8 +25,6 @@ from keyturn.storage.transaction import Reading, Writing
 
 ASKED = "pepper.asked"
 TAKEN_UP = "pepper.taken_up"
-
-_MOST_ANSWERS = 1_000
 
 # Who looks for what is asked last does not know its number.
 _NEXT = Subject(workspace_id=None, type="pepper", id="next")
@@ -109,27 +103,19 @@ def ask(context: Context, version: int) -> Asking:
     return asking
 
 
-def lacking(context: Context, asking: Asking, nodes: Collection[str] = ()) -> list[str]:
-    """Of these nodes, those that have not said that they have this very pepper."""
-    with context.store.read() as transaction:
-        answers = _answers(transaction, asking)
-    return [node for node in nodes if answers.get(node) is not True]
-
-
 def is_taken_up(context: Context, asking: Asking) -> bool:
-    """Whether some server has this very pepper, and none has said that it lacks it."""
+    """Whether the server that answered last has this very pepper."""
     with context.store.read() as transaction:
-        answers = _answers(transaction, asking)
-    return bool(answers) and all(answers.values())
+        return _answer(transaction, asking) is True
 
 
 def is_denied(transaction: Reading, asking: Asking) -> bool:
-    """Whether the pepper may not be recorded: a server has said last that it lacks it, or another
+    """Whether the pepper may not be recorded: the server that answered last lacks it, or another
     one was asked for since."""
-    return _last_asking(transaction) != asking or False in _answers(transaction, asking).values()
+    return _last_asking(transaction) != asking or _answer(transaction, asking) is False
 
 
-def follow(context: Context, node: str = "") -> None:
+def follow(context: Context) -> None:
     """What a server does again and again: takes up what was added to the file of the root secret
     and what was recorded, and answers what is asked."""
     ring = context.ring
@@ -140,38 +126,36 @@ def follow(context: Context, node: str = "") -> None:
         installation = transaction.installation.find()
     if installation is not None:
         advance(context, installation.newest_pepper, installation.pepper_fingerprints)
-    answer(context, node)
+    answer(context)
 
 
-def answer(context: Context, node: str = "") -> None:
-    """Says whether this server has the pepper that is asked for, where that is not said already.
-    `node` is its id where there may be several."""
+def answer(context: Context) -> None:
+    """Says whether this server has the pepper that is asked for, where that is not said already."""
     with context.store.read() as transaction:
-        if _owed(context, transaction, node) is None:
+        if _owed(context, transaction) is None:
             return
     try:
         with context.store.change() as transaction:
-            asking = _owed(context, transaction, node)
+            asking = _owed(context, transaction)
             if asking is not None:
-                _note_answer(context, transaction, asking, node)
+                _note_answer(context, transaction, asking)
     except IntegrityFailed:
         return  # nothing can be logged, nor recorded; the readiness check tells why
 
 
-def _owed(context: Context, transaction: Reading, node: str) -> Asking | None:
+def _owed(context: Context, transaction: Reading) -> Asking | None:
     """What is still to be answered."""
     installation, asking = transaction.installation.find(), _last_asking(transaction)
     if installation is None or asking is None or asking.version <= installation.newest_pepper:
         return None
-    said = _answers(transaction, asking).get(node)
-    return None if said is _has(context, asking) else asking
+    return None if _answer(transaction, asking) is _has(context, asking) else asking
 
 
 def _has(context: Context, asking: Asking) -> bool:
     return context.ring.fingerprint(asking.version) == asking.fingerprint
 
 
-def _note_answer(context: Context, transaction: Writing, asking: Asking, node: str) -> None:
+def _note_answer(context: Context, transaction: Writing, asking: Asking) -> None:
     has = _has(context, asking)
     verb = "has taken up" if has else "lacks"
     note(
@@ -183,11 +167,7 @@ def _note_answer(context: Context, transaction: Writing, asking: Asking, node: s
         category=Category.SECURITY,
         subject=pepper_subject(asking.version),
         message=f"The server {verb} pepper {asking.version}.",
-        metadata={
-            "asking": asking.id,
-            "fingerprint": asking.fingerprint,
-            **({"node": node} if node else {}),
-        },
+        metadata={"asking": asking.id, "fingerprint": asking.fingerprint},
         status=ActivityStatus.SUCCESS if has else ActivityStatus.FAILED,
         now=context.clock.now(),
     )
@@ -202,14 +182,10 @@ def _last_asking(transaction: Reading) -> Asking | None:
             return None  # its content has gone with its time
 
 
-def _answers(transaction: Reading, asking: Asking) -> dict[str, bool]:
-    """What each server has answered last, by its id."""
+def _answer(transaction: Reading, asking: Asking) -> bool | None:
+    """What was answered last, None for nothing."""
     subject = pepper_subject(asking.version)
-    said: dict[str, bool] = {}
-    for entry in transaction.activity.latest_of_installation(
-        subject.type, subject.id, TAKEN_UP, limit=_MOST_ANSWERS
-    ):
-        if entry.metadata.get("asking") == asking.id:
-            node = str(entry.metadata.get("node", ""))
-            said.setdefault(node, entry.status is ActivityStatus.SUCCESS)
-    return said
+    entry = transaction.activity.last_of_installation(subject.type, subject.id, TAKEN_UP)
+    if entry is None or entry.metadata.get("asking") != asking.id:
+        return None
+    return entry.status is ActivityStatus.SUCCESS
