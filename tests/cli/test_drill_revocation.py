@@ -4,6 +4,7 @@ lets a revoked key in, and leaves nothing live, however it ends."""
 import json
 import re
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from typing import TypeVar
@@ -91,6 +92,48 @@ def test_a_node_that_does_not_answer_fails_it(house: House) -> None:
     told = house.run("drill", "revocation", "--node", "http://127.0.0.1:1")
     told.refused("There is no answer from http://127.0.0.1:1", code=ending.FAULT)
     assert results(told)[-1] == "ok"
+
+
+def test_an_address_that_is_none_is_told_by_its_option_and_nothing_is_made(house: House) -> None:
+    before = house_slots(house)
+    told = house.run("drill", "revocation", "--node", "nonsense")
+    told.refused("Invalid value for --node: ", code=ending.WRONG)
+    assert house_slots(house) == before
+
+
+class Silent:
+    """A node that gives back no call any more once a key has been revoked."""
+
+    def __init__(self, client: Keyturn) -> None:
+        self._client = client
+        self.is_over = threading.Event()
+
+    def send(self, call: Call[T]) -> T:
+        result = self._client.send(call)
+        if isinstance(result, Verdict) and not result.valid:
+            self.is_over.wait(60)
+        return result
+
+
+def test_a_node_that_is_not_heard_of_after_the_answer_shows_nothing(house: House) -> None:
+    with Keyturn(
+        house.server.url, api_key=house.place.token, workspace=first_workspace(house)
+    ) as client:
+        silent = Silent(client)
+        ground = Ground(client, f"drill-{time.monotonic_ns():x}")
+        nodes = [Node(url="silent", client=silent)]
+        rehearsal = Revocations(
+            ground, nodes, purpose="A planted fault", revocations=1, patience_seconds=2.0
+        )
+        meet, admit, _, revoke = rehearsal.acts()
+        meet.show()
+        admit.show()
+        try:
+            with pytest.raises(DrillFailed, match="silent gives back no call after the answer"):
+                revoke.show()
+        finally:
+            silent.is_over.set()
+            ground.clear()
 
 
 class Stale:

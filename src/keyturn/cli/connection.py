@@ -15,7 +15,12 @@ from keyturn.cli.ending import REFUSED, TOKEN_SET, WRONG, CommandFailed
 from keyturn.cli.naming import refuse_token
 from keyturn.cli.output import Output, harmless, output_options
 from keyturn.client.configuration import API_KEY_FILE, WORKSPACE, address, credential
-from keyturn.client.errors import ApiError, KeyturnClientError, NotUnderstood
+from keyturn.client.errors import (
+    ApiError,
+    ConfigurationFault,
+    KeyturnClientError,
+    NotUnderstood,
+)
 from keyturn.client.key_source import KeySource
 from keyturn.domain.token import Token
 
@@ -77,10 +82,14 @@ def client_in(workspace_id: str) -> "Iterator[Keyturn]":
 
 @contextlib.contextmanager
 def client_at(url: str) -> "Iterator[Keyturn]":
-    """A client as the command's own, of another node. It sends each call once."""
+    """A client as the command's own, of the node that `--node` names. It sends each call once."""
     given = click.get_current_context().params
     file, workspace = given.get("api_key_file"), given.get("workspace")
-    with _client(url, file, workspace, warns=False, attempts=1) as client:
+    try:
+        client = _client(url, file, workspace, warns=False, attempts=1)
+    except ConfigurationFault as fault:
+        raise click.BadParameter(str(fault), param_hint="--node") from fault
+    with client:
         yield client
 
 

@@ -255,9 +255,11 @@ class _Run:
             return
         columns = (Column("figure"), *(Column(one, right=True) for one in SPREAD))
         self._output.table(columns, figures.rows())
+        unanswered = figures.unanswered_calls
+        more = f" and {unanswered} not answered" if unanswered else ""
         self._output.say(
             f"{counted(figures.revocations, 'revocation')} at {counted(figures.nodes, 'node')}, "
-            f"{counted(figures.calls, 'call')} beside them: "
+            f"{counted(figures.calls, 'call')} beside them{more}: "
             f"{figures.let_in_after_the_answer} let in after an answer."
         )
 

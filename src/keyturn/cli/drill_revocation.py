@@ -62,8 +62,9 @@ class Figures(msgspec.Struct, kw_only=True):
 class Caller:
     """A service's calls at one node, one after the other, each with its moment and its outcome."""
 
-    def __init__(self, ground: Ground, node: Node, token: Token) -> None:
+    def __init__(self, ground: Ground, node: Node, token: Token, patience_seconds: float) -> None:
         self._ground = ground
+        self._patience_seconds = patience_seconds
         self._node = node
         self._token = token
         self._clock = SystemClock()
@@ -72,18 +73,28 @@ class Caller:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.sent: list[tuple[float, bool]] = []
         self.unanswered = 0
+        self._last_sent = 0.0
 
     def start(self) -> None:
         self._thread.start()
 
     def await_admission(self) -> None:
         """Raises `DrillFailed` where the key is let in at no time."""
-        if not self._was_let_in.wait(PATIENCE_SECONDS):
+        if not self._was_let_in.wait(self._patience_seconds):
             raise DrillFailed(f"{self._node.url} lets a new key in at no time.")
+
+    def await_call_after(self, moment: float) -> None:
+        """Waits until a call that was sent after a moment has come back: without one nothing is
+        shown. Raises `DrillFailed`."""
+        latest = self._clock.elapsed() + self._patience_seconds
+        while self._last_sent <= moment:
+            if self._clock.elapsed() > latest:
+                raise DrillFailed(f"{self._node.url} gives back no call after the answer.")
+            self._clock.sleep(PAUSE_SECONDS)
 
     def stop(self) -> None:
         self._stopping.set()
-        self._thread.join(PATIENCE_SECONDS)
+        self._thread.join(self._patience_seconds)
 
     def _run(self) -> None:
         while not self._stopping.wait(PAUSE_SECONDS):
@@ -92,23 +103,31 @@ class Caller:
                 verdict = self._ground.ask(self._node.client, RUNTIME, self._token)
             except KeyturnClientError:
                 self.unanswered += 1
-                continue
-            self.sent.append((sent, verdict.valid))
-            if verdict.valid:
-                self._was_let_in.set()
+            else:
+                self.sent.append((sent, verdict.valid))
+                if verdict.valid:
+                    self._was_let_in.set()
+            self._last_sent = sent
 
 
 class Revocations:
     """One rehearsal on a ground, at these nodes."""
 
     def __init__(
-        self, ground: Ground, nodes: Sequence[Node], *, purpose: str, revocations: int
+        self,
+        ground: Ground,
+        nodes: Sequence[Node],
+        *,
+        purpose: str,
+        revocations: int,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self.figures = Figures(nodes=len(nodes))
         self._ground = ground
         self._nodes = nodes
         self._purpose = purpose
         self._wanted = revocations
+        self._patience_seconds = patience_seconds
         self._clock = SystemClock()
 
     def acts(self) -> Iterator[Act]:
@@ -154,7 +173,9 @@ class Revocations:
 
     def _round(self, key: IssuedKey) -> None:
         """Revokes one key while it is used at every node."""
-        callers = [Caller(self._ground, node, key.token) for node in self._nodes]
+        callers = [
+            Caller(self._ground, node, key.token, self._patience_seconds) for node in self._nodes
+        ]
         for caller in callers:
             caller.start()
         try:
@@ -164,6 +185,8 @@ class Revocations:
             effect = self._ground.send(revoke_key(key.id, reason="unused"))
             answered = self._clock.elapsed()
             self._clock.sleep(AFTER_SECONDS)
+            for caller in callers:
+                caller.await_call_after(answered)
         finally:
             for caller in callers:
                 caller.stop()
