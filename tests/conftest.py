@@ -54,7 +54,7 @@ signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 RUN_FOLDER = pytest.StashKey[Path]()
 # Where a test takes many seconds.
-LONG = ("canary", "deliveries_live", "demo", "documentation", "kills", "rotations_live")
+LONG = ("canary", "deliveries_live", "demo", "documentation", "kills", "nodes", "rotations_live")
 
 
 def pytest_configure(config: pytest.Config) -> None:

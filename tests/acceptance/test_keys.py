@@ -705,3 +705,48 @@ def test_a_reason_in_the_body_of_a_revocation_is_not_overlooked(home: Workspace)
     response = home.admin.call("DELETE", key.path, {"reason": "compromised"})
     expect_invalid(response, "")
     assert home.key(key)["status"] == "active"
+
+
+EFFECTIVE_BY = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+
+
+def test_who_would_not_wait_for_a_revocation_is_told_when_it_is_effective(home: Workspace) -> None:
+    key = home.admin.create()
+    response = home.admin.delete(key.path, Prefer="wait=5, respond-async")
+    assert expect(response, 202) is None
+    assert response.headers["preference-applied"] == "respond-async"
+    assert EFFECTIVE_BY.fullmatch(response.headers["keyturn-effective-by"])
+    assert home.key(key)["status"] == "revoked"
+    again = home.admin.delete(key.path)
+    expect(again, 204)
+    assert PROPAGATION.fullmatch(again.headers["keyturn-propagation"])
+    assert home.verify(key.token)["code"] == "revoked"
+
+
+def test_who_would_not_wait_is_answered_the_same_body(home: Workspace) -> None:
+    key = home.admin.create()
+    response = home.admin.post(key.path + "/suspend", Prefer="respond-async")
+    assert expect(response, 202)["status"] == "suspended"
+    assert response.headers["etag"] == '"2"'
+    changed = home.admin.patch(key.path, {"name": "b"}, Prefer="respond-async")
+    assert expect(changed, 202)["name"] == "b"
+    resumed = home.admin.post(key.path + "/resume", Prefer="handling=lenient")
+    expect(resumed, 200)
+    assert PROPAGATION.fullmatch(resumed.headers["keyturn-propagation"])
+
+
+def test_a_suspension_that_is_replayed_is_effective_too(home: Workspace) -> None:
+    key = home.admin.create()
+    first = home.admin.post(key.path + "/suspend", Idempotency_Key="a", Prefer="respond-async")
+    second = home.admin.post(key.path + "/suspend", Idempotency_Key="a")
+    assert expect(first, 202) == expect(second, 200)
+    assert second.headers["idempotency-replayed"] == "true"
+    assert PROPAGATION.fullmatch(second.headers["keyturn-propagation"])
+
+
+def test_reading_waits_for_nothing(home: Workspace) -> None:
+    key = home.admin.create()
+    response = home.admin.call("GET", key.path, headers={"Prefer": "respond-async"})
+    expect(response, 200)
+    assert "keyturn-propagation" not in response.headers
+    assert "preference-applied" not in response.headers

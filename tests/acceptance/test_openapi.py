@@ -137,6 +137,7 @@ def test_every_body_is_a_closed_set_but_a_verification(site: Site) -> None:
             "VerdictBody",
             "VerifiedKey",
             "ShownDeprecation",
+            "ShownGrace",
         ):
             assert schema.get("additionalProperties") is False, name
 

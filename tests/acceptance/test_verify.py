@@ -11,7 +11,7 @@ from tests.acceptance import forgery
 from tests.acceptance.api import Issued, Site, Workspace, expect, expect_invalid, label
 from tests.acceptance.servers import on_one_engine, until
 
-MEMBERS = {"valid", "code", "request_id", "key", "as_of", "deprecation"}
+MEMBERS = {"valid", "code", "request_id", "key", "as_of", "deprecation", "grace"}
 KEY_MEMBERS = {
     "id", "name", "service", "environment", "workspace_id", "owner", "scopes", "metadata",
 }  # fmt: skip
@@ -358,3 +358,46 @@ def test_many_wrong_secrets_never_lock_the_owner_out(site: Site, home: Workspace
     for _ in range(50):
         expect(caller.get("/v1/self"), 401, "credential.invalid")
     expect(home.admin.get("/v1/self"), 200)
+
+
+# --- how new it is -------------------------------------------------------------------------------
+
+
+def test_an_answer_is_at_least_as_new_as_its_caller_knows(home: Workspace) -> None:
+    key = home.admin.create(scopes=["read"])
+    expect(home.admin.patch(key.path, {"scopes": []}), 200)
+    position = expect(home.admin.get(key.path + "/propagation"), 200)["position"]
+    body = {"api_key": key.token, "scopes": ["read"]}
+    response = home.admin.post("/v1/verify", body, Keyturn_Min_Position=str(position))
+    told = expect(response, 200)
+    assert (told["code"], told["grace"]) == ("scope_denied", None)
+    assert told["as_of"] >= position
+    assert "keyturn-grace" not in response.headers
+
+
+def test_a_position_that_nobody_has_come_to_is_no_answer(home: Workspace) -> None:
+    key = home.admin.create()
+    response = home.admin.post(
+        "/v1/verify", {"api_key": key.token}, Keyturn_Min_Position="999999999999999999"
+    )
+    expect(response, 503, "freshness_lost")
+    assert response.headers["retry-after"] == "1"
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "x", "1" * 19, "\u0661", "1,1"])
+def test_a_position_is_one_number(home: Workspace, text: str) -> None:
+    key = home.admin.create()
+    response = home.admin.call(
+        "POST",
+        "/v1/verify",
+        {"api_key": key.token},
+        headers={"Keyturn-Min-Position": text.encode()},  # type: ignore[dict-item]
+    )
+    expect_invalid(response, "/Keyturn-Min-Position")
+
+
+def test_a_position_is_judged_after_the_caller(site: Site, home: Workspace) -> None:
+    key = home.admin.create()
+    headers = {"Keyturn_Min_Position": "x"}
+    expect(site.anyone.post("/v1/verify", {}, **headers), 401, "credential.missing")
+    expect(key.api.post("/v1/verify", {}, **headers), 403, "permission.missing")

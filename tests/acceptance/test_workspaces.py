@@ -20,8 +20,8 @@ from tests.acceptance.api import (
 from tests.acceptance.servers import Installation, on_one_engine, serving, until
 
 MEMBERS = {
-    "id", "name", "status", "networks", "rotation_policy", "reveal", "created_at", "updated_at",
-    "version",
+    "id", "name", "status", "networks", "rotation_policy", "reveal", "grace_seconds", "created_at",
+    "updated_at", "version",
 }  # fmt: skip
 
 
@@ -31,7 +31,7 @@ def test_a_workspace_comes_with_its_first_administrator(site: Site) -> None:
     body = expect(response, 201)
     assert set(body) == MEMBERS | {"api_key"}
     assert (body["name"], body["status"], body["networks"]) == (name, "active", [])
-    assert body["reveal"] == "always"
+    assert (body["reveal"], body["grace_seconds"]) == ("always", 0)
     assert response.headers["location"] == f"/v1/workspaces/{body['id']}"
     assert response.headers["etag"] == '"1"'
     told = expect(site.operator.with_token(body["api_key"]).get("/v1/self"), 200)
@@ -295,3 +295,26 @@ def test_an_operators_expiry_is_kept(installation: Installation) -> None:
         assert expect(brief.get("/v1/self"), 200)["expires_at"] is not None
         assert until(lambda: brief.get("/v1/self").status_code == 200)
         site.operator.client.close()
+
+
+# --- grace ---------------------------------------------------------------------------------------
+
+
+def test_the_grace_of_a_workspace_is_kept_and_logged(site: Site) -> None:
+    home = site.workspace(grace_seconds=30)
+    assert home.body["grace_seconds"] == 30
+    path = f"/v1/workspaces/{home.id}"
+    response = site.operator.patch(path, {"grace_seconds": 0})
+    assert expect(response, 200)["grace_seconds"] == 0
+    assert response.headers["keyturn-propagation"].startswith("complete; ")
+    assert expect(site.operator.get(path), 200)["grace_seconds"] == 0
+    assert expect(site.operator.patch(path, {"grace_seconds": 300}), 200)["version"] == 3
+    assert [one["action"] for one in home.acts()].count("workspace.updated") == 2
+
+
+@pytest.mark.parametrize("seconds", [-1, 301, 1.5, "5", True])
+def test_a_grace_is_from_0_to_300_seconds(site: Site, home: Workspace, seconds: object) -> None:
+    members = {"grace_seconds": seconds}
+    expect_invalid(site.operator.patch(f"/v1/workspaces/{home.id}", members), "/grace_seconds")
+    response = site.operator.post("/v1/workspaces", {"name": label(), **members})
+    expect_invalid(response, "/grace_seconds")

@@ -72,6 +72,7 @@ def imports(project: Path) -> "subprocess.CompletedProcess[str]":
 
 LAYERS = "Dependencies point inwards BROKEN"
 PURE = "The domain does no I/O and knows no library BROKEN"
+VERIFIER = "The verifier does no I/O and knows no library BROKEN"
 LIBRARIES = "Storage and services know no web framework and no terminal BROKEN"
 SQL = "Only storage speaks SQL BROKEN"
 CALLER = "The demonstration calls Keyturn as anybody would BROKEN"
@@ -110,6 +111,9 @@ def import_fault(module: str, imported: str, contract: str) -> object:
         import_fault("keyturn.domain.planted", "threading", PURE),
         import_fault("keyturn.domain.planted", "sqlalchemy", PURE),
         import_fault("keyturn.domain.planted", "msgspec", PURE),
+        import_fault("keyturn.verifier.planted", "threading", VERIFIER),
+        import_fault("keyturn.verifier.planted", "msgspec", VERIFIER),
+        import_fault("keyturn.verifier.planted", "keyturn.storage", LAYERS),
         import_fault("keyturn.services.planted", "fastapi", LIBRARIES),
         import_fault("keyturn.storage.planted", "pydantic", LIBRARIES),
         import_fault("keyturn.services.planted", "sqlalchemy", SQL),

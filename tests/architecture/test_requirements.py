@@ -73,12 +73,21 @@ def test_what_is_tested_is_what_is_run() -> None:
     assert {name: pins for name, pins in dev.items() if name in server} == server
 
 
-def test_the_domain_is_forbidden_every_library_of_the_project() -> None:
+def forbidden(contract_id: str) -> list[str]:
     [contract] = [
         contract
         for contract in PYPROJECT["tool"]["importlinter"]["contracts"]
-        if contract["id"] == "domain-is-pure"
+        if contract["id"] == contract_id
     ]
+    modules: list[str] = contract["forbidden_modules"]
+    return modules
+
+
+def test_the_verifier_is_forbidden_what_the_domain_is() -> None:
+    assert forbidden("verifier-is-pure") == forbidden("domain-is-pure")
+
+
+def test_the_domain_is_forbidden_every_library_of_the_project() -> None:
     libraries = {
         # Of a namespace (`ruamel.yaml`) the whole is forbidden.
         NAMESPACES.get(Requirement(entry).name)
@@ -89,4 +98,4 @@ def test_the_domain_is_forbidden_every_library_of_the_project() -> None:
         )
         for entry in entries
     }
-    assert libraries <= set(contract["forbidden_modules"])
+    assert libraries <= set(forbidden("domain-is-pure"))

@@ -166,11 +166,14 @@ def test_every_command_does_its_work_on_both_engines(both: House) -> None:
     acme = run("workspaces", "create", "acme", "-q", "-o", "acme.token").strip()
     assert "acme" in run("workspaces", "list")
     assert "10.0.0.0/8" in run("workspaces", "update", acme, "--network", "office=10.0.0.0/8")
+    assert "30 s" in run("workspaces", "update", acme, "--grace-seconds", "30", "--no-wait")
     assert "suspended" in run("workspaces", "suspend", acme, "-y")
     assert "active" in run("workspaces", "resume", acme)
     assert "office" in run("workspaces", "show", acme)
     id_ = str(made["id"])
-    assert "no verifier accepts it" in run("keys", "revoke", id_, "--reason", "unused", "--yes")
+    told = run("keys", "revoke", id_, "--reason", "unused", "--yes")
+    assert "no verifier accepts it any more (effective everywhere in" in told
+    assert " on 1 node)" in told
     assert done == commands - ELSEWHERE
 
 

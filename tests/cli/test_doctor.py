@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import signal
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.cli.programs import Finished, Place
+from keyturn.storage.postgresql import ask_durability
+from tests.acceptance.servers import until
+from tests.cli.programs import PATIENCE_SECONDS, Finished, Place
+from tests.servers.pair import run_pair
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int, str]]:
@@ -44,17 +48,58 @@ def faults(place: Place, **settings: str) -> list[dict[str, Any]]:
 def test_a_sound_installation_has_nothing_wrong(either: Place) -> None:
     done, found = checks(either)
     assert done.code == 0
-    assert {one["status"] for one in found} == {"ok"}
+    is_server = either.engine == "postgresql"
+    assert [one["name"] for one in found if one["status"] != "ok"] == ["durability"] * is_server
     assert [one["name"] for one in found] == [
         "settings",
         "data folder",
         "root secret",
         "database",
+        *["durability"] * is_server,
         "fingerprint",
         "peppers",
         "clock",
         "log",
     ]
+
+
+def durability(place: Place) -> dict[str, Any]:
+    done, found = checks(place)
+    assert done.code == 0  # a warning is no fault
+    [check] = [one for one in found if one["name"] == "durability"]
+    return check
+
+
+def test_it_warns_of_a_postgresql_that_a_power_cut_can_set_back(
+    build_place: Callable[[str], Place],
+) -> None:
+    place = build_place("postgresql")
+    place.run("init").done()
+    told = durability(place)  # the tests' own server outlives nothing, and need not
+    assert told["status"] == "warning"
+    assert "fsync, full_page_writes" in told["detail"]
+    assert told["remedy"].endswith(".")
+
+
+def test_it_warns_of_standbys_that_no_commit_waits_for(place: Place) -> None:
+    with run_pair(synchronous=False, durable=True) as pair:
+        url = pair.create_database("keyturn")
+        place.settings["KEYTURN_DATABASE_URL"] = url
+        place.run("init").done()
+        told = durability(place)
+        assert told["status"] == "warning"
+        assert "no commit waits for: 1" in told["detail"]
+        # Whoever may see nothing of other sessions sees that they are there.
+        pair.primary.ask("CREATE ROLE plain LOGIN")
+        assert ask_durability(url.replace("//keyturn@", "//plain@")).standbys == 1
+        pair.primary.ask("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        pair.primary.ask("SELECT pg_reload_conf()")
+        assert until(lambda: durability(place)["status"] == "ok", PATIENCE_SECONDS)
+        assert "wait for a standby" in durability(place)["detail"]
+        pair.primary.ask("ALTER SYSTEM RESET synchronous_standby_names")
+        pair.primary.ask("SELECT pg_reload_conf()")
+        pair.standby.stop(signal.SIGQUIT)
+        assert until(lambda: durability(place)["detail"] == "commits are kept", PATIENCE_SECONDS)
 
 
 def test_it_may_run_beside_a_server(either: Place) -> None:

@@ -71,19 +71,37 @@ def test_an_address_that_is_not_this_machines_is_named(host: str, made: Place) -
     )
 
 
-def test_a_second_server_is_refused_with_the_way_out(either: Place) -> None:
-    first = either.serve()
-    other = {} if either.engine == "sqlite" else {"KEYTURN_HOME": str(either.folder / "other")}
-    if other:
-        other["KEYTURN_ROOT_SECRET_FILE"] = str(either.home / "root.secret")
-        Path(other["KEYTURN_HOME"]).mkdir()
-    refused = either.run("serve", **other).refused("Another Keyturn", "Stop it first")
-    if either.engine == "sqlite":
+def test_a_second_server_on_sqlite_is_refused_with_the_way_out(made: Place) -> None:
+    first = made.serve()
+    for command in ("serve", "dev"):
+        refused = made.run(command).refused("Another Keyturn", "Stop it first")
         assert f"(process {first.process.pid})" in refused.errors
-    either.run("dev", **other).refused("Another Keyturn", "Stop it first")
     assert first.call("GET", "/readyz")[0] == 200
     assert first.stop().code == 0
-    either.serve()
+    made.serve()
+
+
+def test_on_postgresql_a_second_node_serves_and_what_makes_ready_is_refused(
+    build_place: Callable[[str], Place],
+) -> None:
+    place = build_place("postgresql")
+    place.run("init").done()
+    other = {
+        "KEYTURN_HOME": str(place.folder / "other"),
+        "KEYTURN_ROOT_SECRET_FILE": str(place.home / "root.secret"),
+    }
+    Path(other["KEYTURN_HOME"]).mkdir()
+    first = place.serve()
+    place.run("serve").refused(f"(process {first.process.pid})", "Stop it first")
+    for command in ("dev", "migrate"):
+        place.run(command, **other).refused("Another Keyturn serves", "Stop it first, on every")
+    second = place.serve(**other)
+    for one in (first, second):
+        assert one.call("GET", "/readyz")[0] == 200
+    assert first.stop().code == 0
+    assert second.call("GET", "/readyz")[0] == 200
+    assert second.stop().code == 0
+    place.run("migrate").done()
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,8 @@ CALLED = {
     "If-Match": {"version"},
     "If-None-Match": {"is_new"},
     "Idempotency-Key": {"idempotency_key"},
+    "Keyturn-Min-Position": {"min_position"},
+    "Prefer": {"respond_async"},
     "Keyturn-Workspace": {"workspace"},
     "rotation_policy": {"rotation_period_days", "most_rotations_at_once", "windows"},
 }
@@ -131,6 +133,14 @@ ELSEWHERE = {
     ("POST /v1/channels", "kind"): "--to makes it a webhook, the other options mail",
     ("PATCH /v1/workspaces/{id}", "status"): "the commands suspend and resume",
     ("GET /v1/posture/evidence", "limit"): "evidence is whole",
+    **{
+        (f"POST /v1/{route}", "Prefer"): "a person waits for it, at most 10 s"
+        for route in (
+            *(f"rotations/{{id}}/{verb}" for verb in ("complete", "rollback", "extend")),
+            *(f"rotations/{{id}}/{verb}" for verb in ("brownout", "runtimes")),
+            *("incidents", "incidents/{id}/runtimes", "incidents/{id}/close"),
+        )
+    },
 }
 
 

@@ -13,7 +13,9 @@ from keyturn.client import (
     ApiError,
     Conflict,
     Denied,
+    Effect,
     Forbidden,
+    Grace,
     Invalid,
     InvalidValue,
     NotFound,
@@ -26,7 +28,7 @@ from keyturn.client import (
 from keyturn.client.activity import list_activity
 from keyturn.client.call import Call
 from keyturn.client.health import look_at_readiness, measure_server
-from keyturn.client.keys import create_key, list_keys, read_key, revoke_key
+from keyturn.client.keys import create_key, list_keys, read_key, revoke_key, suspend_key
 from keyturn.client.verify import verify
 from keyturn.client.workspaces import create_workspace
 from tests.client.driving import KEY, OTHER, TOKEN, answer, drive, problem
@@ -186,6 +188,43 @@ def test_a_revocation_says_how_far_it_is_effective() -> None:
     for spoilt in ("", "soon", "2026-01-02T03:04:05"):
         unknown = drive(revoke_key("a"), [answer(202, keyturn_effective_by=spoilt)]).given()
         assert (unknown.is_complete, unknown.effective_by) == (False, None)
+
+
+def test_the_figures_of_an_effect_are_those_of_its_header() -> None:
+    told = "complete; nodes=3; ms=4990; expired=1"
+    done = drive(revoke_key("a"), [answer(204, keyturn_propagation=told)]).given()
+    assert (done.nodes, done.took_ms, done.expired) == (3, 4_990, 1)
+    at_once = answer(
+        202,
+        keyturn_propagation="complete; nodes=1; ms=0",
+        keyturn_effective_by="2026-01-02T03:04:05.000000Z",
+    )
+    known = drive(revoke_key("a", respond_async=True), [at_once]).given()
+    assert (known.is_complete, known.nodes, known.took_ms, known.expired) == (True, 1, 0, None)
+    for strange in ("", "complete", "complete; nodes=x; ms=-1", "complete; nodes; ms=\u0661"):
+        unknown = drive(revoke_key("a"), [answer(204, keyturn_propagation=strange)]).given()
+        assert (unknown.nodes, unknown.took_ms, unknown.expired) == (None, None, None)
+
+
+def test_who_would_not_wait_says_so_and_is_told_when() -> None:
+    pending = answer(202, KEY, keyturn_effective_by="2026-01-02T03:04:05.000000Z")
+    told = drive(suspend_key("a", respond_async=True), [pending])
+    assert told.sent[0].headers["Prefer"] == "respond-async"
+    effect = told.given().effect
+    assert effect is not None
+    assert not effect.is_complete
+    assert effect.effective_by == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    waited = drive(suspend_key("a"), [answer(200, KEY, keyturn_propagation="complete; nodes=1")])
+    assert "Prefer" not in waited.sent[0].headers
+    assert waited.given().effect == Effect(is_complete=True, propagation="complete; nodes=1")
+
+
+def test_a_verification_may_want_to_be_as_new_as_is_known() -> None:
+    late = {**VERDICT, "grace": {"late_seconds": 3}}
+    told = drive(verify("a", min_position=17), [problem(503, "freshness_lost"), answer(200, late)])
+    assert {one.headers["Keyturn-Min-Position"] for one in told.sent} == {"17"}
+    assert len(told.sent) == 2
+    assert told.given().grace == Grace(late_seconds=3)
 
 
 def test_what_a_newer_server_tells_is_left_out_and_its_words_are_taken() -> None:

@@ -103,6 +103,10 @@ def test_an_incident_that_is_opened_tells_how_far_it_is_effective_and_what_named
     assert opened.unmatched == [1]
     assert opened.keys[0].slot == "worker-prod"
     assert drive(open_incident(key_ids=["a"]), [answer(200, OPENED)]).given().is_joined
+    later = answer(202, OPENED, keyturn_effective_by=AT)
+    pending = drive(open_incident(key_ids=["a"], respond_async=True), [later]).given()
+    assert (pending.is_joined, pending.propagation) == (False, None)
+    assert pending.effective_by is not None
 
 
 def test_exposed_tokens_go_in_the_body_and_are_shown_nowhere() -> None:

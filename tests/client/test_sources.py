@@ -342,6 +342,9 @@ class Hurried:
         self._seconds += 1.0
         return self._seconds
 
+    def boot(self) -> float:
+        raise NotImplementedError
+
 
 def test_the_namespace_goes_along() -> None:
     seen = []

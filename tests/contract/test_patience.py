@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
-from threading import Event, Thread
+from threading import Barrier, Event, Thread
 
 import psycopg
 import pytest
@@ -21,10 +21,14 @@ from keyturn.storage.postgresql import (
     PostgresStore,
     unbounded,
 )
+from keyturn.storage.postgresql_cluster import _patience
+from keyturn.storage.postgresql_connection import ANSWER_SECONDS
 from keyturn.storage.sqlite import SqliteStore
 from keyturn.storage.transaction import Reading
 from keyturn.testing import FakeClock
+from keyturn.verifier import statement_seconds
 from tests.houses import SEALER, Plots
+from tests.servers.faulty import Cut, FaultyProxy
 from tests.servers.postgres import Postgres
 from tests.servers.silence import SilentProxy
 
@@ -67,6 +71,32 @@ def test_a_silent_server_is_given_up_on(plots: Plots, postgres: Postgres) -> Non
         assert store.credentials.read([]).position == 0
         store.close()
         lock.release()
+    plots.clear(ground)
+
+
+def test_connections_whose_other_end_is_gone_are_found_out_soon_and_all_at_once(
+    plots: Plots, postgres: Postgres
+) -> None:
+    ground = plots.migrated("postgresql")
+    with FaultyProxy(postgres.port) as proxy:
+        store = PostgresStore(proxy.url(ground.place), SEALER, _overlook)
+        asks = (store.ping, lambda: store.credentials.read([]))
+        together = Barrier(4)
+
+        def ask(one: Callable[[], object]) -> None:
+            with store.read() as reading:
+                reading.session.connection.execute(text("SELECT 1"))
+                together.wait(10)
+            store.credentials.read([])
+
+        with ThreadPoolExecutor(4) as pool:  # as many connections as that
+            list(pool.map(ask, asks * 2))
+        proxy.cut(Cut.HALF_OPEN)
+        for one in asks * 2:
+            began = time.monotonic()
+            one()
+            assert time.monotonic() - began < ANSWER_SECONDS + 1.5
+        store.close()
     plots.clear(ground)
 
 
@@ -199,3 +229,8 @@ def test_a_commit_that_broke_does_not_say_that_nothing_happened(opening: str, pl
     assert "did not carry this out" in refusal.value.detail
     store.close()
     plots.clear(ground)
+
+
+@pytest.mark.parametrize("lease_seconds", [1.0, 2.0, 5.0, 6.0, 30.0])
+def test_a_node_waits_for_an_answer_as_long_as_the_simulation_has_it(lease_seconds: float) -> None:
+    assert _patience(lease_seconds).silence_seconds == statement_seconds(lease_seconds)

@@ -23,19 +23,27 @@ from keyturn.domain.slot import SlotName
 from keyturn.domain.traffic import Caller
 from keyturn.storage.activity import ActivityFilter
 from keyturn.storage.contract import Store
-from keyturn.storage.credentials import POSITION_STATEMENT, key_statement, operator_statement
+from keyturn.storage.credentials import (
+    POSITION_STATEMENT,
+    fill_statement,
+    key_statement,
+    operator_statement,
+)
 from keyturn.storage.deliveries import DeliveryFilter
 from keyturn.storage.findings import FindingFilter
 from keyturn.storage.idempotency import IdempotencyScope
 from keyturn.storage.incidents import IncidentFilter
 from keyturn.storage.keys import KeyFilter
 from keyturn.storage.messages import MessageFilter
+from keyturn.storage.nodes import REPORT, report_values
 from keyturn.storage.requests import RequestFilter
 from keyturn.storage.rotations import RotationFilter
 from keyturn.storage.sealed import Damage
+from keyturn.storage.steps import LAST, LOOK
 from keyturn.storage.transaction import Reading
 from keyturn.testing.ambience import SOME_TIME
 from keyturn.testing.storage import making
+from keyturn.testing.storage.clustering import report_of
 from tests.houses import Ground, Plots, Raw
 
 # An installation of a few tenants with a few thousand rows each. `@` is a number of 12 digits.
@@ -46,7 +54,7 @@ TABLES = {
         4_000,
         (
             f"{ID}, 'acme', 'active', '[]', {SOME_TIME}, {SOME_TIME}, 1,"
-            " CAST('' AS BYTES), NULL, NULL, NULL"
+            " CAST('' AS BYTES), NULL, NULL, NULL, NULL"
         ),
     ),
     "operators": (
@@ -292,21 +300,35 @@ def test_a_walk_over_a_whole_table_is_seen(city: City, statement: str) -> None:
         assert_by_index(city, statement, ())
 
 
-def test_a_credential_is_found_by_its_index(city: City) -> None:
+def credential_statements(city: City) -> tuple[str, str]:
     if city.ground.engine == "sqlite":
-        statements = (
-            key_statement(SQLiteDialect_pysqlite(paramstyle="named")),
-            operator_statement(SQLiteDialect_pysqlite(paramstyle="named")),
-        )
-    else:
-        dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]
-        statements = (key_statement(dialect), operator_statement(dialect))
+        named = SQLiteDialect_pysqlite(paramstyle="named")
+        return key_statement(named), operator_statement(named)
+    dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]
+    return key_statement(dialect), operator_statement(dialect)
+
+
+def test_a_credential_is_found_by_its_index(city: City) -> None:
+    statements = credential_statements(city)
     for statement in statements:
         assert_by_index(city, statement, {"id": str(KEY)})
     steps = plan(city, statements[0], {"id": str(KEY)})
     # Of all the rotations there ever were, those alone that are open.
     assert [step for step in steps if "rotations" in step and "_open_" in step], steps
     assert POSITION_STATEMENT == "SELECT position FROM change_head"  # a table of one row
+
+
+def test_a_cache_is_filled_and_the_log_followed_by_indexes(city: City) -> None:
+    for statement in credential_statements(city):
+        assert_by_index(city, fill_statement(statement), {"id": str(KEY)})
+    assert_by_index(city, LAST, ())
+    if city.ground.engine == "sqlite":
+        return  # one process has nobody to follow
+    assert_by_index(city, REPORT, report_values(report_of(applied=7)))
+    for after in (0, 7, ENTRIES - 1, ENTRIES):
+        assert_by_index(city, LOOK, {"after": after})
+    steps = plan(city, LOOK, {"after": 7})
+    assert not [step for step in steps if step.startswith("Sort")], steps
 
 
 Ask = Callable[[Reading], object]

@@ -54,7 +54,7 @@ def first_rows(house: House) -> dict[str, list[dict[str, object]]]:
     late = {
         *("uses", "rotations", "findings", "heartbeat", "destinations", "deliveries"),
         *("channels", "messages", "announced", "traffic", "incidents", "incident_keys"),
-        "posture_waivers",
+        *("posture_waivers", "nodes"),
     }
     rows = {
         name: house_rows(house, table)
@@ -63,6 +63,7 @@ def first_rows(house: House) -> dict[str, list[dict[str, object]]]:
     }
     for row in rows["workspaces"]:
         assert row.pop("policy") is row.pop("resumed_at") is row.pop("reveal") is None
+        assert row.pop("grace_seconds") is None
     for row in rows["slots"]:
         assert row.pop("destinations") is None
     for row in rows["requests"]:

@@ -879,7 +879,7 @@ def test_every_sealed_table_is_tried() -> None:
     assert {*SEALED} == set(KIND)
 
 
-LATE = ("mac", "policy", "resumed_at", "reveal")
+LATE = ("mac", "policy", "resumed_at", "reveal", "grace_seconds")
 
 
 def test_a_late_column_that_was_set_cleared_or_swapped_is_damage(
@@ -899,6 +899,10 @@ def test_a_late_column_that_was_set_cleared_or_swapped_is_damage(
         for hostile in ("{}", "", "null"):
             home.edit(raw, policy=hostile)
             assert not is_good(street.home), hostile
+            home.restore(raw, bare)
+        for grace in (0, 1, 300, -1):
+            home.edit(raw, grace_seconds=grace)
+            assert not is_good(street.home), grace
             home.restore(raw, bare)
     for id_, policy in ((street.home, '{"a":1}'), (street.abroad, '{"b":2}')):
         with house.store.change() as transaction:

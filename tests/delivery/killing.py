@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 
 from keyturn.services.context import Context
-from keyturn.storage.contract import CredentialReader, Store
+from keyturn.storage.contract import Cluster, CredentialReader, Store
 from keyturn.storage.memory import Memory
 from keyturn.storage.transaction import Reading, Writing
 from tests.delivery.dock import Dock
@@ -51,6 +51,10 @@ class MortalStore:
     @property
     def credentials(self) -> CredentialReader:
         return self._store.credentials
+
+    @property
+    def cluster(self) -> Cluster | None:
+        return self._store.cluster
 
     @property
     def memory(self) -> Memory:

@@ -3,6 +3,7 @@
 import re
 import socket
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,8 @@ from tests.documentation.walk import (
     hold,
     product,
     reader,
+    serving,
+    settled,
     steps,
     walk,
 )
@@ -50,6 +53,7 @@ FOLLOWED = {
     "deliver-new-tokens.md",
     "check-your-posture.md",
     "see-unusual-use.md",
+    "run-several-nodes.md",
 }
 
 
@@ -225,6 +229,53 @@ def test_rotate_the_pepper(tmp_path: Path) -> None:
     assert said[0] == says[0]
     assert said[1].partition("wrapped")[2] == says[1].partition("wrapped")[2]
     assert said[2].partition("root.secret")[2] == says[2].partition("root.secret")[2]
+
+
+def test_several_nodes(tmp_path: Path, postgres: Postgres) -> None:
+    page = HOWTO / "run-several-nodes.md"
+    first, second, *blocks = steps(page)
+    checkout = copy_project(tmp_path / "keyturn", "Makefile", "src")
+    homes = [tmp_path / f"host-{number}" for number in (1, 2)]
+    ports = free_ports(2)
+    database = postgres.create_database()
+
+    def on_host(number: int) -> dict[str, str]:
+        """What a test must have instead of a host of its own."""
+        own = f"KEYTURN_HOST=127.0.0.1 KEYTURN_PORT={ports[number]}"
+        return {
+            "scp 10.0.0.1:/var/lib/keyturn/root.secret": f"cp {homes[0]}/root.secret",
+            "/var/lib/keyturn": str(homes[number]),
+            f"KEYTURN_HOST=10.0.0.{number + 1}": own,
+            "postgresql://keyturn@db.internal/keyturn": database,
+        }
+
+    addresses = [f"http://127.0.0.1:{port}" for port in ports]
+    told = {f"http://10.0.0.{n}:8420": address for n, address in enumerate(addresses, 1)}
+    with (
+        serving(checkout, first, on_host(0), addresses[0]) as leader,
+        serving(checkout, second, on_host(1), addresses[1]) as follower,
+    ):
+        shown = walk(checkout, blocks, instead=told)
+        assert '"message": "leading"' in leader()
+        assert "FAULT" not in follower()
+        assert '"message": "leading"' not in follower()
+    drill = next(n for n, step in enumerate(blocks) if "drill" in step.script)
+    assert measured(shown.pop(drill)) == measured(blocks.pop(drill).shows or "")
+    hold(page, blocks, shown)
+    ready, *_, metrics = shown
+    assert ready.count('"verifier":"ok"') == 2
+    assert metrics.count("keyturn_verifier_lease_seconds ") == 2
+
+
+def measured(text: str) -> list[str]:
+    """The lines of what was measured, without the figures."""
+    return settled(re.sub(r"drill-[0-9a-f]{8}|\d[\d.,]*", "#", text))
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [one.getsockname()[1] for one in taken]
 
 
 def installed(folder: Path) -> Path:

@@ -14,10 +14,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -52,7 +53,7 @@ _VOLATILE = (
     (re.compile(r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(?:\.\d+Z)?"), "<time>"),
     (re.compile(r"\d{4}-\d{2}-\d{2}"), "<date>"),
     (re.compile(r"\b\d+ (s|min) ago\b"), "<ago>"),
-    (re.compile(r"\b(within|after|for) \d+ (ms|s|min)\b"), r"\1 <span>"),
+    (re.compile(r"\b(in|within|after|for) \d+ (ms|s|min)\b"), r"\1 <span>"),
     # What is found of a key's use by itself, and when, is in the log too.
     (re.compile(r"\bSound: \d+ entries, \d+ changes, \d+ signed heads"), "Sound: <so many>"),
     (re.compile(r"\b\d+ signed heads"), "<heads>"),
@@ -139,6 +140,34 @@ def product(checkout: Path, **settings: str) -> Iterator[str]:
         process.communicate()
 
 
+@contextmanager
+def serving(
+    checkout: Path, step: Step, instead: Mapping[str, str], address: str
+) -> Iterator[Callable[[], str]]:
+    """A block that ends in a server, as a reader leaves it in a terminal of its own: it serves
+    until the end. Gives what it has shown so far."""
+    script = replaced(step.script, instead)
+    output = checkout / f"{urlsplit(address).port}.shown"
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            ["sh", "-euc", script],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            cwd=checkout,
+            env=reader(checkout),
+            start_new_session=True,  # a terminal of its own: the server is asked to end with it
+        )
+    try:
+        if not _is_ready(address, process):
+            raise AssertionError(output.read_text())
+        yield output.read_text
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait(15)
+
+
 def walk(
     checkout: Path,
     blocks: list[Step],
@@ -152,9 +181,7 @@ def walk(
         f"{(before or {}).get(number, '')}\necho; echo '{_MARK}'\n{step.script}"
         for number, step in enumerate(blocks)
     ]
-    script = "\n".join(parts)
-    for told, mine in instead.items():
-        script = script.replace(told, mine)
+    script = replaced("\n".join(parts), instead)
     # A function that runs in the background is a shell between the reader and the program.
     serve = _SERVE if "keyturn serve" in script else ""
     run = subprocess.run(
@@ -171,6 +198,12 @@ def walk(
     return shown[1:]
 
 
+def replaced(script: str, instead: Mapping[str, str]) -> str:
+    for told, mine in instead.items():
+        script = script.replace(told, mine)
+    return script
+
+
 def hold(page: Path, blocks: list[Step], shown: list[str]) -> None:
     """Holds what was shown against what the page says is shown."""
     for step, text in zip(blocks, shown, strict=True):
@@ -179,12 +212,19 @@ def hold(page: Path, blocks: list[Step], shown: list[str]) -> None:
 
 
 def _awaited(address: str, process: "subprocess.Popen[bytes]") -> str:
+    if _is_ready(address, process):
+        return address
+    process.kill()
+    raise AssertionError(process.communicate()[0].decode())
+
+
+def _is_ready(address: str, process: "subprocess.Popen[bytes]") -> bool:
+    """Whether the server becomes ready in time."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
             with urllib.request.urlopen(f"{address}/readyz"):
-                return address
+                return True
         except (urllib.error.URLError, ConnectionError):
             time.sleep(0.05)
-    process.kill()
-    raise AssertionError(process.communicate()[0].decode())
+    return False

@@ -145,6 +145,15 @@ EXCUSES = (
         pointer="/waive/[0-9]+/(key_id|until)",
         reason="a key of the incident is waived, until a time that is to come",
     ),
+    *(
+        Excuse(
+            check=check,
+            operation="POST /v1/verify",
+            code="freshness_lost",
+            reason=f"a position of the log may be asked for that it has not come to ({check})",
+        )
+        for check in (REJECTED, "not_a_server_error")
+    ),
     Excuse(
         check="negative_data_rejection",
         code="request.too_large",

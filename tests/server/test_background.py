@@ -40,7 +40,7 @@ def settle(house: House, folder: Path) -> Background:
         heads=HeadsFile(folder / "heads.log", NOTARY),
         witness=Witness(context, meter),
         notifier=Notifier(context, Courier(context, outbound, None)),
-        is_sole=lambda: True,
+        leads=lambda: True,
     )
     for _ in range(ROUNDS):  # what is found first is written, and what was written is looked at
         background.round()

@@ -22,7 +22,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,11 +197,11 @@ def revive_server(run_folder: Path) -> None:
     """Starts a crashed server again, on its port. PostgresUnavailable where it does not start."""
     state_file = run_folder / "server.json"
     state = json.loads(state_file.read_text())
-    account = _account()
-    programs = _reachable(_find_programs(), run_folder, account)
-    process = _launch(programs, run_folder, int(state["port"]), account)
-    if not _is_ready(process, int(state["port"])):
-        raise PostgresUnavailable(f"it does not start again:\n{_tail(run_folder / 'log')}")
+    account = server_account()
+    programs = reachable(find_programs(), run_folder, account)
+    process = launch(programs, run_folder, int(state["port"]), account)
+    if not is_ready(process, int(state["port"])):
+        raise PostgresUnavailable(f"it does not start again:\n{tail_of(run_folder / 'log')}")
     _children[process.pid] = process
     state_file.write_text(json.dumps({**state, "pid": process.pid}))
 
@@ -217,7 +217,7 @@ def _exclusive(path: Path) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Account:
+class Account:
     """Whom the server runs as; three times None is whoever we are."""
 
     user: int | None = None
@@ -231,8 +231,8 @@ _children: dict[int, "subprocess.Popen[bytes]"] = {}
 
 def _start(run_folder: Path) -> tuple[int, int]:
     """Start a server in the folder; its port and process id."""
-    account = _account()
-    programs = _reachable(_find_programs(), run_folder, account)
+    account = server_account()
+    programs = reachable(find_programs(), run_folder, account)
     data, sockets = run_folder / "data", run_folder / "socket"
     for folder in (data, sockets):
         folder.mkdir(mode=0o700)
@@ -241,17 +241,17 @@ def _start(run_folder: Path) -> tuple[int, int]:
     sockets.chmod(0o755)
 
     log = run_folder / "log"
-    _initialise(programs, data, log, account)
+    initialise(programs, data, log, account)
     for _ in range(5):  # another process may take the free port before the server does
-        port = _free_port()
-        process = _launch(programs, run_folder, port, account)
-        if _is_ready(process, port):
+        port = free_port()
+        process = launch(programs, run_folder, port, account)
+        if is_ready(process, port):
             _children[process.pid] = process
             return port, process.pid
         if process.poll() is None:
             process.send_signal(signal.SIGQUIT)
             process.wait()
-    raise PostgresUnavailable(f"{programs / 'postgres'} does not start:\n{_tail(log)}")
+    raise PostgresUnavailable(f"{programs / 'postgres'} does not start:\n{tail_of(log)}")
 
 
 def _statistics(programs: Path) -> dict[str, str]:
@@ -262,12 +262,17 @@ def _statistics(programs: Path) -> dict[str, str]:
     return {"shared_preload_libraries": name, f"{name}.track": "all"} if is_there else {}
 
 
-def _launch(
-    programs: Path, run_folder: Path, port: int, account: _Account
+def launch(
+    programs: Path,
+    run_folder: Path,
+    port: int,
+    account: Account,
+    settings: Mapping[str, str] = SETTINGS,
 ) -> "subprocess.Popen[bytes]":
+    """Starts a server on the run folder's data."""
     data, sockets = run_folder / "data", run_folder / "socket"
     command = [str(programs / "postgres"), "-D", str(data), "-p", str(port), "-k", str(sockets)]
-    for name, value in SETTINGS.items():
+    for name, value in settings.items():
         command += ["-c", f"{name}={value}"]
     with (run_folder / "log").open("ab") as output:
         return subprocess.Popen(
@@ -284,7 +289,7 @@ def _launch(
         )
 
 
-def _initialise(programs: Path, data: Path, log: Path, account: _Account) -> None:
+def initialise(programs: Path, data: Path, log: Path, account: Account) -> None:
     command = [str(programs / "initdb"), "-D", str(data), "-U", USER, "--auth=trust", "--no-sync"]
     with log.open("ab") as output:
         finished = subprocess.run(
@@ -300,10 +305,10 @@ def _initialise(programs: Path, data: Path, log: Path, account: _Account) -> Non
             extra_groups=account.extra_groups,
         )
     if finished.returncode != 0:
-        raise PostgresUnavailable(f"{command[0]} failed:\n{_tail(log)}")
+        raise PostgresUnavailable(f"{command[0]} failed:\n{tail_of(log)}")
 
 
-def _is_ready(process: "subprocess.Popen[bytes]", port: int) -> bool:
+def is_ready(process: "subprocess.Popen[bytes]", port: int) -> bool:
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         try:
@@ -332,13 +337,13 @@ def _stop(pid: int, pid_file: Path) -> None:
         _children.pop(pid).wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _tail(log: Path) -> str:
+def tail_of(log: Path) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-15:])
 
 
@@ -350,14 +355,14 @@ def _environment() -> dict[str, str]:
 # --- the programs, and whom they run as ----------------------------------------------------------
 
 
-def _account() -> _Account:
+def server_account() -> Account:
     if os.geteuid() != 0:
-        return _Account()
+        return Account()
     nobody = pwd.getpwnam("nobody")
-    return _Account(user=nobody.pw_uid, group=nobody.pw_gid, extra_groups=())
+    return Account(user=nobody.pw_uid, group=nobody.pw_gid, extra_groups=())
 
 
-def _find_programs() -> Path:
+def find_programs() -> Path:
     """The folder that has `postgres` and `initdb`."""
     chosen = os.environ.get(BIN_VARIABLE)
     if chosen:
@@ -385,7 +390,7 @@ def _has_programs(folder: Path) -> bool:
     return all((folder / name).is_file() for name in ("postgres", "initdb"))
 
 
-def _reachable(programs: Path, run_folder: Path, account: _Account) -> Path:
+def reachable(programs: Path, run_folder: Path, account: Account) -> Path:
     """The programs where the server's account can run them, if need be in a copy."""
     if all(_is_open_to_all(programs / name) for name in ("postgres", "initdb")):
         return programs

@@ -9,6 +9,7 @@ from keyturn.domain.key import RevocationReason
 from keyturn.domain.token import Token
 from keyturn.http.desk import Desk, Readiness
 from keyturn.http.metrics import Metrics
+from keyturn.http.sole_sight import SoleSight
 from keyturn.http.verify import VerifyEndpoint
 from keyturn.services.meter import Meter
 from keyturn.services.revoke import revoke_key
@@ -38,6 +39,7 @@ def desk_of(house: House, meter: Meter) -> Desk:
         environment="test",
         proxies=0,
         check=lambda: Readiness(is_ready=True, checks={}),
+        sight=SoleSight(house.context.store.credentials, house.workspace_id, "here"),
     )
 
 

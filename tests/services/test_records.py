@@ -16,7 +16,7 @@ from keyturn.services.meter import BATCH, ROOM, Meter
 from keyturn.services.tidy import ONCE, Tidier, tidy
 from keyturn.services.watch import DamageWatch
 from keyturn.storage.activity import ActivityFilter
-from keyturn.storage.contract import CredentialReader, Store
+from keyturn.storage.contract import Cluster, CredentialReader, Store
 from keyturn.storage.idempotency import IdempotencyScope, StoredAnswer
 from keyturn.storage.memory import Memory
 from keyturn.storage.requests import RequestFilter
@@ -41,6 +41,10 @@ class Unreliable:
     @property
     def credentials(self) -> CredentialReader:
         return self.store.credentials
+
+    @property
+    def cluster(self) -> Cluster | None:
+        return self.store.cluster
 
     def read(self) -> AbstractContextManager[Reading]:
         return self.store.read()

@@ -15,10 +15,10 @@ from keyturn.domain.key import RevocationReason
 from keyturn.domain.operator import OperatorKind
 from keyturn.domain.token import Token
 from keyturn.domain.verdict import VerdictCode
-from keyturn.server.build import check_readiness
+from keyturn.server.readiness import check_readiness
 from keyturn.services.appoint import appoint_operator, dismiss_operator
 from keyturn.services.context import Context
-from keyturn.services.follow import ASKED, TAKEN_UP, answer, ask, follow, is_taken_up
+from keyturn.services.follow import ASKED, TAKEN_UP, answer, ask, follow, is_taken_up, lacking
 from keyturn.services.identify import identify, reference
 from keyturn.services.issue import KeyDraft, issue_key
 from keyturn.services.revoke import revoke_key, suspend_key
@@ -510,6 +510,24 @@ def test_a_server_that_starts_with_the_pepper_says_so_where_no_other_has(
     assert record_pepper(command, asking)
     answer(late)
     assert actions(house, "pepper.%") == [ASKED, TAKEN_UP, ADDED], "the row tells it"
+
+
+def test_each_of_several_nodes_answers_for_itself(house: House, file: Peppers) -> None:
+    command, has, lacks = process(house, file), process(house, file), process(house, Peppers())
+    add_to(file)
+    asking = ask(command, 2)
+    nodes = ("one", "other")
+    for _ in range(3):  # neither answers over the other
+        follow(has, "one")
+        answer(lacks, "other")
+    assert actions(house, "pepper.%") == [ASKED, TAKEN_UP, TAKEN_UP]
+    assert lacking(command, asking, nodes) == ["other"]
+    assert not is_taken_up(command, asking)
+    assert not record_pepper(command, asking)
+    answer(process(house, file), "other")  # it was given the file
+    assert not lacking(command, asking, nodes)
+    assert lacking(command, asking, (*nodes, "third")) == ["third"]
+    assert record_pepper(command, asking)
 
 
 # --- damage ---------------------------------------------------------------------------------------

@@ -34,3 +34,15 @@ def test_no_two_takes_and_no_two_seeds_are_alike() -> None:
     entropy, other = SeededEntropy(1), SeededEntropy(2)
     taken = {source.take(32) for _ in range(100) for source in (entropy, other)}
     assert len(taken) == 200
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**9))
+def test_a_sleep_of_the_machine_is_counted_by_the_clock_of_leases_alone(
+    seconds: int, micros: int
+) -> None:
+    clock = FakeClock(0)
+    clock.advance(micros)
+    clock.suspend(seconds)
+    assert clock.elapsed() == micros / 1_000_000
+    assert clock.boot() == clock.elapsed() + seconds
+    assert clock.now() == micros + seconds * 1_000_000

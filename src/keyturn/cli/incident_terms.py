@@ -11,7 +11,7 @@ import click
 from keyturn.ambient import SystemClock
 from keyturn.cli.incident_board import KEYS, Board, board_of, brief
 from keyturn.cli.naming import short
-from keyturn.cli.output import counted, terminal_width
+from keyturn.cli.output import counted, spelled, terminal_width
 from keyturn.cli.page import Command, Table, page_lines
 from keyturn.cli.when import BACK, now
 from keyturn.client.errors import KeyturnClientError
@@ -25,7 +25,7 @@ _MOST_SHOWN = 20
 _PATIENCE_SECONDS = 3
 _SECONDS_BETWEEN = 0.2
 _REASONS = ("leaked", "suspected", "staff_change", "other")
-_OF_OPENING = ("is_joined", "propagation")
+_OF_OPENING = ("is_joined", "propagation", "effective_by")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +145,8 @@ def _happened(opened: OpenedIncident) -> str:
     took = brief(opened.seconds.contain or 0)
     done = "revoked" if opened.containment == "revoke" else "suspended"
     done += f" ({dead:,} had been before)" if dead else ""
+    if opened.effective_by is not None:
+        return f"{keys} {done}: effective by {spelled(opened.effective_by)} (UTC). {named} is open."
     return (
         f"{keys} {done} within {took}: no verifier accepts it any more. {named} is open.".replace(
             "accepts it", "accepts it" if len(opened.keys) == 1 else "accepts them"

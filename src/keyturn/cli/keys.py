@@ -16,16 +16,17 @@ from keyturn.cli.delivering import (
     slot_of_new_key,
     tell_of_delivery,
 )
+from keyturn.cli.effect import effect_told, no_wait_option, note_effect
 from keyturn.cli.handover import Handover, Issued, output_option
 from keyturn.cli.impact import impact, impact_told
 from keyturn.cli.naming import KEY_HELP, key_id, named_key, short
 from keyturn.cli.notes import Notes, notes_options
-from keyturn.cli.output import Column, Output, ago, spelled
+from keyturn.cli.output import Column, Output, ago
 from keyturn.cli.paged import Portion, paged
 from keyturn.cli.repeating import once_option, version_option
 from keyturn.cli.when import AHEAD
 from keyturn.client.errors import KeyturnClientError
-from keyturn.client.resources import IssuedKey, Key
+from keyturn.client.resources import ChangedKey, IssuedKey, Key
 
 if TYPE_CHECKING:
     from keyturn.client import Keyturn
@@ -40,7 +41,12 @@ _COLUMNS = (
     Column("rotate by", optional=True),
     Column("last used"),
 )
-_NODES = (Column("node", wide=True), Column("state"), Column("position", right=True))
+_NODES = (
+    Column("node"),
+    Column("name", wide=True),
+    Column("state"),
+    Column("position", right=True),
+)
 _UNSURE = "`keyturn keys list` shows it; `keyturn keys revoke ID --reason unused` ends it."
 _REASONS = ("superseded", "unused", "staff_change", "compromised", "other")
 
@@ -203,6 +209,7 @@ def show(client: "Keyturn", output: Output, key: str) -> None:
 @click.option("--expires", "expires_at", type=AHEAD, metavar="WHEN", help="90d, 12h, or a time.")
 @click.option("--metadata", metavar="JSON", help="In place of what it has.")
 @version_option
+@no_wait_option
 @notes_options
 @calling
 def update(
@@ -219,6 +226,7 @@ def update(
     expires_at: datetime | None,
     metadata: str | None,
     version: int | None,
+    respond_async: bool,
     notes: Notes,
 ) -> None:
     """Change a key: what is given is set, the rest stays. Effective at once, everywhere.
@@ -228,22 +236,23 @@ def update(
       keyturn keys update scheduler-prod --scope read --scope pins:publish
       keyturn keys update scheduler-prod --cidr 10.0.0.0/8 --owner payments@example.com
     """
-    changes = {
-        "scopes": _all(scopes, "--scope", no_scopes, "--no-scopes"),
-        "permissions": _all(permissions, "--permission", no_permissions, "--no-permissions"),
-        "allowed_cidrs": _all(allowed_cidrs, "--cidr", any_network, "--any-network"),
-    }
+    all_scopes = _all(scopes, "--scope", no_scopes, "--no-scopes")
+    all_permissions = _all(permissions, "--permission", no_permissions, "--no-permissions")
+    all_cidrs = _all(allowed_cidrs, "--cidr", any_network, "--any-network")
     changed_metadata = _object(metadata)
     changed = client.keys.change(
         key_id(client, key),
         version=version,
         name=name,
+        scopes=all_scopes,
+        permissions=all_permissions,
+        allowed_cidrs=all_cidrs,
         expires_at=expires_at,
         metadata=changed_metadata,
-        **changes,
+        respond_async=respond_async,
         **notes,
     )
-    _show(output, changed)
+    _show_changed(output, changed)
 
 
 @keys.command(epilog=KEY_HELP)
@@ -256,10 +265,17 @@ def update(
     help="Of `compromised` the key is marked for ever.",
 )
 @version_option
+@no_wait_option
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @calling
 def revoke(
-    client: "Keyturn", output: Output, key: str, reason: str, version: int | None, yes: bool
+    client: "Keyturn",
+    output: Output,
+    key: str,
+    reason: str,
+    version: int | None,
+    respond_async: bool,
+    yes: bool,
 ) -> None:
     """Revoke a key for ever. When this returns, it is dead on every verifier.
 
@@ -275,18 +291,20 @@ def revoke(
             f"Revoke {found.name} ({found.hint}…, last used: {_last_used(found)})? "
             f"{weighed}It cannot be undone."
         )
-    effect = client.keys.revoke(found.id, reason=cast("Reason", reason), version=version)
+    effect = client.keys.revoke(
+        found.id, reason=cast("Reason", reason), version=version, respond_async=respond_async
+    )
     if output.as_json:
         output.json({"id": found.id, "name": found.name, "effect": effect})
     elif output.is_quiet:
         output.say(found.id)
     elif effect.is_complete:
-        output.say(f"Revoked {found.name} ({found.hint}…): no verifier accepts it any more.")
-    else:
+        told = effect_told(effect)
         output.say(
-            f"Revoked {found.name} ({found.hint}…): no verifier accepts it after "
-            f"{spelled(effect.effective_by)} (UTC)."
+            f"Revoked {found.name} ({found.hint}…): no verifier accepts it any more ({told})."
         )
+    else:
+        output.say(f"Revoked {found.name} ({found.hint}…): {effect_told(effect)}.")
     if effect.incident_id is not None and not output.as_json:
         output.note(
             f"Incident {short(effect.incident_id)} has it; what is next: `keyturn incidents show "
@@ -297,10 +315,16 @@ def revoke(
 @keys.command(epilog=KEY_HELP)
 @click.argument("key")
 @version_option
+@no_wait_option
 @once_option
 @calling
 def suspend(
-    client: "Keyturn", output: Output, key: str, version: int | None, idempotency_key: str | None
+    client: "Keyturn",
+    output: Output,
+    key: str,
+    version: int | None,
+    respond_async: bool,
+    idempotency_key: str | None,
 ) -> None:
     """Take a key out of use, until it is resumed. Effective at once, everywhere.
 
@@ -309,16 +333,25 @@ def suspend(
       keyturn keys suspend scheduler-prod
     """
     id_ = key_id(client, key)
-    _show(output, client.keys.suspend(id_, version=version, idempotency_key=idempotency_key))
+    suspended = client.keys.suspend(
+        id_, version=version, idempotency_key=idempotency_key, respond_async=respond_async
+    )
+    _show_changed(output, suspended)
 
 
 @keys.command(epilog=KEY_HELP)
 @click.argument("key")
 @version_option
+@no_wait_option
 @once_option
 @calling
 def resume(
-    client: "Keyturn", output: Output, key: str, version: int | None, idempotency_key: str | None
+    client: "Keyturn",
+    output: Output,
+    key: str,
+    version: int | None,
+    respond_async: bool,
+    idempotency_key: str | None,
 ) -> None:
     """Let a suspended key work again.
 
@@ -327,7 +360,10 @@ def resume(
       keyturn keys resume scheduler-prod
     """
     id_ = key_id(client, key)
-    _show(output, client.keys.resume(id_, version=version, idempotency_key=idempotency_key))
+    resumed = client.keys.resume(
+        id_, version=version, idempotency_key=idempotency_key, respond_async=respond_async
+    )
+    _show_changed(output, resumed)
 
 
 @keys.command(epilog=KEY_HELP)
@@ -355,7 +391,9 @@ def trace(client: "Keyturn", output: Output, key: str) -> None:
             ]
         )
         click.echo()
-        output.table(_NODES, [(one.id, one.state, one.position) for one in found.nodes])
+        output.table(
+            _NODES, [(short(one.id), one.name, one.state, one.position) for one in found.nodes]
+        )
 
 
 keys.add_command(impact)
@@ -418,6 +456,12 @@ def _show(output: Output, key: Key) -> None:
             ("version", str(key.version)),
         ]
     )
+
+
+def _show_changed(output: Output, key: ChangedKey) -> None:
+    members = {one: getattr(key, one) for one in Key.__struct_fields__}
+    _show(output, Key(**members))
+    note_effect(output, key.effect)
 
 
 def _row(key: Key) -> tuple[object, ...]:

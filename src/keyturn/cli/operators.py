@@ -6,12 +6,13 @@ import click
 
 from keyturn.cli.handover import Handover, Issued, output_option
 from keyturn.cli.loading import settings_for
-from keyturn.cli.output import Column, Output, output_options
+from keyturn.cli.output import Column, Output, counted, output_options
 from keyturn.cli.when import AHEAD, microseconds
 from keyturn.domain.identity import parse_id
 from keyturn.domain.instant import format_instant
 from keyturn.domain.operator import Operator, OperatorKind
 from keyturn.server.build import House, opened, signed_head
+from keyturn.server.reach import Reach, await_nodes
 from keyturn.services.appoint import appoint_operator, dismiss_operator, list_operators
 
 _COLUMNS = (
@@ -105,7 +106,19 @@ def revoke(id: str) -> None:  # noqa: A002
     with opened(settings_for("production")) as house:
         operator = dismiss_operator(house.context, id_)
         with signed_head(house):
-            click.echo(f"Operator {operator.name} is revoked.")
+            lease_seconds = float(house.settings.freshness_seconds)
+            reach = await_nodes(house.context.store, house.context.clock, lease_seconds)
+            click.echo(f"Operator {operator.name} is revoked{_told(reach)}.")
+
+
+def _told(reach: Reach | None) -> str:
+    if reach is None:
+        return ""
+    if reach.is_complete:
+        return f", on {counted(reach.nodes, 'node')}" if reach.nodes else ""
+    if reach.effective_by is None:
+        return "; how far the nodes have got cannot be seen now"
+    return f"; a node that is cut off may take the token until {format_instant(reach.effective_by)}"
 
 
 def _taken_back(house: House, operator: Operator) -> str:

@@ -42,6 +42,12 @@ _LONGEST = 4_096
     help="A header of the request, like Origin. May be repeated.",
 )
 @click.option("--request-id", metavar="ID", help="The id of the request that it came with.")
+@click.option(
+    "--min-position",
+    type=click.IntRange(0),
+    metavar="N",
+    help="At least as new as this position of the log: `as_of` of another answer.",
+)
 @calling
 def verify(
     client: "Keyturn",
@@ -56,6 +62,7 @@ def verify(
     environment: str | None,
     headers: tuple[str, ...],
     request_id: str | None,
+    min_position: int | None,
 ) -> None:
     """Ask whether a token may do this now. It is recorded as a use of the key.
 
@@ -79,6 +86,7 @@ def verify(
         environment=environment,
         headers=members,
         request_id=request_id,
+        min_position=min_position,
     )
     _show(output, verdict)
     if not verdict.valid:
@@ -132,6 +140,11 @@ def _show(output: Output, verdict: Verdict) -> None:
                     []
                     if verdict.deprecation is None
                     else [("rotation", _told(verdict.deprecation))]
+                ),
+                *(
+                    []
+                    if verdict.grace is None
+                    else [("grace", f"{verdict.grace.late_seconds:,} s older than promised")]
                 ),
             ]
         )

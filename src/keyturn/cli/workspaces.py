@@ -6,15 +6,17 @@ import click
 
 from keyturn.cli.connection import calling
 from keyturn.cli.consent import require_consent
+from keyturn.cli.effect import no_wait_option, note_effect
 from keyturn.cli.handover import Handover, Issued, output_option
 from keyturn.cli.naming import refuse_token
-from keyturn.cli.output import Column, Output
+from keyturn.cli.output import Column, Output, whole_span
 from keyturn.cli.paged import Portion, paged
 from keyturn.cli.policy import policy_members, policy_options
 from keyturn.cli.repeating import once_option, version_option
 from keyturn.client.errors import KeyturnClientError
-from keyturn.client.resources import NamedNetwork, RotationPolicy, Workspace
+from keyturn.client.resources import ChangedWorkspace, NamedNetwork, RotationPolicy, Workspace
 from keyturn.domain.identity import parse_id
+from keyturn.domain.workspace import MOST_GRACE_SECONDS
 
 if TYPE_CHECKING:
     from keyturn.client import Keyturn
@@ -44,6 +46,13 @@ _reveal = click.option(
     type=click.Choice(["always", "never"]),
     help="With `never`, new tokens go to destinations alone, and nobody is shown one.",
 )
+_grace = click.option(
+    "--grace-seconds",
+    type=click.IntRange(0, MOST_GRACE_SECONDS),
+    metavar="N",
+    help="How long a node that has lost its sight of the database goes on answering; 0: not at "
+    "all.",
+)
 _UNSURE = "`keyturn workspaces list` shows it; `keyturn workspaces suspend ID` takes it out of use."
 
 
@@ -63,6 +72,7 @@ def workspaces() -> None:
 )
 @policy_options
 @_reveal
+@_grace
 @once_option
 @output_option
 @calling
@@ -73,6 +83,7 @@ def create(
     networks: tuple[str, ...],
     rotation_policy: RotationPolicy | None,
     reveal: str | None,
+    grace_seconds: int | None,
     idempotency_key: str | None,
     target: str | None,
 ) -> None:
@@ -89,6 +100,7 @@ def create(
             networks=_networks(networks),
             rotation_policy=rotation_policy,
             reveal=cast("Reveal | None", reveal),
+            grace_seconds=grace_seconds,
             idempotency_key=idempotency_key,
         )
         issued = Issued(
@@ -141,7 +153,9 @@ def show(client: "Keyturn", output: Output, id_: str) -> None:
 @policy_options
 @click.option("--no-rotation-policy", is_flag=True, help="Take its rotation policy away.")
 @_reveal
+@_grace
 @version_option
+@no_wait_option
 @calling
 def update(
     client: "Keyturn",
@@ -153,7 +167,9 @@ def update(
     rotation_policy: RotationPolicy | None,
     no_rotation_policy: bool,
     reveal: str | None,
+    grace_seconds: int | None,
     version: int | None,
+    respond_async: bool,
 ) -> None:
     """Rename a workspace, name its networks anew, or say anew how it rotates.
 
@@ -165,6 +181,7 @@ def update(
       keyturn workspaces update 06aSDUtCJxNn2WzPHQ7kVt --rotation-period-days 90 \\
         --most-rotations-at-once 5 --maintenance-window 'mon,tue 02:00 120'
       keyturn workspaces update 06aSDUtCJxNn2WzPHQ7kVt --reveal never
+      keyturn workspaces update 06aSDUtCJxNn2WzPHQ7kVt --grace-seconds 30
     """
     if networks and no_networks:
         raise click.UsageError("Give --network or --no-networks, but not both.")
@@ -176,17 +193,27 @@ def update(
         networks=[] if no_networks else _networks(networks),
         rotation_policy=RotationPolicy() if no_rotation_policy else rotation_policy,
         reveal=cast("Reveal | None", reveal),
+        grace_seconds=grace_seconds,
         version=version,
+        respond_async=respond_async,
     )
-    _show(output, changed)
+    _show_changed(output, changed)
 
 
 @workspaces.command()
 @_ID
 @version_option
+@no_wait_option
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @calling
-def suspend(client: "Keyturn", output: Output, id_: str, version: int | None, yes: bool) -> None:
+def suspend(
+    client: "Keyturn",
+    output: Output,
+    id_: str,
+    version: int | None,
+    respond_async: bool,
+    yes: bool,
+) -> None:
     """Take a workspace with all its keys out of use, until it is resumed.
 
     \b
@@ -196,21 +223,30 @@ def suspend(client: "Keyturn", output: Output, id_: str, version: int | None, ye
     if not yes:
         found = client.workspaces.read(id_)
         require_consent(f"Suspend {found.name}, and deny all its keys?")
-    _show(output, client.workspaces.change(id_, status="suspended", version=version))
+    changed = client.workspaces.change(
+        id_, status="suspended", version=version, respond_async=respond_async
+    )
+    _show_changed(output, changed)
 
 
 @workspaces.command()
 @_ID
 @version_option
+@no_wait_option
 @calling
-def resume(client: "Keyturn", output: Output, id_: str, version: int | None) -> None:
+def resume(
+    client: "Keyturn", output: Output, id_: str, version: int | None, respond_async: bool
+) -> None:
     """Let a suspended workspace work again.
 
     \b
     Examples:
       keyturn workspaces resume 06aSDUtCJxNn2WzPHQ7kVt
     """
-    _show(output, client.workspaces.change(id_, status="active", version=version))
+    changed = client.workspaces.change(
+        id_, status="active", version=version, respond_async=respond_async
+    )
+    _show_changed(output, changed)
 
 
 def _taken_back(client: "Keyturn", id_: str) -> str:
@@ -238,11 +274,18 @@ def _show(output: Output, found: Workspace) -> None:
                 ("networks", [_spelled(one) for one in found.networks]),
                 *policy_members(found.rotation_policy),
                 ("shows tokens", found.reveal),
+                ("grace", whole_span(found.grace_seconds)),
                 ("created", found.created_at),
                 ("updated", found.updated_at),
                 ("version", str(found.version)),
             ]
         )
+
+
+def _show_changed(output: Output, changed: ChangedWorkspace) -> None:
+    members = {one: getattr(changed, one) for one in Workspace.__struct_fields__}
+    _show(output, Workspace(**members))
+    note_effect(output, changed.effect)
 
 
 def _row(one: Workspace) -> tuple[object, ...]:

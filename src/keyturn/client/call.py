@@ -105,6 +105,11 @@ def if_none(is_new: bool) -> dict[str, str]:
     return {"If-None-Match": "*"} if is_new else {}
 
 
+def prefer(respond_async: bool) -> dict[str, str]:
+    """The header by which an answer does not wait until it is effective on every verifier."""
+    return {"Prefer": "respond-async"} if respond_async else {}
+
+
 def once(idempotency_key: str | None) -> dict[str, str]:
     """The header of an idempotency key that the caller chose."""
     if idempotency_key is None:

@@ -144,13 +144,15 @@ class Incident(ListedIncident, frozen=True, kw_only=True):
 
 
 class OpenedIncident(Incident, frozen=True, kw_only=True):
-    """An incident as it was opened: its keys are dead on every verifier. Where it `is_joined`, it
-    was open before. `unmatched` has the places of what was given and names no key."""
+    """An incident as it was opened: its keys are dead on every verifier, or at `effective_by` at
+    the latest where that is told. Where it `is_joined`, it was open before. `unmatched` has the
+    places of what was given and names no key."""
 
     unmatched: list[int] = msgspec.field(default_factory=list)
     elsewhere: list[ElsewhereKey] = msgspec.field(default_factory=list)
     is_joined: bool = False
     propagation: str | None = None
+    effective_by: Instant | None = None
 
 
 class SelectedKey(Record, frozen=True, kw_only=True):

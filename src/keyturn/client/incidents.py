@@ -6,7 +6,8 @@ from typing import Literal
 
 import msgspec
 
-from keyturn.client.call import Answer, Call, Listing, body, once, query, reading, segment
+from keyturn.client.call import Answer, Call, Listing, body, once, prefer, query, reading, segment
+from keyturn.client.effect import effect_of
 from keyturn.client.errors import NotUnderstood
 from keyturn.client.incident_records import (
     Incident,
@@ -22,7 +23,7 @@ from keyturn.client.paging import listing
 from keyturn.domain.token import Token
 
 _PATH = "/v1/incidents"
-_CREATED = 201
+_CREATED, _PENDING = 201, 202
 _incident = reading(Incident)
 _opened_incident = reading(OpenedIncident)
 _replacements = reading(Replacements)
@@ -52,6 +53,7 @@ def open_incident(
     exposed_since: datetime | None = None,
     containment: Containment | None = None,
     idempotency_key: str | None = None,
+    respond_async: bool = False,
 ) -> Call[OpenedIncident]:
     """Contains keys first, and keeps that as an incident: they are dead on every verifier when this
     returns. Give one of `key_ids`, `tokens` or `select`; what names no key is told by its place in
@@ -60,6 +62,9 @@ def open_incident(
     `exposed_since` is the start of the window that the report looks at, None is since each key was
     made. `containment` is revoke, or suspend, which a false alarm takes back. Of a selection
     `expected_count` must hold, else `SelectionMoved`.
+
+    Where a verifier cannot be reached, or with `respond_async`, by which that is not waited for,
+    the keys may be accepted until `effective_by`; whether one was joined is not told then.
     """
     return Call(
         method="POST",
@@ -75,7 +80,7 @@ def open_incident(
             exposed_since=exposed_since,
             containment=containment,
         ),
-        headers=once(idempotency_key),
+        headers={**once(idempotency_key), **prefer(respond_async)},
         wants_idempotency_key=True,
         read=_opened,
     )
@@ -131,6 +136,7 @@ def place_caller(
     *,
     network: str | None = None,
     idempotency_key: str | None = None,
+    respond_async: bool = False,
 ) -> Call[Incident]:
     """A person's word on who used a contained key: it is `ours`, and then waited for, or an
     `intruder`. `network` is the place, as the incident tells it; without, it holds everywhere."""
@@ -139,6 +145,7 @@ def place_caller(
         "runtimes",
         body(runtime=runtime, standing=standing, network=network),
         idempotency_key,
+        respond_async,
     )
 
 
@@ -168,10 +175,11 @@ def close_incident(
     *,
     waive: Sequence[KeyWaiver] | None = None,
     idempotency_key: str | None = None,
+    respond_async: bool = False,
 ) -> Call[Incident]:
     """Ends it, once each key is recovered, or waived by name with a reason and until a stated time;
     else raises `KeysOpen`. A false alarm may end before, and resumes what was suspended."""
-    return _act(id, "close", body(outcome=outcome, waive=waive), idempotency_key)
+    return _act(id, "close", body(outcome=outcome, waive=waive), idempotency_key, respond_async)
 
 
 def report_incident(id: str) -> Call[IncidentReport]:  # noqa: A002
@@ -190,22 +198,26 @@ def _path(id_: str) -> str:
     return f"{_PATH}/{segment(id_)}"
 
 
-def _act(id_: str, verb: str, content: bytes, idempotency_key: str | None) -> Call[Incident]:
+def _act(
+    id_: str, verb: str, content: bytes, idempotency_key: str | None, respond_async: bool
+) -> Call[Incident]:
     return Call(
         method="POST",
         path=f"{_path(id_)}/{verb}",
         content=content,
-        headers=once(idempotency_key),
+        headers={**once(idempotency_key), **prefer(respond_async)},
         wants_idempotency_key=True,
         read=_incident,
     )
 
 
 def _opened(answer: Answer) -> OpenedIncident:
+    effect = effect_of(answer)
     return msgspec.structs.replace(
         _opened_incident(answer),
-        is_joined=answer.status != _CREATED,
-        propagation=answer.headers.get("keyturn-propagation"),
+        is_joined=answer.status not in (_CREATED, _PENDING),
+        propagation=effect.propagation,
+        effective_by=None if effect.is_complete else effect.effective_by,
     )
 
 

@@ -13,16 +13,26 @@ from keyturn.client.call import (
     body,
     if_match,
     once,
+    prefer,
     query,
     reading,
     segment,
 )
+from keyturn.client.effect import effect_of
 from keyturn.client.errors import NotUnderstood
 from keyturn.client.paging import listing
-from keyturn.client.resources import Effect, ExpectedRuntime, IssuedKey, Key, Propagation
+from keyturn.client.resources import (
+    ChangedKey,
+    Effect,
+    ExpectedRuntime,
+    IssuedKey,
+    Key,
+    Propagation,
+)
 
 _PATH = "/v1/api-keys"
 _key = reading(Key)
+_changed_key = reading(ChangedKey)
 _issued_key = reading(IssuedKey)
 _propagation = reading(Propagation)
 
@@ -139,13 +149,15 @@ def change_key(
     rotation_period_days: int | None = None,
     runtimes: Sequence[ExpectedRuntime] | None = None,
     destinations: Sequence[str] | None = None,
-) -> Call[Key]:
+    respond_async: bool = False,
+) -> Call[ChangedKey]:
     """Changes what is given and leaves the rest. With a `version`, only that one is changed; else
-    `VersionMoved`."""
+    `VersionMoved`. What it takes away is effective on every verifier when this returns, unless its
+    `effect` says otherwise, or the answer is not to be waited for (`respond_async`)."""
     return Call(
         method="PATCH",
         path=_path(id),
-        headers=if_match(version),
+        headers={**if_match(version), **prefer(respond_async)},
         content=body(
             name=name,
             scopes=scopes,
@@ -162,7 +174,7 @@ def change_key(
         ),
         # Sent twice, the second would find that the version has moved: by the first.
         may_repeat=version is None,
-        read=_key,
+        read=_changed,
     )
 
 
@@ -171,14 +183,16 @@ def revoke_key(
     *,
     reason: Reason | None = None,
     version: int | None = None,
+    respond_async: bool = False,
 ) -> Call[Effect]:
     """Revokes a key for ever. It is dead on every verifier when this returns, unless the answer
-    says that it `is_complete` only later. Once more, it answers alike."""
+    says that it `is_complete` only later: where a verifier cannot be reached, or with
+    `respond_async`, by which that is not waited for. Once more, it answers alike."""
     return Call(
         method="DELETE",
         path=_path(id),
         query=query(reason=reason),
-        headers=if_match(version),
+        headers={**if_match(version), **prefer(respond_async)},
         read=_effect,
     )
 
@@ -188,9 +202,10 @@ def suspend_key(
     *,
     version: int | None = None,
     idempotency_key: str | None = None,
-) -> Call[Key]:
-    """Takes a key out of use until it is resumed."""
-    return _move(id, "suspend", version, idempotency_key)
+    respond_async: bool = False,
+) -> Call[ChangedKey]:
+    """Takes a key out of use until it is resumed; `effect` says how far."""
+    return _move(id, "suspend", version, idempotency_key, respond_async)
 
 
 def resume_key(
@@ -198,9 +213,10 @@ def resume_key(
     *,
     version: int | None = None,
     idempotency_key: str | None = None,
-) -> Call[Key]:
+    respond_async: bool = False,
+) -> Call[ChangedKey]:
     """Lets a suspended key work again."""
-    return _move(id, "resume", version, idempotency_key)
+    return _move(id, "resume", version, idempotency_key, respond_async)
 
 
 def trace_key(id: str) -> Call[Propagation]:  # noqa: A002
@@ -212,13 +228,15 @@ def _path(id_: str) -> str:
     return f"{_PATH}/{segment(id_)}"
 
 
-def _move(id_: str, verb: str, version: int | None, idempotency_key: str | None) -> Call[Key]:
+def _move(
+    id_: str, verb: str, version: int | None, idempotency_key: str | None, respond_async: bool
+) -> Call[ChangedKey]:
     return Call(
         method="POST",
         path=f"{_path(id_)}/{verb}",
-        headers={**if_match(version), **once(idempotency_key)},
+        headers={**if_match(version), **once(idempotency_key), **prefer(respond_async)},
         wants_idempotency_key=True,
-        read=_key,
+        read=_changed,
     )
 
 
@@ -227,23 +245,13 @@ def _issued(answer: Answer) -> IssuedKey:
     return msgspec.structs.replace(_issued_key(answer), rotation_id=rotation_id)
 
 
+def _changed(answer: Answer) -> ChangedKey:
+    return msgspec.structs.replace(_changed_key(answer), effect=effect_of(answer))
+
+
 def _effect(answer: Answer) -> Effect:
     """Only these two statuses say that it is done, or will be: another success is somebody else's,
     and a key that lives on is not to be taken for a revoked one."""
     if answer.status not in (202, 204):
         raise NotUnderstood(answer.status, "it does not say that the key is revoked")
-    return Effect(
-        is_complete=answer.status == 204,
-        propagation=answer.headers.get("keyturn-propagation"),
-        effective_by=_instant(answer.headers.get("keyturn-effective-by", "")),
-        incident_id=answer.headers.get("keyturn-incident"),
-    )
-
-
-def _instant(text: str) -> datetime | None:
-    """The time that a header tells, None where it tells none that can be placed."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return None if moment.utcoffset() is None else moment
+    return effect_of(answer)

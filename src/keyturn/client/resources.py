@@ -14,6 +14,8 @@ from keyturn.client.given_token import given_token
 from keyturn.client.record import Instant, Record
 from keyturn.domain.token import Token
 
+_LONGEST_NUMBER = 18
+
 
 class Key(Record, frozen=True, kw_only=True):
     """A key: the record of a credential. `status` is active, suspended, revoked or expired."""
@@ -64,6 +66,12 @@ class IssuedKey(Key, frozen=True, kw_only=True):
         """The token; `.reveal()` gives the string. Where there is none, raises `TokenDelivered`, or
         else `TokenLost`."""
         return given_token(self.api_key, self.id, self.deliveries)
+
+
+class ChangedKey(Key, frozen=True, kw_only=True):
+    """A key after a change; `effect` says how far what that took away is effective."""
+
+    effect: "Effect | None" = None
 
 
 class ExpectedRuntime(Record, frozen=True, kw_only=True):
@@ -122,7 +130,9 @@ class RotationPolicy(Record, frozen=True, kw_only=True):
 
 
 class Workspace(Record, frozen=True, kw_only=True):
-    """A tenant. `reveal` is always, or never: then new tokens go to destinations alone."""
+    """A tenant. `reveal` is always, or never: then new tokens go to destinations alone. For
+    `grace_seconds` a node that has lost its sight of the database goes on answering for its
+    keys."""
 
     id: str
     name: str
@@ -130,9 +140,16 @@ class Workspace(Record, frozen=True, kw_only=True):
     networks: list[NamedNetwork]
     rotation_policy: RotationPolicy | None = None
     reveal: str = "always"
+    grace_seconds: int = 0
     created_at: Instant
     updated_at: Instant
     version: int
+
+
+class ChangedWorkspace(Workspace, frozen=True, kw_only=True):
+    """A workspace after a change; `effect` says how far what that took away is effective."""
+
+    effect: "Effect | None" = None
 
 
 class IssuedWorkspace(Workspace, frozen=True, kw_only=True):
@@ -169,8 +186,16 @@ class Deprecation(Record, frozen=True, kw_only=True):
     rotation_id: str | None = None
 
 
+class Grace(Record, frozen=True, kw_only=True):
+    """By how much an answer is older than Keyturn promises."""
+
+    late_seconds: int
+
+
 class Verdict(Record, frozen=True, kw_only=True):
-    """Whether a token may do what was asked; `code` says `valid`, or the first reason why not."""
+    """Whether a token may do what was asked; `code` says `valid`, or the first reason why not.
+    `as_of` is a position of the log that it is at least as new as. `grace` is told by a node that
+    has lost its sight of the database and answers all the same, as the workspace allows."""
 
     valid: bool
     code: str
@@ -178,6 +203,7 @@ class Verdict(Record, frozen=True, kw_only=True):
     key: VerifiedKey | None = None
     as_of: int
     deprecation: Deprecation | None = None
+    grace: Grace | None = None
 
     def require(self) -> VerifiedKey:
         """The key. Raises `Denied` where the verdict is not valid."""
@@ -296,15 +322,17 @@ class Activity(Record, frozen=True, kw_only=True):
 
 
 class Node(Record, frozen=True, kw_only=True):
-    """A verifier, and the position of the log that it has."""
+    """A verifier, and the position of the log that it has: it has `confirmed` a change, is
+    `waiting`, or is `expired`: it was not heard of for so long that it accepts nothing."""
 
     id: str
+    name: str = ""
     state: str
     position: int
 
 
 class Propagation(Record, frozen=True, kw_only=True):
-    """Where a key's last change has arrived."""
+    """Where a key's last change has arrived: it is `complete` or `pending`."""
 
     key_id: str
     position: int
@@ -314,14 +342,34 @@ class Propagation(Record, frozen=True, kw_only=True):
 
 
 class Effect(Record, frozen=True, kw_only=True):
-    """How far a revocation is effective when it is answered: `is_complete`, on every verifier; else
-    it is so at `effective_by` at the latest. `propagation` is the header's own text; `incident_id`
-    is the incident that a compromised key is in."""
+    """How far a change is effective when it is answered: `is_complete`, on every verifier; else it
+    is so at `effective_by` at the latest. `propagation` is the header's own text: `nodes` and
+    `took_ms` are taken from it, and how many of the nodes were counted out, since they accept
+    nothing any more (`expired`). `incident_id` is the incident that a compromised key is in."""
 
     is_complete: bool
     propagation: str | None = None
     effective_by: Instant | None = None
     incident_id: str | None = None
+
+    @property
+    def nodes(self) -> int | None:
+        return self._told("nodes")
+
+    @property
+    def expired(self) -> int | None:
+        return self._told("expired")
+
+    @property
+    def took_ms(self) -> int | None:
+        return self._told("ms")
+
+    def _told(self, name: str) -> int | None:
+        for part in (self.propagation or "").split(";"):
+            key, _, value = part.strip().partition("=")
+            if key == name and value.isascii() and value.isdecimal():
+                return int(value[:_LONGEST_NUMBER])
+        return None
 
 
 class About(Record, frozen=True, kw_only=True):

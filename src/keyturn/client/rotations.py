@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from keyturn.client.call import Answer, Call, Listing, body, once, query, reading, segment
+from keyturn.client.call import Answer, Call, Listing, body, once, prefer, query, reading, segment
 from keyturn.client.paging import listing
 from keyturn.client.rotation_records import Impact, Rotation, StartedRotation, Waiver
 
@@ -91,12 +91,19 @@ def complete_rotation(
     reason: str | None = None,
     waive: Sequence[Waiver] | None = None,
     idempotency_key: str | None = None,
+    respond_async: bool = False,
 ) -> Call[Rotation]:
     """Revokes the old key where the evidence allows it, else raises `EvidenceMissing`. It may begin
     with a brown-out: the rotation that is given says by its `state` where it stands. With `force`
     (and a `reason`) whatever still uses the old key is cut off; `waive` leaves single workloads
     out."""
-    return _act(id, "complete", body(force=force, reason=reason, waive=waive), idempotency_key)
+    return _act(
+        id,
+        "complete",
+        body(force=force, reason=reason, waive=waive),
+        idempotency_key,
+        respond_async,
+    )
 
 
 def roll_back_rotation(
@@ -106,11 +113,16 @@ def roll_back_rotation(
     reason: str | None = None,
     keep_both: bool | None = None,
     idempotency_key: str | None = None,
+    respond_async: bool = False,
 ) -> Call[Rotation]:
     """Revokes the new key, and the old one stays. Raises `RollbackUnsafe` where workloads use only
     the new one by now, unless with `force` and a `reason`; with `keep_both` both keys live on."""
     return _act(
-        id, "rollback", body(force=force, reason=reason, keep_both=keep_both), idempotency_key
+        id,
+        "rollback",
+        body(force=force, reason=reason, keep_both=keep_both),
+        idempotency_key,
+        respond_async,
     )
 
 
@@ -120,10 +132,15 @@ def extend_rotation(
     deadline: datetime | None = None,
     overlap_seconds: int | None = None,
     idempotency_key: str | None = None,
+    respond_async: bool = False,
 ) -> Call[Rotation]:
     """Sets a later deadline: a time, or the seconds since the start."""
     return _act(
-        id, "extend", body(deadline=deadline, overlap_seconds=overlap_seconds), idempotency_key
+        id,
+        "extend",
+        body(deadline=deadline, overlap_seconds=overlap_seconds),
+        idempotency_key,
+        respond_async,
     )
 
 
@@ -132,10 +149,13 @@ def brown_out_rotation(
     *,
     brownout_seconds: int | None = None,
     idempotency_key: str | None = None,
+    respond_async: bool = False,
 ) -> Call[Rotation]:
     """Suspends the old key for a while, as a test. It is lifted at once when a workload of yours
     meets it."""
-    return _act(id, "brownout", body(brownout_seconds=brownout_seconds), idempotency_key)
+    return _act(
+        id, "brownout", body(brownout_seconds=brownout_seconds), idempotency_key, respond_async
+    )
 
 
 def decide_runtime(
@@ -146,6 +166,7 @@ def decide_runtime(
     network: str | None = None,
     reason: str | None = None,
     idempotency_key: str | None = None,
+    respond_async: bool = False,
 ) -> Call[Rotation]:
     """A person's word on one workload: it is `ours`, an `intruder`, `waived`, or it has
     `checked_in` with the new key and that is taken for its run. The last two need a `reason`;
@@ -155,6 +176,7 @@ def decide_runtime(
         "runtimes",
         body(runtime=runtime, standing=standing, network=network, reason=reason),
         idempotency_key,
+        respond_async,
     )
 
 
@@ -163,12 +185,14 @@ def weigh_key(id: str) -> Call[Impact]:  # noqa: A002
     return Call(method="GET", path=f"/v1/api-keys/{segment(id)}/impact", read=_impact)
 
 
-def _act(id_: str, verb: str, content: bytes, idempotency_key: str | None) -> Call[Rotation]:
+def _act(
+    id_: str, verb: str, content: bytes, idempotency_key: str | None, respond_async: bool
+) -> Call[Rotation]:
     return Call(
         method="POST",
         path=f"{_PATH}/{segment(id_)}/{verb}",
         content=content,
-        headers=once(idempotency_key),
+        headers={**once(idempotency_key), **prefer(respond_async)},
         wants_idempotency_key=True,
         read=_rotation,
     )

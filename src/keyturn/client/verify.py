@@ -23,11 +23,14 @@ def verify(
     method: str | None = None,
     path: str | None = None,
     headers: Mapping[str, str] | None = None,
+    min_position: int | None = None,
 ) -> Call[Verdict]:
     """Asks whether a presented token may do what is asked. A denial is an answer, not an error:
     look at `.valid`, or call `.require()`.
 
-    What is told of the request (its id, address, path) is recorded along with the verdict.
+    What is told of the request (its id, address, path) is recorded along with the verdict. The
+    answer is at least as new as `min_position`: the `as_of` of another answer, or the `position` of
+    a change. A verifier that has not come so far is asked again for a while, then `Unavailable`.
     """
     return Call(
         method="POST",
@@ -44,6 +47,7 @@ def verify(
             path=_clean(path),
             headers=None if headers is None else {_clean(k): _clean(v) for k, v in headers.items()},
         ),
+        headers={} if min_position is None else {"Keyturn-Min-Position": str(min_position)},
         read=_verdict,
     )
 

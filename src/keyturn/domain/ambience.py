@@ -14,6 +14,11 @@ class Clock(Protocol):
         """Seconds of a clock that never runs backwards; only differences mean something."""
         ...
 
+    def boot(self) -> float:
+        """Seconds of a clock that never runs backwards, cannot be set, and goes on while the
+        machine sleeps: what a lease is measured by. Only differences mean something."""
+        ...
+
 
 class Entropy(Protocol):
     """Gives unpredictable bytes."""

@@ -390,6 +390,14 @@ class StorageUnavailable(KeyturnError):
     title = "The database cannot be used now"
 
 
+class FreshnessLost(KeyturnError):
+    """This node cannot vouch for being as new as it promises; it answers nothing rather than by
+    what may be revoked by now."""
+
+    code = "freshness_lost"
+    title = "This node may be behind"
+
+
 class RecordingSaturated(KeyturnError):
     """Requests arrive faster than they can be recorded; none is answered unrecorded."""
 

@@ -23,6 +23,7 @@ from keyturn.http.desk import Desk
 from keyturn.http.spelling import Id
 from keyturn.services.context import Context
 from keyturn.services.identify import Caller
+from keyturn.services.inspect import grace_of
 from keyturn.services.journal import Act
 from keyturn.services.locate import (
     locate_channel,
@@ -42,7 +43,7 @@ from keyturn.services.locate import (
 class Call:
     """A call that passed the door, which it came to when it `arrived`. `workspace` is the one that
     its header names, if any. What waits on the network does it `away`: meanwhile the call holds up
-    no evidence."""
+    no evidence. What `takes_away` something is answered once that is effective everywhere."""
 
     desk: Desk
     caller: Caller
@@ -51,6 +52,16 @@ class Call:
     body: object = None
     arrived: int = 0
     away: Callable[[], AbstractContextManager[None]] = nullcontext
+    takes_away: bool = False
+    grace_seconds: int | None = None
+
+    def takes_effect(self, home: UUID) -> None:
+        """To be said once a change is committed that takes something away in a workspace: the call
+        is answered when no verifier goes by what was before, not even in the grace that the
+        workspace gives."""
+        if not self.takes_away:
+            raise TypeError("the route of this call does not declare that it takes away")
+        self.grace_seconds = grace_of(self.context, home)
 
     @property
     def context(self) -> Context:

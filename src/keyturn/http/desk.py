@@ -11,6 +11,7 @@ from uuid import UUID
 
 from keyturn.domain.error import RecordingSaturated, StorageUnavailable
 from keyturn.http.metrics import Metrics
+from keyturn.http.sight import Sight
 from keyturn.http.trickle import Trickle
 from keyturn.http.turns import Turns
 from keyturn.services.context import Context
@@ -74,6 +75,7 @@ class Desk:
     environment: str
     proxies: int
     check: Callable[[], Readiness]
+    sight: Sight
     running: Running = field(default_factory=Running)
     proofs: Turns = field(default_factory=lambda: Turns(most=PROOFS, of_one=PROOFS_OF_ONE))
     strangers: Trickle = field(default_factory=lambda: Trickle(burst=100, per_second=10.0))

@@ -36,6 +36,7 @@ from keyturn.http.body import check_media_type, parse_json
 from keyturn.http.call import Call
 from keyturn.http.credential import header_texts, presented_token, readable
 from keyturn.http.desk import Desk
+from keyturn.http.effect import EFFECT, effective, prefers_async
 from keyturn.http.exposure import raw_path_of
 from keyturn.http.origin import caller_address
 from keyturn.http.precondition import join_lines
@@ -57,12 +58,17 @@ CHECK_IN_PATH = "/v1/self"
 _MOST_PARAMETERS = 50
 
 
-def guard(permission: Permission | str, *, action: str | None = None) -> dict[str, Any]:
-    """What a route declares: the permission that it needs, and the action that a refusal is
-    recorded as. Give it to the route's decorator as keyword arguments."""
+def guard(
+    permission: Permission | str, *, action: str | None = None, takes_away: bool = False
+) -> dict[str, Any]:
+    """What a route declares: the permission that it needs, the action that a refusal is recorded
+    as, and whether it takes something away that has to be effective everywhere when it answers.
+    Give it to the route's decorator as keyword arguments."""
     extra: dict[str, Any] = {PERMISSION: str(permission), "security": [{"bearer": []}, {"key": []}]}
     if action is not None:
         extra[_ACTION] = action
+    if takes_away:
+        extra[EFFECT] = True
     return {"openapi_extra": extra}
 
 
@@ -85,6 +91,7 @@ class GuardedRoute(APIRoute):
             raise TypeError(f"the route {self.path} declares no permission; see `guard`")
         self.permission: str = extra[PERMISSION]
         self.action: str | None = extra.get(_ACTION)
+        self.takes_away: bool = extra.get(EFFECT, False)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         answer = super().get_route_handler()
@@ -101,7 +108,7 @@ class GuardedRoute(APIRoute):
                 await visit.leave(None)
             finally:
                 visit.depart()
-            return response
+            return await visit.take_effect(response)
 
         return handle
 
@@ -124,6 +131,7 @@ class Visit:
         self._identification: Identification | None = None
         self._caller: Caller | None = None
         self._runtime: str | None = None
+        self._call: Call | None = None
 
     async def enter(self) -> None:
         """Lets the call in. Raises what refuses it."""
@@ -147,11 +155,12 @@ class Visit:
             workspace=workspace,
             arrived=self._now,
             away=self._away,
+            takes_away=self._route.takes_away,
         )
         call.body = self.request.parsed = await self._read_body()
         # Only now, since a body may take its time, and no time is settled while a call is about.
         self._arrived = self._desk.meter.arrive()
-        self.request.state.call = call
+        self.request.state.call = self._call = call
 
     @contextmanager
     def _away(self) -> Iterator[None]:
@@ -249,6 +258,14 @@ class Visit:
         if self._arrived is not None:
             self._desk.meter.depart(self._arrived)
             self._arrived = None
+
+    async def take_effect(self, response: Response) -> Response:
+        """The answer, once what the call has taken away is effective everywhere."""
+        grace_seconds = None if self._call is None else self._call.grace_seconds
+        if grace_seconds is None:
+            return response
+        is_async = prefers_async(self._headers)
+        return await effective(self._desk, response, grace_seconds, is_async=is_async)
 
     def _is_worth_noting(self, identification: Identification) -> bool:
         """A wrong secret for an id that exists is recorded, but who knows only an id, which is no

@@ -27,7 +27,6 @@ from keyturn.http.incident_bodies import (
     SelectionBody,
 )
 from keyturn.http.paging import decode_cursor, encode_cursor, split_page
-from keyturn.http.propagation import propagation
 from keyturn.http.replay import IdempotencyKey, replaying
 from keyturn.services.close import close_incident
 from keyturn.services.foresee import foresee_incident
@@ -55,7 +54,7 @@ router = APIRouter(tags=["incidents"], route_class=GuardedRoute)
             "description": "It was open already; or with `dry_run` what would be contained",
         }
     },
-    **guard(Permission.INCIDENTS_WRITE, action="incident.opened"),
+    **guard(Permission.INCIDENTS_WRITE, action="incident.opened", takes_away=True),
 )
 def post_incident(
     call: Admitted, body: GivenIncident, idempotency_key: IdempotencyKey = None
@@ -77,16 +76,11 @@ def post_incident(
                 body=lambda: _opened(call, opened),
             )
 
-        started = call.context.clock.elapsed()
         opened = open_incident(
             call.context, call.act, home, body.exposure(), exposed, call.arrived, remember
         )
-        effective = propagation(call, started)
-    return answer(
-        _opened(call, opened),
-        status=_status(opened),
-        headers={**_headers(opened.judged), **effective},
-    )
+    call.takes_effect(home)
+    return answer(_opened(call, opened), status=_status(opened), headers=_headers(opened.judged))
 
 
 def _home(call: Call, named: Named) -> UUID:
@@ -165,7 +159,7 @@ def get_incident(call: Admitted, id: IncidentId) -> Response:  # noqa: A002
     "/v1/incidents/{id}/runtimes",
     summary="Say whether a caller is ours or an intruder",
     response_model=IncidentBody,
-    **guard(Permission.INCIDENTS_WRITE, action="incident.placed"),
+    **guard(Permission.INCIDENTS_WRITE, action="incident.placed", takes_away=True),
 )
 def post_runtime(
     call: Admitted,
@@ -261,7 +255,7 @@ def _replacements(call: Call, replaced: ReplacedKeys, *, reveals: bool) -> Repla
     description="A false alarm needs neither: what was suspended works again, what was revoked "
     "stays so.",
     response_model=IncidentBody,
-    **guard(Permission.INCIDENTS_WRITE, action="incident.closed"),
+    **guard(Permission.INCIDENTS_WRITE, action="incident.closed", takes_away=True),
 )
 def post_close(
     call: Admitted,
@@ -302,7 +296,6 @@ def _moved(
                 body=lambda: _body(call, judged),
             )
 
-        started = call.context.clock.elapsed()
         judged = move(home, id_, remember)
-        effective = propagation(call, started)
-    return answer(_body(call, judged), headers={"ETag": etag(judged.incident.version), **effective})
+    call.takes_effect(home)
+    return answer(_body(call, judged), headers={"ETag": etag(judged.incident.version)})

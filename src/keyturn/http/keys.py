@@ -1,6 +1,5 @@
 """`/v1/api-keys`: keys are made, read, changed, revoked, suspended and resumed."""
 
-from collections.abc import Mapping
 from typing import Annotated, Protocol
 from uuid import UUID
 
@@ -25,7 +24,6 @@ from keyturn.http.key_bodies import (
 )
 from keyturn.http.paging import decode_cursor, encode_cursor, split_page
 from keyturn.http.precondition import IfMatch, expected_versions
-from keyturn.http.propagation import propagation
 from keyturn.http.replay import INCIDENT, ROTATION, IdempotencyKey, replaying
 from keyturn.services.amend import amend_key
 from keyturn.services.context import Context
@@ -154,7 +152,7 @@ def get_key(call: Admitted, id: KeyId) -> Response:  # noqa: A002
     "/v1/api-keys/{id}",
     summary="Change a key",
     response_model=KeyBody,
-    **guard(Permission.KEYS_WRITE, action="api_key.updated"),
+    **guard(Permission.KEYS_WRITE, action="api_key.updated", takes_away=True),
 )
 def patch_key(
     call: Admitted,
@@ -164,9 +162,9 @@ def patch_key(
 ) -> Response:
     home, id_ = call.named_key(id)
     expected = expected_versions(if_match)
-    started = call.context.clock.elapsed()
     view = amend_key(call.context, call.act, home, id_, body.amendment(), expected=expected)
-    return _shown(call, view, propagation(call, started))
+    call.takes_effect(home)
+    return _shown(call, view)
 
 
 @router.delete(
@@ -177,7 +175,7 @@ def patch_key(
     f"`{INCIDENT}` names.",
     status_code=204,
     response_class=Response,
-    **guard(Permission.KEYS_WRITE, action="api_key.revoked"),
+    **guard(Permission.KEYS_WRITE, action="api_key.revoked", takes_away=True),
 )
 def delete_key(
     call: Admitted,
@@ -187,7 +185,6 @@ def delete_key(
 ) -> Response:
     home, id_ = call.named_key(id)
     expected = expected_versions(if_match)
-    started = call.context.clock.elapsed()
     if asked.reason is RevocationReason.COMPROMISED:
         incident_id = revoke_compromised(
             call.context, call.act, home, id_, call.arrived, expected=expected
@@ -196,14 +193,15 @@ def delete_key(
     else:
         revoke_key(call.context, call.act, home, id_, asked.reason, expected=expected)
         headers = {}
-    return Response(status_code=204, headers={**headers, **propagation(call, started)})
+    call.takes_effect(home)
+    return Response(status_code=204, headers=headers)
 
 
 @router.post(
     "/v1/api-keys/{id}/suspend",
     summary="Suspend a key until it is resumed",
     response_model=KeyBody,
-    **guard(Permission.KEYS_WRITE, action="api_key.suspended"),
+    **guard(Permission.KEYS_WRITE, action="api_key.suspended", takes_away=True),
 )
 def suspend(
     call: Admitted,
@@ -219,7 +217,7 @@ def suspend(
     "/v1/api-keys/{id}/resume",
     summary="Let a suspended key work again",
     response_model=KeyBody,
-    **guard(Permission.KEYS_WRITE, action="api_key.resumed"),
+    **guard(Permission.KEYS_WRITE, action="api_key.resumed", takes_away=True),
 )
 def resume(
     call: Admitted,
@@ -254,15 +252,15 @@ def _move(
                 body=lambda: KeyBody.of(view, call.context.clock.now()),
             )
 
-        started = call.context.clock.elapsed()
         view = move(call.context, call.act, home, id_, expected=expected, remember=remember)
-    return _shown(call, view, propagation(call, started))
+    call.takes_effect(home)
+    return _shown(call, view)
 
 
 def _headers(view: KeyView) -> dict[str, str]:
     return {"ETag": etag(view.key.version), "Location": f"/v1/api-keys/{view.key.id}"}
 
 
-def _shown(call: Call, view: KeyView, headers: Mapping[str, str] | None = None) -> Response:
+def _shown(call: Call, view: KeyView) -> Response:
     body = KeyBody.of(view, call.context.clock.now())
-    return answer(body, headers={"ETag": etag(view.key.version), **(headers or {})})
+    return answer(body, headers={"ETag": etag(view.key.version)})

@@ -7,9 +7,10 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from keyturn.http.effect import EFFECT, declare
 from keyturn.http.guard import PERMISSION
 from keyturn.http.schema import Problem
-from keyturn.http.spelling import ID, RUNTIME
+from keyturn.http.spelling import ID, POSITION, RUNTIME
 from keyturn.http.verify import PATH, VerdictBody, VerifyBody
 
 _PROBLEM = {
@@ -76,11 +77,27 @@ def _verify_operation() -> dict[str, Any]:
         "responses": {
             "200": {
                 "description": "The verdict",
+                "headers": {
+                    "Keyturn-Grace": {
+                        "description": "Where `grace` is told: its `late_seconds`.",
+                        "schema": {"type": "integer", "minimum": 0},
+                    }
+                },
                 "content": {
                     "application/json": {"schema": {"$ref": "#/components/schemas/VerdictBody"}}
                 },
             }
         },
+        "parameters": [
+            {
+                "name": "Keyturn-Min-Position",
+                "in": "header",
+                "required": False,
+                "description": "The answer is at least as new as this position of the log, an "
+                "`as_of` that the caller knows; a node that has not come so far answers 503.",
+                "schema": {"type": "string", **POSITION},
+            }
+        ],
         PERMISSION: "verify",
         "security": [{"bearer": []}, {"key": []}],
     }
@@ -90,6 +107,8 @@ def _finish(operation: dict[str, Any]) -> None:
     """Names what every guarded call may answer besides its success."""
     responses = operation["responses"]
     responses.pop("422", None)
+    if operation.pop(EFFECT, False):
+        declare(operation)
     operation["responses"] = {**responses, "4XX": _PROBLEM, "5XX": _PROBLEM}
     operation.pop("x-keyturn-action", None)
     for parameter in operation.get("parameters", ()):

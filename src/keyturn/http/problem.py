@@ -20,6 +20,7 @@ from keyturn.domain.error import (
     DestinationUnproven,
     EvidenceMissing,
     Fault,
+    FreshnessLost,
     GrantExceeded,
     IdempotencyMismatch,
     IdempotencyRunning,
@@ -99,6 +100,7 @@ STATUS: dict[type[KeyturnError], int] = {
     IdempotencyMismatch: 422,
     DestinationBusy: 429,
     StorageUnavailable: 503,
+    FreshnessLost: 503,
     RecordingSaturated: 503,
 }
 
@@ -130,7 +132,7 @@ def headers_of(error: KeyturnError) -> dict[str, str]:
             return {"WWW-Authenticate": _CHALLENGE}
         case CredentialInvalid():
             return {"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'}
-        case StorageUnavailable() | RecordingSaturated() | IdempotencyRunning():
+        case StorageUnavailable() | RecordingSaturated() | FreshnessLost() | IdempotencyRunning():
             return {"Retry-After": _RETRY_AFTER_SECONDS}
         case DestinationBusy():
             return {"Retry-After": _PROOF_SECONDS}

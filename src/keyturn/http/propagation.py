@@ -1,32 +1,27 @@
-"""Where a change is effective: `Keyturn-Propagation`, and `/v1/api-keys/{id}/propagation`.
-
-One process serves one database, and every verification asks it: a change is effective everywhere
-once it is committed.
-"""
+"""`/v1/api-keys/{id}/propagation`: on which nodes a key's last change is effective."""
 
 from typing import Literal
 
 from fastapi import APIRouter, Response
+from fastapi.concurrency import run_in_threadpool
 
 from keyturn.domain.permission import Permission
 from keyturn.http.answer import answer
 from keyturn.http.call import Admitted, Call, KeyId
 from keyturn.http.guard import GuardedRoute, guard
 from keyturn.http.schema import Shown, ShownInstant
-from keyturn.services.inspect import trace_propagation
+from keyturn.services.inspect import Propagation, grace_of, trace_propagation
 
 router = APIRouter(tags=["keys"], route_class=GuardedRoute)
 
 
-def propagation(call: Call, started: float) -> dict[str, str]:
-    """The header of a change that began at `started` (of the clock's `elapsed`)."""
-    took_ms = round((call.context.clock.elapsed() - started) * 1_000)
-    return {"Keyturn-Propagation": f"complete; nodes=1; ms={took_ms}"}
-
-
 class NodeBody(Shown):
+    """A node that verifies. `waiting`: it may go by what was before. `expired`: it was not heard
+    of for so long that it accepts nothing any more, until it has caught up."""
+
     id: str
-    state: Literal["confirmed"]
+    name: str
+    state: Literal["confirmed", "waiting", "expired"]
     position: int
 
 
@@ -34,7 +29,7 @@ class PropagationBody(Shown):
     key_id: str
     position: int
     changed_at: ShownInstant
-    state: Literal["complete"]
+    state: Literal["complete", "pending"]
     nodes: list[NodeBody]
 
 
@@ -44,16 +39,24 @@ class PropagationBody(Shown):
     response_model=PropagationBody,
     **guard(Permission.KEYS_READ),
 )
-def get_propagation(call: Admitted, id: KeyId) -> Response:  # noqa: A002
-    home, id_ = call.named_key(id)
-    traced = trace_propagation(call.context, call.caller, home, id_)
-    node = NodeBody(id=str(call.desk.node_id), state="confirmed", position=traced.position)
+async def get_propagation(call: Admitted, id: KeyId) -> Response:  # noqa: A002
+    traced, grace_seconds = await run_in_threadpool(_traced, call, id)
+    nodes = await call.desk.sight.nodes(traced.position, grace_seconds)
     return answer(
         PropagationBody(
-            key_id=str(id_),
+            key_id=str(traced.key_id),
             position=traced.position,
             changed_at=traced.changed_at,
-            state="complete",
-            nodes=[node],
+            state="pending" if any(one.state == "waiting" for one in nodes) else "complete",
+            nodes=[
+                NodeBody(id=one.id, name=one.name, state=one.state, position=one.position)
+                for one in nodes
+            ],
         )
     )
+
+
+def _traced(call: Call, id_text: str) -> tuple[Propagation, int]:
+    home, id_ = call.named_key(id_text)
+    traced = trace_propagation(call.context, call.caller, home, id_)
+    return traced, grace_of(call.context, home)

@@ -3,8 +3,11 @@
 1. A key means one thing per caller, workspace and route, for 24 hours.
 2. The answer is kept in the transaction of its change: there is no change without its answer, and
    no answer without its change. Only successes are kept; what was refused may be sent again.
-3. The same body gets the first answer with the token replaced by null; another body is 422.
-4. While the first call is still running the second is 409.
+3. The same body gets the first answer with the token replaced by null; another body is 422. Where
+   it took something away, that too is answered once it is effective everywhere.
+4. While the first call is still running the second is 409. A node knows of its own calls; of two at
+   different nodes the one whose change comes second finds the answer of the first under the lock
+   that all changes take, and changes nothing: it is 409 too, and repeated it gets that answer.
 """
 
 import hashlib
@@ -25,7 +28,7 @@ from keyturn.domain.text import refuse_token
 from keyturn.http.call import Call
 from keyturn.http.spelling import OnceKey
 from keyturn.storage.idempotency import IdempotencyScope, StoredAnswer
-from keyturn.storage.transaction import Writing
+from keyturn.storage.transaction import Reading, Writing
 
 IdempotencyKey = Annotated[
     OnceKey | None,
@@ -52,17 +55,17 @@ class Replay:
         self._scope = scope
         self._body_hash = body_hash
         self.answer = None if scope is None else self._find(scope)
+        if self.answer is not None and call.takes_away and scope is not None:
+            call.takes_effect(scope.workspace_id)
 
     def _find(self, scope: IdempotencyScope) -> Response | None:
-        context = self._call.context
-        with context.store.read() as transaction:
-            stored = transaction.idempotency.find(scope, since=context.clock.now() - DAY)
+        with self._call.context.store.read() as transaction:
+            stored = self._stored(transaction, scope)
+            if stored is not None and self._call.takes_away:
+                # Another node may have made the change: it is waited for as far as the log is now.
+                transaction.head()
         if stored is None:
             return None
-        if stored.body_hash != self._body_hash:
-            raise IdempotencyMismatch(
-                "This idempotency key was used with another body; use a new one."
-            )
         return Response(
             stored.body,
             status_code=stored.status,
@@ -73,6 +76,16 @@ class Replay:
             },
         )
 
+    def _stored(self, transaction: Reading, scope: IdempotencyScope) -> StoredAnswer | None:
+        """The first answer. Raises `IdempotencyMismatch`."""
+        since = self._call.context.clock.now() - DAY
+        stored = transaction.idempotency.find(scope, since=since)
+        if stored is not None and stored.body_hash != self._body_hash:
+            raise IdempotencyMismatch(
+                "This idempotency key was used with another body; use a new one."
+            )
+        return stored
+
     def keep(
         self,
         transaction: Writing,
@@ -81,9 +94,15 @@ class Replay:
         headers: Mapping[str, str],
         body: Callable[[], BaseModel],
     ) -> None:
-        """Keeps the answer with its change. `body` makes it, without a token in it."""
+        """Keeps the answer with its change. `body` makes it, without a token in it. Raises
+        `IdempotencyRunning`, and the change is undone, where it was carried out meanwhile."""
         if self._scope is None:
             return
+        if self._stored(transaction, self._scope) is not None:
+            raise IdempotencyRunning(
+                "The first call with this idempotency key was answered just now; repeat this one "
+                "to get its answer."
+            )
         answer = StoredAnswer(
             body_hash=self._body_hash,
             status=status,

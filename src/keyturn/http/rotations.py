@@ -13,7 +13,6 @@ from keyturn.http.given import given_id, given_slot
 from keyturn.http.guard import GuardedRoute, guard
 from keyturn.http.key_bodies import KeyBody
 from keyturn.http.paging import decode_cursor, encode_cursor, split_page
-from keyturn.http.propagation import propagation
 from keyturn.http.replay import IdempotencyKey, replaying
 from keyturn.http.rotation_bodies import (
     GivenBrownout,
@@ -166,7 +165,7 @@ def get_rotation(call: Admitted, id: RotationId) -> Response:  # noqa: A002
     summary="Retire the old key, if the evidence allows it",
     response_model=RotationBody,
     responses={202: {"model": RotationBody, "description": "The brown-out runs"}},
-    **guard(Permission.ROTATIONS_WRITE, action="rotation.completed"),
+    **guard(Permission.ROTATIONS_WRITE, action="rotation.completed", takes_away=True),
 )
 def post_complete(
     call: Admitted,
@@ -189,7 +188,7 @@ def post_complete(
     "/v1/rotations/{id}/rollback",
     summary="Go back to the old key",
     response_model=RotationBody,
-    **guard(Permission.ROTATIONS_WRITE, action="rotation.rolled_back"),
+    **guard(Permission.ROTATIONS_WRITE, action="rotation.rolled_back", takes_away=True),
 )
 def post_rollback(
     call: Admitted,
@@ -216,7 +215,7 @@ def post_rollback(
     "/v1/rotations/{id}/extend",
     summary="Give it a later deadline",
     response_model=RotationBody,
-    **guard(Permission.ROTATIONS_WRITE, action="rotation.extended"),
+    **guard(Permission.ROTATIONS_WRITE, action="rotation.extended", takes_away=True),
 )
 def post_extend(
     call: Admitted,
@@ -237,7 +236,7 @@ def post_extend(
     "/v1/rotations/{id}/brownout",
     summary="Suspend the old key for a stated time, as a test",
     response_model=RotationBody,
-    **guard(Permission.ROTATIONS_WRITE, action="rotation.browned_out"),
+    **guard(Permission.ROTATIONS_WRITE, action="rotation.browned_out", takes_away=True),
 )
 def post_brownout(
     call: Admitted,
@@ -255,7 +254,7 @@ def post_brownout(
     "/v1/rotations/{id}/runtimes",
     summary="Say what is to be held of a runtime",
     response_model=RotationBody,
-    **guard(Permission.ROTATIONS_WRITE, action="rotation.decided"),
+    **guard(Permission.ROTATIONS_WRITE, action="rotation.decided", takes_away=True),
 )
 def post_runtimes(
     call: Admitted,
@@ -298,7 +297,6 @@ def _steered(
                 body=lambda: _body(call, steered),
             )
 
-        started = call.context.clock.elapsed()
         helm = Helm(
             context=call.context,
             witness=call.desk.witness,
@@ -308,10 +306,11 @@ def _steered(
             remember=remember,
         )
         steered = move(helm)
+    call.takes_effect(home)
     return answer(
         _body(call, steered),
         status=_steered_status(verb, steered.rotation),
-        headers={"ETag": etag(steered.rotation.version), **propagation(call, started)},
+        headers={"ETag": etag(steered.rotation.version)},
     )
 
 

@@ -54,6 +54,7 @@ HEADERS: Keywords = {
     "Sec-Fetch-Dest and User-Agent are looked at, the rest is ignored.",
     "examples": [{"Origin": "https://pins.example"}],
 }
+POSITION: Keywords = {"pattern": "^[0-9]{1,18}$", "maxLength": 18}
 NETWORK: Keywords = {"format": "cidr", "maxLength": 64}
 
 

@@ -1,6 +1,9 @@
 """`/v1/verify`, as a raw ASGI callable: the hot path has no framework in it.
 
-A call is answered only when there is room to record it; it never waits for the recording.
+1. A call is answered only when there is room to record it; it never waits for the recording.
+2. What was looked at must be new enough at the moment of the answer, not at that of the look: the
+   sight is asked last, and nothing is waited for between that and the sending. It is so for each
+   answer that comes of what was looked at, denials and refusals of the caller included.
 """
 
 import re
@@ -14,6 +17,7 @@ import msgspec
 from keyturn.domain.activity import ActorType
 from keyturn.domain.browser import browser_sign
 from keyturn.domain.error import (
+    FreshnessLost,
     KeyturnError,
     MethodNotAllowed,
     RequestInvalid,
@@ -41,7 +45,7 @@ from keyturn.services.identify import MALFORMED, Caller, identify, reference
 from keyturn.services.locate import locate_workspace
 from keyturn.services.meter import user_of
 from keyturn.services.verify import Answer, Question, verify
-from keyturn.storage.contract import CredentialReading, Deprecation
+from keyturn.storage.contract import CredentialReading, Deprecation, KeyCredential
 
 PATH = "/v1/verify"
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
@@ -50,6 +54,7 @@ Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = Iterable[tuple[bytes, bytes]]
 
+_POSITION = re.compile(rb"[0-9]{1,18}")
 _POINTER = re.compile(r"(.*) - at `\$([^`]*)`", re.DOTALL)
 
 
@@ -88,7 +93,9 @@ class VerifiedKey(msgspec.Struct, frozen=True, gc=False):
 
 
 class VerdictBody(msgspec.Struct, frozen=True, gc=False):
-    """The answer. `as_of` is a position of the log that the state judged is at least as new as."""
+    """The answer. `as_of` is a position of the log that the state judged is at least as new as.
+    `grace` is there where this node has lost its sight of the database, and answers all the same,
+    as the workspace allows."""
 
     valid: bool
     code: str
@@ -96,6 +103,13 @@ class VerdictBody(msgspec.Struct, frozen=True, gc=False):
     key: VerifiedKey | None
     as_of: int
     deprecation: "ShownDeprecation | None" = None
+    grace: "ShownGrace | None" = None
+
+
+class ShownGrace(msgspec.Struct, frozen=True, gc=False):
+    """By how much the answer is older than Keyturn promises."""
+
+    late_seconds: int
 
 
 class ShownDeprecation(msgspec.Struct, frozen=True, gc=False):
@@ -114,6 +128,19 @@ _encode = msgspec.json.Encoder().encode
 _HEADERS = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
 
 
+class _Asked(msgspec.Struct, frozen=True, gc=False):
+    """One call, as it came. What is wrong with it is told only once the caller is known to have
+    the right: `fault` of its body, `misplaced` of the position that it wants to be answered by."""
+
+    scope: Scope
+    token: Token | None
+    subject: Token | None
+    body: VerifyBody | None
+    fault: KeyturnError
+    at_least: int
+    misplaced: RequestInvalid | None
+
+
 class VerifyEndpoint:
     """Answers `POST /v1/verify`. Errors are raised, for whoever wraps this to answer."""
 
@@ -127,75 +154,103 @@ class VerifyEndpoint:
         brand = desk.context.brand
         token = parse_token(presented_token(headers), brand=brand)
         body, fault = await _receive(receive, headers)
+        at_least, misplaced = _least_position(headers)
         subject = None if body is None else parse_token(body.api_key, brand=brand)
+        asked = _Asked(scope, token, subject, body, fault, at_least, misplaced)
         await desk.wait_for_room()
-        reading = await desk.look_up([reference(one) for one in (token, subject) if one])
+        reading = await self._look(asked)
         # From here to the answer nothing is waited for: the verdict is as new as the reading, and
         # the time that it is judged by is the present.
         now = desk.meter.arrive()
         try:
-            caller, answer = self._judge(scope, (token, subject), body, fault, reading, now)
+            caller, answer = self._judge(asked, reading, now)
             home = named_workspace(headers, caller) or caller.workspace_id
             if answer.verdict.key is None:
                 answer = await self._placed(answer, caller, home)
+                # That took time. The caller may have been revoked, and that answered.
+                reading = await self._look(asked)
+                _, again = self._judge(asked, reading, now)
+                answer = answer if again.verdict.key is None else again
+            grace_seconds = _grace_of(answer, reading)
+            # Asked before it is noted as well, since what is noted as let in is evidence.
+            desk.sight.require_fresh(grace_seconds)
             desk.meter.note(answer.request)
             must_keep = self._must_keep(answer.request) | self._note_caller(scope, caller, now)
         finally:
             desk.meter.depart(now)
-        if must_keep:
+        while must_keep:
             await desk.keep()
             # That took time, in which the key may have been revoked and that answered. The one
             # that was noted stays in the log; what is answered is as new as this reading.
-            reading = await desk.look_up([reference(one) for one in (token, subject) if one])
-            answer = self._judge_again(scope, (token, subject), body, fault, reading, answer)
+            reading = await self._look(asked)
+            answer, must_keep = self._judge_again(asked, reading, answer)
+            grace_seconds = _grace_of(answer, reading)
         desk.metrics.verified(answer.verdict.code.value)
-        spelled = _spelled(answer, reading.position)
-        headers = [*_HEADERS, (b"content-length", str(len(spelled)).encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        spelled, told = _spelled(answer, reading.position, None), _HEADERS
+        late_seconds = desk.sight.require_fresh(grace_seconds)
+        if late_seconds is not None:
+            spelled = _spelled(answer, reading.position, late_seconds)
+            told = [*_HEADERS, (b"keyturn-grace", str(late_seconds).encode())]
+        start = [*told, (b"content-length", str(len(spelled)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": start})
         await send({"type": "http.response.body", "body": spelled})
 
+    async def _look(self, asked: "_Asked") -> CredentialReading:
+        """What the tokens name. Raises `FreshnessLost` where that is older than the caller wants,
+        whoever it is: nothing may be judged by it."""
+        tokens = [reference(one) for one in (asked.token, asked.subject) if one]
+        reading = await self._desk.sight.look(tokens, asked.at_least)
+        if reading.position < asked.at_least:
+            raise FreshnessLost(
+                "This node has not come to the position of the log that was asked for; try again."
+            )
+        return reading
+
     def _judge(
-        self,
-        scope: Scope,
-        tokens: tuple[Token | None, Token | None],
-        body: VerifyBody | None,
-        fault: KeyturnError,
-        reading: CredentialReading,
-        now: int,
+        self, asked: "_Asked", reading: CredentialReading, now: int
     ) -> tuple[Caller, Answer]:
         """Who calls, and the answer. Raises what refuses the call."""
-        token, subject = tokens
+        try:
+            return self._judged(asked, reading, now)
+        except KeyturnError:
+            # Who is refused may only have become a caller lately.
+            self._desk.sight.require_fresh(0)
+            raise
+
+    def _judged(
+        self, asked: "_Asked", reading: CredentialReading, now: int
+    ) -> tuple[Caller, Answer]:
+        scope, subject = asked.scope, asked.subject
         headers = scope["headers"]
         address = caller_address(scope.get("client"), headers, self._desk.proxies)
-        caller = self._admit(token, reading, now, address)
+        caller = self._admit(asked.token, reading, now, address)
         home = named_workspace(headers, caller) or caller.workspace_id
+        if asked.misplaced is not None:
+            raise asked.misplaced
         if scope["query_string"]:
             raise RequestInvalid.at("", "This call takes no query parameters.")
-        if body is None:
-            raise fault
-        question = _question(body, subject, scope, self._desk.context.country)
+        if asked.body is None:
+            raise asked.fault
+        question = _question(asked.body, subject, scope, self._desk.context.country)
         credential = None if subject is None else reading.found.get(subject.id)
         ring = self._desk.context.ring
         return caller, verify(ring, caller, question, credential, now=now, home=home)
 
     def _judge_again(
-        self,
-        scope: Scope,
-        tokens: tuple[Token | None, Token | None],
-        body: VerifyBody | None,
-        fault: KeyturnError,
-        reading: CredentialReading,
-        first: Answer,
-    ) -> Answer:
-        """The answer as it is now. One that has become another is noted too."""
+        self, asked: "_Asked", reading: CredentialReading, first: Answer
+    ) -> tuple[Answer, bool]:
+        """The answer as it is now. One that has become another is noted too; says whether that
+        must be kept before it is given."""
         now = self._desk.meter.arrive()
         try:
-            _, answer = self._judge(scope, tokens, body, fault, reading, now)
-            if answer.verdict.code is not first.verdict.code:
-                self._desk.meter.note(answer.request)
+            _, answer = self._judge(asked, reading, now)
+            if answer.verdict.code is first.verdict.code:
+                return answer, False
+            self._desk.sight.require_fresh(_grace_of(answer, reading))
+            self._desk.meter.note(answer.request)
+            return answer, self._must_keep(answer.request)
         finally:
             self._desk.meter.depart(now)
-        return answer
 
     def _must_keep(self, request: Request) -> bool:
         user = user_of(request) if request.is_valid else None
@@ -249,6 +304,27 @@ class VerifyEndpoint:
         caller = identification.require()
         caller.rights.require(Permission.VERIFY)
         return caller
+
+
+def _least_position(headers: Headers) -> tuple[int, RequestInvalid | None]:
+    """The position of the log that an answer has to be as new as, or what is wrong with it."""
+    lines = {value for name, value in headers if name == b"keyturn-min-position"}
+    if not lines:
+        return 0, None
+    if len(lines) == 1 and _POSITION.fullmatch(line := lines.pop()):
+        return int(line), None
+    detail = "This is a position of the log, one number from 0 on: `as_of` of an answer."
+    return 0, RequestInvalid.at("/Keyturn-Min-Position", detail)
+
+
+def _grace_of(answer: Answer, reading: CredentialReading) -> int:
+    """For how long the workspace of a key that was told of is answered for by a node that is
+    late."""
+    key = answer.verdict.key
+    credential = None if key is None else reading.found.get(key.id)
+    if not isinstance(credential, KeyCredential):
+        return 0
+    return credential.workspace.grace_seconds
 
 
 async def _receive(receive: Receive, headers: Headers) -> tuple[VerifyBody | None, KeyturnError]:
@@ -339,7 +415,7 @@ def _question(
     )
 
 
-def _spelled(answer: Answer, position: int) -> bytes:
+def _spelled(answer: Answer, position: int, late_seconds: int | None) -> bytes:
     key = answer.verdict.key
     return _encode(
         VerdictBody(
@@ -349,6 +425,7 @@ def _spelled(answer: Answer, position: int) -> bytes:
             key=None if key is None else _shown(key, answer.owner),
             as_of=position,
             deprecation=None if answer.deprecation is None else _deprecated(answer.deprecation),
+            grace=None if late_seconds is None else ShownGrace(late_seconds=late_seconds),
         )
     )
 

@@ -10,14 +10,13 @@ from keyturn.domain.identity import parse_id
 from keyturn.domain.network import MOST_NETWORKS as MOST_CIDRS
 from keyturn.domain.policy import read_policy
 from keyturn.domain.runtime import NamedNetwork
-from keyturn.domain.workspace import Reveal, Workspace, WorkspaceStatus
+from keyturn.domain.workspace import MOST_GRACE_SECONDS, Reveal, Workspace, WorkspaceStatus
 from keyturn.http.answer import answer, answer_list, etag
 from keyturn.http.call import Admitted
 from keyturn.http.guard import OPERATOR, GuardedRoute, guard
 from keyturn.http.paging import decode_cursor, encode_cursor, split_page
 from keyturn.http.policy_bodies import GivenRotationPolicy, ShownRotationPolicy
 from keyturn.http.precondition import IfMatch, expected_versions
-from keyturn.http.propagation import propagation
 from keyturn.http.replay import IdempotencyKey, replaying
 from keyturn.http.schema import Given, Paged, Shown, ShownInstant
 from keyturn.http.spelling import Id, Name, NetworkBlock, RuntimeName
@@ -47,6 +46,18 @@ GivenReveal = Annotated[
 ]
 
 
+GivenGrace = Annotated[
+    int,
+    Field(
+        ge=0,
+        le=MOST_GRACE_SECONDS,
+        description="How long a node that has lost its sight of the database goes on answering "
+        "for keys that it knows. What is revoked meanwhile it may let in for so much longer. 0, "
+        "the default: not at all.",
+    ),
+]
+
+
 class GivenNetwork(Given):
     name: RuntimeName
     cidrs: Annotated[
@@ -62,6 +73,7 @@ class GivenWorkspace(Given):
     networks: Annotated[list[GivenNetwork], Field(max_length=MOST_NETWORKS)] | None = None
     rotation_policy: GivenRotationPolicy | None = None
     reveal: GivenReveal | None = None
+    grace_seconds: GivenGrace | None = None
 
 
 class GivenWorkspaceAmendment(Given):
@@ -70,6 +82,7 @@ class GivenWorkspaceAmendment(Given):
     networks: Annotated[list[GivenNetwork], Field(max_length=MOST_NETWORKS)] | None = None
     rotation_policy: GivenRotationPolicy | None = None
     reveal: GivenReveal | None = None
+    grace_seconds: GivenGrace | None = None
 
 
 class ShownNetwork(Shown):
@@ -84,6 +97,7 @@ class WorkspaceBody(Shown):
     networks: list[ShownNetwork]
     rotation_policy: ShownRotationPolicy | None
     reveal: Reveal
+    grace_seconds: int
     created_at: ShownInstant
     updated_at: ShownInstant
     version: int
@@ -109,6 +123,7 @@ def _members(workspace: Workspace) -> dict[str, object]:
         ],
         "rotation_policy": ShownRotationPolicy.of(read_policy(workspace.policy)),
         "reveal": workspace.reveal,
+        "grace_seconds": workspace.grace_seconds,
         "created_at": workspace.created_at,
         "updated_at": workspace.updated_at,
         "version": workspace.version,
@@ -134,6 +149,7 @@ def create_workspace(
         networks=tuple(one.network() for one in body.networks or ()),
         policy=None if body.rotation_policy is None else body.rotation_policy.policy(),
         reveal=body.reveal or Reveal.ALWAYS,
+        grace_seconds=body.grace_seconds or 0,
     )
     with replaying(call, idempotency_key, "POST /v1/workspaces", None) as replay:
         if replay.answer is not None:
@@ -195,7 +211,7 @@ def get_workspace(call: Admitted, id: Annotated[Id, ID]) -> Response:  # noqa: A
     "/v1/workspaces/{id}",
     summary="Change a workspace, suspend it, or let it work again",
     response_model=WorkspaceBody,
-    **guard(OPERATOR, action="workspace.updated"),
+    **guard(OPERATOR, action="workspace.updated", takes_away=True),
 )
 def patch_workspace(
     call: Admitted,
@@ -212,11 +228,9 @@ def patch_workspace(
         networks=None if body.networks is None else tuple(one.network() for one in body.networks),
         policy=None if body.rotation_policy is None else body.rotation_policy.policy(),
         reveal=body.reveal,
+        grace_seconds=body.grace_seconds,
     )
     expected = expected_versions(if_match)
-    started = call.context.clock.elapsed()
     workspace = amend_workspace(call.context, call.act, id_, amendment, expected=expected)
-    return answer(
-        WorkspaceBody.of(workspace),
-        headers={"ETag": etag(workspace.version), **propagation(call, started)},
-    )
+    call.takes_effect(id_)
+    return answer(WorkspaceBody.of(workspace), headers={"ETag": etag(workspace.version)})

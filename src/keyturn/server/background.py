@@ -1,5 +1,10 @@
 """What runs beside the requests: recording, rotating, following incidents, delivering, tidying,
-telling of damage, signing heads."""
+telling of damage, signing heads.
+
+Of several nodes one leads, and acts by itself. The others do what each must do for what it saw:
+they record, look whether it was unusual, sign heads, and watch on, so that the next one to lead
+has watched already.
+"""
 
 import logging
 import threading
@@ -47,8 +52,9 @@ NOTIFY_SECONDS = 0.5
 TIDY_SECONDS = 600.0
 TIDY_AGAIN_SECONDS = 0.5
 HOLD_SECONDS = 5.0
-LEASE_SECONDS = 2.0
+LEAD_SECONDS = 2.0
 SCRUB_SECONDS = 60.0
+FORGET_SECONDS = 600.0
 LAST_ATTEMPTS = 3
 STOP_SECONDS = 2.0  # for all of them together: they were told to end at the same time
 LAST_SECONDS = 2.5
@@ -170,24 +176,30 @@ class Lanes:
             self._changed.wait_for(lambda: not self._busy, max(0.0, seconds))
 
 
-class Lease:
-    """What lets one node, of all that might serve a database, act by itself: the lock that it
-    holds. It is asked for again when it was last seen a while ago."""
+class Lead:
+    """What lets one node, of all that serve a database, act by itself: the lock that it holds. It
+    is asked for again when it was last asked for a while ago."""
 
-    def __init__(self, is_sole: Callable[[], bool], elapsed: Callable[[], float]) -> None:
-        self._is_sole = is_sole
+    def __init__(self, leads: Callable[[], bool], elapsed: Callable[[], float]) -> None:
+        self._leads = leads
         self._elapsed = elapsed
         self._lock = threading.Lock()
-        self._held_at: float | None = None
+        self._asked_at: float | None = None
+        self._is_held = False
 
     def is_held(self) -> bool:
         """Whether this node may act. Raises `StorageUnavailable`."""
         with self._lock:
             now = self._elapsed()
-            if self._held_at is None or now - self._held_at >= LEASE_SECONDS:
-                self._held_at = None
-                self._held_at = now if self._is_sole() else None
-            return self._held_at is not None
+            if self._asked_at is None or now - self._asked_at >= LEAD_SECONDS:
+                was_held, self._is_held, self._asked_at = self._is_held, False, None
+                try:
+                    self._is_held = self._leads()
+                    self._asked_at = now
+                finally:  # the lock is gone with a connection that broke
+                    if self._is_held is not was_held:
+                        _log.info("leading" if self._is_held else "leading no more")
+            return self._is_held
 
 
 class Background:
@@ -203,16 +215,21 @@ class Background:
         heads: HeadsFile,
         witness: Witness,
         notifier: Notifier,
-        is_sole: Callable[[], bool],
+        leads: Callable[[], bool],
+        forget_nodes: Callable[[], None] | None = None,
+        node: str = "",
     ) -> None:
         self._context = context
+        self._node = node
         self._meter = meter
         self._metrics = metrics
         self._damage = damage
         self._heads = heads
         self._scrub = Scrub(context)
         self._fault: str | None = None
-        self._lease = Lease(is_sole, context.clock.elapsed)
+        # By the clock that counts a machine's sleep: another node leads by then.
+        self._lead = Lead(leads, context.clock.boot)
+        self._forget = forget_nodes or (lambda: None)
         self._tidier = Tidier(context)
         self._witness = witness
         self._advancer = Advancer(context, witness)
@@ -222,6 +239,7 @@ class Background:
         self._lanes = Lanes(DELIVERY_LANES)
         self._deliverer = Deliverer(context, self._lanes)
         self._tallied_at: float | None = None
+        self._forgot_at: float | None = None
         self._launcher = Launcher(context, witness)
         self._announcer = Announcer(context)
         self._notifier = notifier
@@ -244,6 +262,10 @@ class Background:
             Ticker("holding", self._hold),
             Ticker("scrubbing", self._scrub_once),
         )
+
+    def leads(self) -> bool:
+        """Whether this node is the one that acts by itself. Raises `StorageUnavailable`."""
+        return self._lead.is_held()
 
     def start(self) -> None:
         for ticker in self._tickers:
@@ -293,31 +315,34 @@ class Background:
         return WATCH_SECONDS
 
     def _follow(self) -> float:
-        follow(self._context)
+        follow(self._context, self._node)
         return FOLLOW_SECONDS
 
     def _advance(self) -> float:
-        open_count = self._advancer.step() if self._lease.is_held() else 0
+        open_count = self._advancer.step() if self._lead.is_held() else 0
         self._metrics.open_rotations.set(open_count)
         return ADVANCE_SECONDS if open_count else LOOK_SECONDS
 
     def _respond(self) -> float:
-        open_count = self._responder.step() if self._lease.is_held() else 0
+        open_count = 0
+        if self._lead.is_held():
+            open_count = self._responder.step()
+        else:
+            self._responder.look_for_late()
         self._metrics.open_incidents.set(open_count)
         return RESPOND_SECONDS
 
     def _oversee(self) -> float:
-        if self._lease.is_held():
+        if self._lead.is_held():
             self._overseer.step()
         return OVERSEE_SECONDS
 
     def _detect(self) -> float:
-        if self._lease.is_held():
-            self._detectors.step()
+        self._detectors.step()
         return DETECT_AGAIN_SECONDS if self._detectors.is_behind else DETECT_SECONDS
 
     def _deliver(self) -> float:
-        if self._lease.is_held():
+        if self._lead.is_held():
             self._deliverer.step()
         self._tally()
         return DELIVER_SECONDS
@@ -332,12 +357,12 @@ class Background:
             self._metrics.failing_deliveries.set(tally.failing)
 
     def _launch(self) -> float:
-        if self._lease.is_held():
+        if self._lead.is_held():
             self._launcher.step()
         return LAUNCH_SECONDS
 
     def _notify(self) -> float:
-        if not self._lease.is_held():
+        if not self._lead.is_held():
             return NOTIFY_SECONDS
         made = self._announcer.step()
         self._notifier.step()
@@ -355,8 +380,15 @@ class Background:
         return SCRUB_SECONDS
 
     def _hold(self) -> float:
-        if self._lease.is_held():
+        if self._lead.is_held():
             self._witness.beat()
+            self._forget_nodes()
         else:
-            _log.critical("another Keyturn serves this database; stop one of the two")
+            self._witness.observe()  # whoever leads next is to have looked on without a break
         return HOLD_SECONDS
+
+    def _forget_nodes(self) -> None:
+        elapsed = self._context.clock.elapsed()
+        if self._forgot_at is None or elapsed - self._forgot_at >= FORGET_SECONDS:
+            self._forget()
+            self._forgot_at = elapsed

@@ -10,18 +10,12 @@ from pathlib import Path
 from keyturn.ambient import SystemClock
 from keyturn.domain.error import InstallationFault, StorageUnavailable
 from keyturn.domain.instant import format_instant
-from keyturn.server.build import (
-    make_context,
-    open_store,
-    opened,
-    require_fitting,
-    require_known,
-    revision_of,
-    sole_process,
-)
+from keyturn.server.build import make_context, opened
 from keyturn.server.diagnose import database_fault
 from keyturn.server.draft import private_draft
+from keyturn.server.engines import open_store, sole_process
 from keyturn.server.files import append_line
+from keyturn.server.fitting import require_fitting, require_known, revision_of
 from keyturn.server.heads import HeadsFile, read_lines
 from keyturn.server.install import has_installation, make_folders
 from keyturn.server.secret import RootSecret, load_root_secret

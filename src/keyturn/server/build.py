@@ -1,13 +1,13 @@
-"""Putting the parts together: the one place that names a concrete engine."""
+"""Putting the parts together."""
 
-import threading
+import asyncio
+import logging
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import ModuleType
-
-from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
+from functools import partial
+from uuid import UUID
 
 from keyturn import __version__
 from keyturn.ambient import SystemClock, SystemEntropy
@@ -26,10 +26,11 @@ from keyturn.domain.error import (
     KeyturnError,
     StorageUnavailable,
 )
-from keyturn.domain.seal import Sealer
 from keyturn.http.app import build_app
-from keyturn.http.desk import Desk, Readiness
+from keyturn.http.desk import Desk
 from keyturn.http.metrics import Metrics
+from keyturn.http.sight import Sight
+from keyturn.http.sole_sight import SoleSight
 from keyturn.http.verify import VerifyEndpoint
 from keyturn.outbound.client import GuardedOutbound
 from keyturn.outbound.guard import AddressGuard
@@ -38,15 +39,21 @@ from keyturn.server.checks import ChecksFile
 from keyturn.server.countries import find_countries
 from keyturn.server.diagnose import database_fault
 from keyturn.server.edge import Edge
+from keyturn.server.engines import open_store
 from keyturn.server.files import make_private_folder
+from keyturn.server.fitting import require_fitting, require_present
+from keyturn.server.follower import Member
 from keyturn.server.heads import HeadsFile
-from keyturn.server.lock import FileLock
 from keyturn.server.mail import open_postbox
+from keyturn.server.membership import Membership, join
+from keyturn.server.prober import Prober
+from keyturn.server.readiness import ReadinessCheck
 from keyturn.server.secret import PepperFile, RootSecret, load_root_secret
 from keyturn.server.settings import DELIVERED, Settings
 from keyturn.services.attest import Notary
 from keyturn.services.context import Context
 from keyturn.services.courier import Courier
+from keyturn.services.fellows import Fellows
 from keyturn.services.follow import answer
 from keyturn.services.meter import Meter
 from keyturn.services.notify import Notifier
@@ -54,12 +61,13 @@ from keyturn.services.strongbox import Strongbox
 from keyturn.services.watch import DamageWatch
 from keyturn.services.witness import Witness
 from keyturn.storage.contract import Store
-from keyturn.storage.installation import Installation
-from keyturn.storage.migrate import known_revisions, newest_revision, present_revision
 
 DEFAULT_BRAND = "kt"
-READY_SECONDS = 1.0
-READY_AT_MOST_SECONDS = 5.0
+
+
+CHECK_IN_AGAIN_SECONDS = 1.0
+
+_log = logging.getLogger("keyturn.node")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,107 +78,6 @@ class House:
     context: Context
     notary: Notary
     damage: DamageWatch
-
-
-def migration_engine(settings: Settings, *, patient: bool = False) -> Engine:
-    """An engine for checks, and where `patient` for migrations. Raises `InstallationFault`
-    where a part is missing."""
-    path = settings.sqlite_path
-    if path is not None:
-        from keyturn.storage.sqlite import sqlite_engine
-
-        return sqlite_engine(path)
-    module = _postgresql()
-    engine: Engine = module.postgres_engine(
-        settings.database_url, patience=module.unbounded() if patient else None
-    )
-    return engine
-
-
-def open_store(
-    settings: Settings, secret: RootSecret, damage: DamageWatch, *, patient: bool = False
-) -> Store:
-    """The store that the settings name; a `patient` one lets each question take its time. Raises
-    `InstallationFault` where it cannot be opened."""
-    sealer = Sealer(secret.key("row-mac"))
-    path = settings.sqlite_path
-    if path is not None:
-        from keyturn.storage.sqlite import SqliteStore
-
-        return SqliteStore(path, sealer, damage.report, clock=None if patient else SystemClock())
-    module = _postgresql()
-    store: Store = module.PostgresStore(
-        settings.database_url,
-        sealer,
-        damage.report,
-        patience=module.unbounded() if patient else None,
-    )
-    return store
-
-
-def _postgresql() -> ModuleType:
-    try:
-        from keyturn.storage import postgresql
-    except ModuleNotFoundError as error:
-        raise InstallationFault(
-            "KEYTURN_DATABASE_URL names PostgreSQL, whose driver is not installed.",
-            remedy="Install `keyturn[server,postgres]`.",
-        ) from error
-    return postgresql
-
-
-@contextmanager
-def sole_process(settings: Settings) -> Iterator[Callable[[], bool]]:
-    """Makes sure that no other process serves or changes this database or this data folder, and
-    gives a way to make sure again.
-
-    The lock of an SQLite database lies beside its file, whatever the data folder. Raises
-    `InstallationFault` where one does.
-    """
-    if not settings.home.exists():
-        raise InstallationFault(
-            f"There is no data folder at {settings.home}.",
-            remedy="Run `keyturn init` first, or name the right folder in KEYTURN_HOME.",
-        )
-    with FileLock(settings.home / "lock", settings.home):
-        path = settings.sqlite_path
-        if path is not None:
-            file = path.resolve()
-            with FileLock(file.with_name(f"{file.name}.lock"), path):
-                yield lambda: True
-        else:
-            with _sole_of_server(settings) as is_sole:
-                yield is_sole
-
-
-@contextmanager
-def _sole_of_server(settings: Settings) -> Iterator[Callable[[], bool]]:
-    lock = _postgresql().DatabaseLock(settings.database_url)
-    try:
-        held = lock.hold()
-    except StorageUnavailable as error:
-        raise database_fault(settings, error) from error
-    if not held:
-        raise InstallationFault(
-            "Another Keyturn serves this database.",
-            remedy="Stop it first; this version serves a database from one process.",
-        )
-    try:
-        yield lock.hold
-    finally:
-        lock.release()
-
-
-def is_served(settings: Settings) -> bool:
-    """Whether a process serves this database or this data folder. Raises `StorageUnavailable`."""
-    if FileLock(settings.home / "lock", settings.home).is_held():
-        return True
-    path = settings.sqlite_path
-    if path is None:
-        held: bool = _postgresql().DatabaseLock(settings.database_url).is_held()
-        return held
-    file = path.resolve()
-    return FileLock(file.with_name(f"{file.name}.lock"), path).is_held()
 
 
 def make_context(
@@ -282,123 +189,96 @@ def _fault_of_signing(heads: HeadsFile, house: House) -> str | None:
     return None
 
 
-def check_in(house: House) -> None:
-    """To be called by a server that holds its lock and does not listen yet. A pepper that is being
+def check_in(house: House, node: str = "") -> None:
+    """To be called by a server that holds its lock and does not listen yet, and once more when
+    other nodes know of it; `node` is its id where there may be several. A pepper that is being
     brought in is recorded only after its answer, or is found here. Raises `InstallationFault` where
     that is one that it lacks."""
-    answer(house.context)
+    answer(house.context, node)
     with house.context.store.read() as transaction:
         installation = transaction.installation.find()
     secret = load_root_secret(house.settings.root_secret_file)
     require_fitting(house.settings, secret, installation)
 
 
-def require_present(settings: Settings) -> None:
-    """Raises `InstallationFault` unless the database is there, at the revision that we need."""
-    revision = require_known(settings)
-    if revision == newest_revision():
-        return
-    raise InstallationFault(
-        f"The database is at revision {revision}, this version needs {newest_revision()}.",
-        remedy="Back it up with the version that it is of, or copy it with its engine's own tools; "
-        "then run `keyturn migrate`.",
-    )
-
-
-def require_known(settings: Settings) -> str:
-    """The revision of the database. Raises `InstallationFault` unless it is one that we know."""
-    path = settings.sqlite_path
-    if path is not None and not path.is_file():
-        raise InstallationFault(
-            f"There is no database at {path}.",
-            remedy="Run `keyturn init` first, or name the right one in KEYTURN_HOME or "
-            "KEYTURN_DATABASE_URL.",
-        )
-    revision = revision_of(settings)
-    if revision is None:
-        raise InstallationFault(
-            "The database has no installation.",
-            remedy="Run `keyturn init` first, or name the right one in KEYTURN_DATABASE_URL.",
-        )
-    if revision not in known_revisions():
-        raise InstallationFault(
-            f"The database was made by a newer Keyturn (its revision is {revision}).",
-            remedy="Install that version again; data is never migrated backwards.",
-        )
-    return revision
-
-
-def revision_of(settings: Settings) -> str | None:
-    """The revision of the database, None for one without our tables. Raises
-    `InstallationFault`."""
-    engine = migration_engine(settings)
-    try:
-        return present_revision(engine)
-    except SQLAlchemyError as error:
-        raise database_fault(settings, error) from error
-    finally:
-        engine.dispose()
-
-
-def require_fitting(
-    settings: Settings, secret: RootSecret, installation: Installation | None
-) -> str:
-    """The brand of the installation. Raises `InstallationFault` where the secret, the peppers or
-    the brand are not the ones that it was made with."""
-    if installation is None:
-        raise InstallationFault(
-            "The database has no installation.", remedy="Run `keyturn init` first."
-        )
-    if installation.root_fingerprint != secret.fingerprint:
-        raise InstallationFault(
-            f"The root secret (fingerprint {secret.fingerprint}) is not the one of this database "
-            f"(fingerprint {installation.root_fingerprint}).",
-            remedy="Name the right file in KEYTURN_ROOT_SECRET_FILE.",
-        )
-    for version, fingerprint in installation.pepper_fingerprints.items():
-        if secret.pepper_fingerprints.get(version) != fingerprint:
-            raise InstallationFault(
-                f"The root secret at {settings.root_secret_file} lacks pepper {version} of this "
-                "database: it is a copy from before `keyturn pepper rotate`, or another's.",
-                remedy="Put the newest copy of the file there, from the machine where the pepper "
-                "was rotated or from your escrow. What was made under this pepper needs it.",
-            )
-    if settings.brand is not None and settings.brand != installation.brand:
-        raise InstallationFault(
-            f"KEYTURN_BRAND is {settings.brand}, but this installation's brand is "
-            f"{installation.brand}, which stands in every token.",
-            remedy="Take KEYTURN_BRAND out of the settings.",
-        )
-    return installation.brand
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """What serves: the HTTP application and what runs beside it."""
+    """What serves: the HTTP application and what runs beside it. `membership` is there where it may
+    be one of several."""
 
     edge: Edge
     desk: Desk
     background: Background
+    membership: Membership | None
+    prober: Prober | None
+    check_in: Callable[[], None]
+
+    async def begin(self) -> None:
+        """To be called on the event loop, before anything is answered. Raises
+        `InstallationFault`."""
+        if self.membership is not None:
+            if await self.membership.begin():
+                await asyncio.to_thread(self.check_in)
+            else:
+                self.membership.at_first_lease(self._check_in_late)
+        if self.prober is not None:
+            self.prober.begin()
+
+    async def _check_in_late(self) -> None:
+        while True:
+            try:
+                return await asyncio.to_thread(self.check_in)
+            except InstallationFault as fault:
+                # It listens already; `/readyz` says what it lacks.
+                _log.critical("%s %s", fault.detail, fault.remedy)
+                return None
+            except KeyturnError as error:
+                _log.warning("not checked in yet: %s", error.detail)
+            await asyncio.sleep(CHECK_IN_AGAIN_SECONDS)
+
+    def end(self) -> None:
+        """To be called once nothing is answered any more."""
+        if self.membership is not None:
+            self.membership.end()
+        self.background.stop()
+        self.desk.lookups.shutdown(wait=False, cancel_futures=True)
 
 
-def build_node(house: House, is_sole: Callable[[], bool]) -> Node:
-    """One node of the installation, not yet started."""
+def build_node(house: House, leads: Callable[[bool], bool], node_id: UUID, port: int) -> Node:
+    """One node of the installation, not yet started. `leads` has it lead the others, or leave that
+    to another; `port` is the one that it listens on."""
     context, settings = house.context, house.settings
     if settings.delivery_folder == settings.home / DELIVERED:
         make_private_folder(settings.delivery_folder)
+    heads = HeadsFile(settings.heads_file, house.notary)
+    heads.recall(context.store.memory)
     meter = Meter(context)
-    witness = Witness(context, meter)
     metrics = Metrics()
+    member = Member(
+        id=str(node_id),
+        name=settings.node_name or f"{socket.gethostname()}:{port}",
+        version=__version__,
+        lease_seconds=float(settings.freshness_seconds),
+    )
+    membership = join(context, meter, member, settings.home, metrics.propagated)
+    sight: Sight = SoleSight(context.store.credentials, node_id, member.name)
+    fellows = None
+    if membership is not None:
+        sight = membership.sight
+        fellows = Fellows(membership.cluster, member.id)
+        metrics.watch_verifier(membership.sight.figures)
+    witness = Witness(context, meter, fellows)
     desk = Desk(
         context=context,
         meter=meter,
         witness=witness,
         metrics=metrics,
-        node_id=context.new_id(context.clock.now()),
+        node_id=node_id,
         version=__version__,
         environment=settings.environment,
         proxies=settings.trusted_proxies,
-        check=ReadinessCheck(context),
+        check=ReadinessCheck(context, None if membership is None else sight.fault),
+        sight=sight,
     )
     edge = Edge(
         app=build_app(desk),
@@ -406,8 +286,6 @@ def build_node(house: House, is_sole: Callable[[], bool]) -> Node:
         desk=desk,
         body_timeout_seconds=settings.body_timeout_seconds,
     )
-    heads = HeadsFile(settings.heads_file, house.notary)
-    heads.recall(context.store.memory)
     courier = Courier(context, way_out(settings), open_postbox(settings))
     background = Background(
         context=context,
@@ -417,70 +295,24 @@ def build_node(house: House, is_sole: Callable[[], bool]) -> Node:
         heads=heads,
         witness=witness,
         notifier=Notifier(context, courier),
-        is_sole=is_sole,
+        leads=lambda: leads(membership is None or membership.follower.is_of_one_history),
+        forget_nodes=None if membership is None else membership.forget,
+        node=member.id,
     )
-    return Node(edge=edge, desk=desk, background=background)
-
-
-class ReadinessCheck:
-    """Looks once in a while, however many ask: anybody may.
-
-    Who asks while somebody else looks is given the last outcome, for as long as it is of use.
-    """
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._turn = threading.Lock()
-        self._last: tuple[float, Readiness] | None = None
-
-    def __call__(self) -> Readiness:
-        if self._turn.acquire(timeout=-1 if self._last is None else 0):
-            try:
-                return self._recent(READY_SECONDS) or self._look()
-            finally:
-                self._turn.release()
-        return self._recent(READY_AT_MOST_SECONDS) or Readiness(
-            is_ready=False,
-            checks={"database": "unavailable", "log": "unknown", "peppers": "unknown"},
+    prober = None
+    if membership is not None:
+        prober = Prober(
+            context=context,
+            node_id=node_id,
+            barrier=membership.sight.barrier,
+            leads=background.leads,
+            every_seconds=float(settings.probe_seconds),
         )
-
-    def _recent(self, seconds: float) -> Readiness | None:
-        last = self._last
-        is_recent = last is not None and self._context.clock.elapsed() - last[0] < seconds
-        return last[1] if last is not None and is_recent else None
-
-    def _look(self) -> Readiness:
-        readiness = check_readiness(self._context)
-        self._last = (self._context.clock.elapsed(), readiness)
-        return readiness
-
-
-def check_readiness(context: Context) -> Readiness:
-    """Whether the database answers, the head of its log is sound, and each pepper is there."""
-    checks = {"database": "ok", "log": "ok", "peppers": "ok"}
-    try:
-        context.store.ping()
-        with context.store.read() as transaction:
-            transaction.head()
-        checks["log"] = context.store.memory.fault or "ok"
-        checks["peppers"] = _find_lack(context) or "ok"
-    except StorageUnavailable:
-        checks["database"] = "unavailable"
-        checks["log"] = checks["peppers"] = "unknown"
-    except KeyturnError as error:
-        checks["log"] = error.detail
-    return Readiness(is_ready=all(word == "ok" for word in checks.values()), checks=checks)
-
-
-def _find_lack(context: Context) -> str | None:
-    """What the file of the root secret lacks, or None."""
-    try:
-        with context.store.read() as transaction:
-            installation = transaction.installation.find()
-    except IntegrityFailed as error:
-        return error.detail
-    recorded = {} if installation is None else installation.pepper_fingerprints
-    for version, fingerprint in recorded.items():
-        if context.ring.fingerprint(version) != fingerprint:
-            return f"The file of the root secret lacks pepper {version}."
-    return None
+    return Node(
+        edge=edge,
+        desk=desk,
+        background=background,
+        membership=membership,
+        prober=prober,
+        check_in=partial(check_in, house, member.id),
+    )

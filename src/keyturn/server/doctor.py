@@ -9,7 +9,9 @@ from typing import Literal
 from keyturn.ambient import SystemClock
 from keyturn.domain.error import InstallationFault, KeyturnError, StorageUnavailable
 from keyturn.domain.instant import SECOND, format_instant
-from keyturn.server.build import House, opened, require_present
+from keyturn.server.build import House, opened
+from keyturn.server.engines import ask_durability
+from keyturn.server.fitting import require_present
 from keyturn.server.heads import read_lines
 from keyturn.server.secret import load_root_secret
 from keyturn.server.settings import Settings, SettingsFault, load_settings
@@ -45,6 +47,8 @@ def examine(environ: Mapping[str, str], folder: Path) -> list[Check]:
     checks.append(_checked("database", lambda: _database(settings)))
     if any(check.status == "fault" for check in checks):
         return checks
+    if settings.sqlite_path is None:
+        checks.append(_checked("durability", lambda: _durability(settings)))
     try:
         with opened(settings) as house:
             checks.append(_checked("fingerprint", lambda: _fingerprint(settings)))
@@ -104,6 +108,31 @@ def _database(settings: Settings) -> Check:
     path = settings.sqlite_path
     detail = "PostgreSQL, migrated" if path is None else f"SQLite, {path}, migrated"
     return Check(name="database", status="ok", detail=detail)
+
+
+def _durability(settings: Settings) -> Check:
+    """Only warned of: a database that is tried out need keep nothing."""
+    name, found = "durability", ask_durability(settings)
+    if found is None:
+        return Check(name=name, status="ok", detail="commits are kept")
+    if found.unsafe:
+        return Check(
+            name=name,
+            status="warning",
+            detail=f"off in PostgreSQL: {', '.join(found.unsafe)}; a power cut may lose what was "
+            "answered, revocations too, or all of it",
+            remedy="Set it to on there, and reload PostgreSQL.",
+        )
+    if found.standbys and not found.is_synchronous:
+        return Check(
+            name=name,
+            status="warning",
+            detail=f"standbys that no commit waits for: {found.standbys}; where one takes over, "
+            "the last revocations may be lost",
+            remedy="Name in `synchronous_standby_names` those that may take over.",
+        )
+    waits = ", and wait for a standby" if found.is_synchronous else ""
+    return Check(name=name, status="ok", detail=f"commits are kept{waits}")
 
 
 def _fingerprint(settings: Settings) -> Check:

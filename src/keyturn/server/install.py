@@ -11,17 +11,11 @@ from keyturn.ambient import SystemEntropy
 from keyturn.domain.error import InstallationFault, StorageUnavailable
 from keyturn.domain.seal import Sealer
 from keyturn.domain.token import Token
-from keyturn.server.build import (
-    DEFAULT_BRAND,
-    make_context,
-    migration_engine,
-    open_store,
-    require_known,
-    revision_of,
-    sole_process,
-)
+from keyturn.server.build import DEFAULT_BRAND, make_context
 from keyturn.server.diagnose import database_fault
+from keyturn.server.engines import migration_engine, open_store, sole_process
 from keyturn.server.files import make_private_folder, write_private
+from keyturn.server.fitting import require_known, revision_of
 from keyturn.server.secret import RootSecret, load_root_secret, make_root_secret
 from keyturn.server.settings import Settings
 from keyturn.services.install import FirstInstallation

@@ -15,11 +15,12 @@ from contextlib import contextmanager
 
 from keyturn.ambient import SystemEntropy
 from keyturn.domain.error import InstallationFault
-from keyturn.server.build import House, is_served, opened, signed_head
+from keyturn.server.build import House, opened, signed_head
+from keyturn.server.engines import is_served
 from keyturn.server.lock import FileLock
 from keyturn.server.secret import add_pepper, load_root_secret
 from keyturn.server.settings import Settings
-from keyturn.services.follow import Asking, ask, is_taken_up
+from keyturn.services.follow import Asking, ask, is_taken_up, lacking
 from keyturn.services.wrap import Survey, Wrapped, record_pepper, survey, wrap_records
 
 TAKE_UP_SECONDS = 15.0
@@ -90,15 +91,27 @@ def _bring_in(house: House, version: int) -> None:
 
 
 def _await_server(house: House, asking: Asking, end: float) -> None:
-    while is_served(house.settings) and not is_taken_up(house.context, asking):
+    while is_served(house.settings) and (waiting := _waiting(house, asking)):
         if house.context.clock.elapsed() > end:
             raise InstallationFault(
-                f"The running server has not taken up pepper {asking.version}, so no record was "
+                f"{waiting} has not taken up pepper {asking.version}, so no record was "
                 "changed; every token works as before.",
                 remedy=f"It must read the same file, {house.settings.root_secret_file}: copy it to "
                 "where the server reads its own, or restart the server, and repeat.",
             )
         _wait(_LOOK_SECONDS)
+
+
+def _waiting(house: House, asking: Asking) -> str:
+    """Who has not taken up the pepper yet, in words; empty where all have."""
+    cluster = house.context.store.cluster
+    if cluster is not None:
+        seen = cluster.nodes()
+        living = {row.id: row.name for row in seen.rows if row.lease_until >= seen.clock}
+        names = sorted(living[id_] for id_ in lacking(house.context, asking, living))
+        if names:
+            return f"The running server ({', '.join(names)})"
+    return "" if is_taken_up(house.context, asking) else "The running server"
 
 
 def _wait(seconds: float) -> None:

@@ -7,14 +7,15 @@ import gc
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import uvicorn
 from uvicorn.config import Config
 
 from keyturn.domain.error import InstallationFault
-from keyturn.server.build import build_node, check_in, opened, sole_process
+from keyturn.server.build import build_node, check_in, opened
+from keyturn.server.engines import node_place
 from keyturn.server.protocol import BoundedProtocol
 from keyturn.server.settings import Settings
 
@@ -30,14 +31,21 @@ class _Server(uvicorn.Server):
     which would end the process before the last requests are recorded."""
 
     def __init__(
-        self, config: Config, *, ready: Callable[[], None], hurry: Callable[[], None]
+        self,
+        config: Config,
+        *,
+        begin: Callable[[], Awaitable[None]],
+        ready: Callable[[], None],
+        hurry: Callable[[], None],
     ) -> None:
         super().__init__(config)
+        self._begin = begin
         self._ready = ready
         self._last_moment = threading.Timer(PATIENCE_SECONDS, hurry)
         self._last_moment.daemon = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._begin()
         await super().startup(sockets)
         self._ready()  # by now a signal is heard
 
@@ -61,18 +69,19 @@ def serve(
     prepare: Callable[[], object] | None = None,
 ) -> None:
     """Serves until SIGTERM or SIGINT, once `prepare` has made all ready where no other process
-    may come between. Raises `InstallationFault` where it cannot begin."""
+    may come between; without it, beside other nodes where the engine has them. Raises
+    `InstallationFault` where it cannot begin."""
     with ExitStack() as stack:
         # Looking through everything for garbage once more is nearly all that an end costs (0.4 s of
         # the processor, of 0.5), and on a busy machine longer than whoever stops it may wait.
         stack.callback(gc.freeze)
-        is_sole = stack.enter_context(sole_process(settings))
-        if prepare is not None:
-            prepare()
+        leads = stack.enter_context(node_place(settings, prepare))
         house = stack.enter_context(opened(settings))
-        check_in(house)
+        node_id = house.context.new_id(house.context.clock.now())
+        check_in(house, str(node_id))
         listener = stack.enter_context(contextlib.closing(_listen(settings)))
-        node = build_node(house, is_sole)
+        host, port = listener.getsockname()[:2]
+        node = build_node(house, leads, node_id, port)
         config = Config(
             node.edge,
             loop="uvloop",
@@ -88,11 +97,14 @@ def serve(
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
         node.background.start()
-        stack.callback(node.background.stop)
-        stack.callback(node.desk.lookups.shutdown, wait=False, cancel_futures=True)
-        host, port = listener.getsockname()[:2]
+        stack.callback(node.end)
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        server = _Server(config, ready=lambda: announce(address), hurry=house.context.store.hurry)
+        server = _Server(
+            config,
+            begin=node.begin,
+            ready=lambda: announce(address),
+            hurry=house.context.store.hurry,
+        )
         server.run(sockets=[listener])
 
 

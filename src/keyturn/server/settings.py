@@ -5,6 +5,7 @@ is generated from it.
 """
 
 import difflib
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,11 +22,14 @@ from keyturn.outbound.guard import AllowedNetwork, parse_allowed
 
 FILE = "keyturn.toml"
 DELIVERED = "delivered"
+MOST_FRESHNESS_SECONDS = 30
 PREFIX = "KEYTURN_"
 # The client's side reads these; they are none of ours, and no slip either.
 CLIENT_SETTINGS = frozenset(
     {"KEYTURN_URL", "KEYTURN_API_KEY", "KEYTURN_API_KEY_FILE", "KEYTURN_WORKSPACE"}
 )
+
+_NODE_NAME = re.compile(r"[A-Za-z0-9._:-]{1,100}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +51,9 @@ class Settings:
     outbound_networks: tuple[AllowedNetwork, ...]
     delivery_folder: Path
     delivery_commands: Mapping[str, tuple[str, ...]]
+    freshness_seconds: int = 5
+    node_name: str | None = None
+    probe_seconds: int = 300
     mail_server: str | None = None
     mail_password_file: Path | None = None
     mail_from: str | None = None
@@ -187,6 +194,12 @@ def _host(text: str) -> str:
     return text
 
 
+def _node_name(text: str) -> str:
+    if _NODE_NAME.fullmatch(text) is None:
+        raise ValueError("1 to 100 letters, digits and `.`, `-`, `_`, `:`")
+    return text
+
+
 def _environment(text: str) -> str:
     if ENVIRONMENT.fullmatch(text) is None:
         raise ValueError("1 to 16 of a-z and 0-9")
@@ -218,6 +231,26 @@ SETTINGS = (
     Setting("host", "The address to listen on", "127.0.0.1", _host),
     Setting("port", "The port to listen on", "8420", _whole(0, 65_535)),
     Setting("brand", "The first part of every token; fixed at installation", "kt", _brand),
+    Setting(
+        "freshness_seconds",
+        "With PostgreSQL: how long a node that is cut off goes on verifying by what it has, and so "
+        "how late a revocation is at the most",
+        "5",
+        _whole(1, MOST_FRESHNESS_SECONDS),
+    ),
+    Setting(
+        "node_name",
+        "With PostgreSQL: what this node is called among the others",
+        "<host name>:<port>",
+        _node_name,
+    ),
+    Setting(
+        "probe_seconds",
+        "With PostgreSQL: how often it is measured how soon a revocation is effective on every "
+        "node; 0 is never",
+        "300",
+        _whole(0, 86_400),
+    ),
     Setting("root_secret_file", "The file of the root secret (0600)", "<home>/root.secret", _path),
     Setting(
         "trusted_proxies",
@@ -335,6 +368,9 @@ def _settings(values: dict[str, Any], default_environment: str) -> Settings:
         port=values.get("port", 8420),
         brand=values.get("brand"),
         root_secret_file=values.get("root_secret_file") or home / "root.secret",
+        freshness_seconds=values.get("freshness_seconds", 5),
+        node_name=values.get("node_name"),
+        probe_seconds=values.get("probe_seconds", 300),
         trusted_proxies=values.get("trusted_proxies", 0),
         environment=values.get("environment", default_environment),
         environments=values.get("environments", frozenset(KNOWN_ENVIRONMENTS)),

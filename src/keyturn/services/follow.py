@@ -9,8 +9,12 @@
    for while no server held the lock, or to which the last answer is a yes, has shut out nobody: a
    server that came in between has said no before that change, or finds the row after it.
 3. An answer is to one asking alone: the yes of a server that is gone is worth nothing.
+4. Where several nodes serve, each answers for itself, and one no is a no. A node tells the others
+   of itself, then answers once more, and only then serves: so whoever asks either sees it, and
+   waits for its answer, or is told no, or has recorded what the node then finds.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -25,6 +29,8 @@ from keyturn.storage.transaction import Reading, Writing
 
 ASKED = "pepper.asked"
 TAKEN_UP = "pepper.taken_up"
+
+_MOST_ANSWERS = 1_000
 
 # Who looks for what is asked last does not know its number.
 _NEXT = Subject(workspace_id=None, type="pepper", id="next")
@@ -103,19 +109,27 @@ def ask(context: Context, version: int) -> Asking:
     return asking
 
 
-def is_taken_up(context: Context, asking: Asking) -> bool:
-    """Whether the server that answered last has this very pepper."""
+def lacking(context: Context, asking: Asking, nodes: Collection[str] = ()) -> list[str]:
+    """Of these nodes, those that have not said that they have this very pepper."""
     with context.store.read() as transaction:
-        return _answer(transaction, asking) is True
+        answers = _answers(transaction, asking)
+    return [node for node in nodes if answers.get(node) is not True]
+
+
+def is_taken_up(context: Context, asking: Asking) -> bool:
+    """Whether some server has this very pepper, and none has said that it lacks it."""
+    with context.store.read() as transaction:
+        answers = _answers(transaction, asking)
+    return bool(answers) and all(answers.values())
 
 
 def is_denied(transaction: Reading, asking: Asking) -> bool:
-    """Whether the pepper may not be recorded: the server that answered last lacks it, or another
+    """Whether the pepper may not be recorded: a server has said last that it lacks it, or another
     one was asked for since."""
-    return _last_asking(transaction) != asking or _answer(transaction, asking) is False
+    return _last_asking(transaction) != asking or False in _answers(transaction, asking).values()
 
 
-def follow(context: Context) -> None:
+def follow(context: Context, node: str = "") -> None:
     """What a server does again and again: takes up what was added to the file of the root secret
     and what was recorded, and answers what is asked."""
     ring = context.ring
@@ -126,36 +140,38 @@ def follow(context: Context) -> None:
         installation = transaction.installation.find()
     if installation is not None:
         advance(context, installation.newest_pepper, installation.pepper_fingerprints)
-    answer(context)
+    answer(context, node)
 
 
-def answer(context: Context) -> None:
-    """Says whether this server has the pepper that is asked for, where that is not said already."""
+def answer(context: Context, node: str = "") -> None:
+    """Says whether this server has the pepper that is asked for, where that is not said already.
+    `node` is its id where there may be several."""
     with context.store.read() as transaction:
-        if _owed(context, transaction) is None:
+        if _owed(context, transaction, node) is None:
             return
     try:
         with context.store.change() as transaction:
-            asking = _owed(context, transaction)
+            asking = _owed(context, transaction, node)
             if asking is not None:
-                _note_answer(context, transaction, asking)
+                _note_answer(context, transaction, asking, node)
     except IntegrityFailed:
         return  # nothing can be logged, nor recorded; the readiness check tells why
 
 
-def _owed(context: Context, transaction: Reading) -> Asking | None:
+def _owed(context: Context, transaction: Reading, node: str) -> Asking | None:
     """What is still to be answered."""
     installation, asking = transaction.installation.find(), _last_asking(transaction)
     if installation is None or asking is None or asking.version <= installation.newest_pepper:
         return None
-    return None if _answer(transaction, asking) is _has(context, asking) else asking
+    said = _answers(transaction, asking).get(node)
+    return None if said is _has(context, asking) else asking
 
 
 def _has(context: Context, asking: Asking) -> bool:
     return context.ring.fingerprint(asking.version) == asking.fingerprint
 
 
-def _note_answer(context: Context, transaction: Writing, asking: Asking) -> None:
+def _note_answer(context: Context, transaction: Writing, asking: Asking, node: str) -> None:
     has = _has(context, asking)
     verb = "has taken up" if has else "lacks"
     note(
@@ -167,7 +183,11 @@ def _note_answer(context: Context, transaction: Writing, asking: Asking) -> None
         category=Category.SECURITY,
         subject=pepper_subject(asking.version),
         message=f"The server {verb} pepper {asking.version}.",
-        metadata={"asking": asking.id, "fingerprint": asking.fingerprint},
+        metadata={
+            "asking": asking.id,
+            "fingerprint": asking.fingerprint,
+            **({"node": node} if node else {}),
+        },
         status=ActivityStatus.SUCCESS if has else ActivityStatus.FAILED,
         now=context.clock.now(),
     )
@@ -182,10 +202,14 @@ def _last_asking(transaction: Reading) -> Asking | None:
             return None  # its content has gone with its time
 
 
-def _answer(transaction: Reading, asking: Asking) -> bool | None:
-    """What was answered last, None for nothing."""
+def _answers(transaction: Reading, asking: Asking) -> dict[str, bool]:
+    """What each server has answered last, by its id."""
     subject = pepper_subject(asking.version)
-    entry = transaction.activity.last_of_installation(subject.type, subject.id, TAKEN_UP)
-    if entry is None or entry.metadata.get("asking") != asking.id:
-        return None
-    return entry.status is ActivityStatus.SUCCESS
+    said: dict[str, bool] = {}
+    for entry in transaction.activity.latest_of_installation(
+        subject.type, subject.id, TAKEN_UP, limit=_MOST_ANSWERS
+    ):
+        if entry.metadata.get("asking") == asking.id:
+            node = str(entry.metadata.get("node", ""))
+            said.setdefault(node, entry.status is ActivityStatus.SUCCESS)
+    return said

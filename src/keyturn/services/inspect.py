@@ -9,6 +9,7 @@ from keyturn.domain.activity import Entry
 from keyturn.domain.destination import Destination
 from keyturn.domain.error import (
     IntegrityFailed,
+    KeyturnError,
     KeyUnknown,
     RequestInvalid,
     SlotUnknown,
@@ -19,7 +20,7 @@ from keyturn.domain.instant import DAY, SECOND
 from keyturn.domain.permission import Permission
 from keyturn.domain.rotation import Rotation
 from keyturn.domain.slot import Slot, SlotName
-from keyturn.domain.workspace import Workspace
+from keyturn.domain.workspace import MOST_GRACE_SECONDS, Workspace
 from keyturn.services.connect import find_destination
 from keyturn.services.context import Context
 from keyturn.services.identify import Caller
@@ -189,6 +190,18 @@ def view_workspace(context: Context, caller: Caller, id: UUID | None) -> Workspa
     return workspace
 
 
+def grace_of(context: Context, workspace_id: UUID) -> int:
+    """For how many seconds the workspace may be answered for by nodes that are late, those included
+    that do not know that it was made shorter; the longest that there may be where that cannot be
+    told. Never raises: it is asked after a change."""
+    try:
+        with context.store.read() as transaction:
+            workspace = transaction.workspaces.find(workspace_id)
+    except KeyturnError:
+        return MOST_GRACE_SECONDS
+    return 0 if workspace is None else workspace.reckoned_grace(context.clock.now())
+
+
 def list_workspaces(
     context: Context, caller: Caller, *, limit: int, before: UUID | None, count: bool
 ) -> tuple[Sequence[Workspace], int | None]:
@@ -258,7 +271,7 @@ def trace_propagation(
     workspace_id: UUID,
     id: UUID,  # noqa: A002
 ) -> Propagation:
-    """A key's last change. On one node it was effective when it was answered."""
+    """A key's last change. Raises `KeyUnknown` or `PermissionMissing`."""
     with context.store.read() as transaction:
         view = transaction.keys.view(workspace_id, id)
         change = transaction.activity.last_change("key", str(id))

@@ -56,6 +56,7 @@ class Meter:
         self._lock = threading.Lock()
         self._turn = threading.Lock()
         self._is_failing = False
+        self._settled = 0
         self.hurry: Callable[[], None] = lambda: None
 
     def arrive(self) -> int:
@@ -120,18 +121,28 @@ class Meter:
     def settle(self) -> int:
         """Keeps what was noted, and gives the time up to which every use is kept. Raises
         `StorageUnavailable`."""
-        with self._lock:
-            mark = min(self._present, default=self._context.clock.now() + 1) - 1
+        mark = self._mark()
         self.flush()
         return mark
+
+    @property
+    def settled(self) -> int:
+        """The time up to which every use is kept, as of the last flush."""
+        return self._settled
+
+    def _mark(self) -> int:
+        with self._lock:
+            return min(self._present, default=self._context.clock.now() + 1) - 1
 
     def flush(self) -> int:
         """Keeps what was noted and says how many requests that were. Raises `StorageUnavailable`
         where the database did not take a batch; that batch is tried again the next time."""
         with self._turn:
-            waiters = self._take_waiters()
+            waiters, mark = self._take_waiters(), self._mark()
             try:
-                return self._flush()
+                kept = self._flush()
+                self._settled = max(self._settled, mark)
+                return kept
             finally:
                 for tell in waiters:
                     tell()

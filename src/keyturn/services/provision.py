@@ -11,7 +11,7 @@ from keyturn.domain.permission import Permission
 from keyturn.domain.policy import RotationPolicy
 from keyturn.domain.runtime import NamedNetwork, check_runtime
 from keyturn.domain.text import check_text
-from keyturn.domain.workspace import Reveal, Workspace, WorkspaceStatus
+from keyturn.domain.workspace import MOST_GRACE_SECONDS, Reveal, Workspace, WorkspaceStatus
 from keyturn.services.context import Context
 from keyturn.services.define import require_version
 from keyturn.services.identify import Caller, reaffirm
@@ -30,9 +30,11 @@ class WorkspaceDraft:
     networks: tuple[NamedNetwork, ...] = ()
     policy: RotationPolicy | None = None
     reveal: Reveal = Reveal.ALWAYS
+    grace_seconds: int = 0
 
     def checked(self) -> "WorkspaceDraft":
         """This draft in its one spelling. Raises `RequestInvalid`."""
+        _check_grace(self.grace_seconds)
         return replace(self, name=check_text(self.name, "/name"), networks=_checked(self.networks))
 
 
@@ -46,6 +48,7 @@ class WorkspaceAmendment:
     networks: tuple[NamedNetwork, ...] | None = None
     policy: RotationPolicy | None = None
     reveal: Reveal | None = None
+    grace_seconds: int | None = None
 
     def checked(self) -> "WorkspaceAmendment":
         """This amendment in its one spelling. Raises `RequestInvalid`, also where it is empty."""
@@ -53,6 +56,7 @@ class WorkspaceAmendment:
             raise RequestInvalid.at(
                 "", "Name at least one member to change; null is as good as absent."
             )
+        _check_grace(self.grace_seconds)
         return replace(
             self,
             name=None if self.name is None else check_text(self.name, "/name"),
@@ -112,6 +116,7 @@ def make_workspace(context: Context, draft: WorkspaceDraft, now: int) -> Workspa
         version=1,
         policy=_spelled(draft.policy),
         reveal=draft.reveal,
+        grace_seconds=draft.grace_seconds,
     )
 
 
@@ -139,6 +144,9 @@ def amend_workspace(
             return workspace
         if workspace.is_suspended and not following.is_suspended:
             following = replace(following, resumed_at=now)
+        if following.grace_seconds < workspace.grace_seconds:
+            before = workspace.reckoned_grace(now)
+            following = replace(following, grace_before=before, grace_lowered_at=now)
         following = replace(following, updated_at=now, version=workspace.version + 1)
         transaction.workspaces.replace(following, workspace.version)
         action, verb = _told(workspace, following)
@@ -154,6 +162,9 @@ def _amended(workspace: Workspace, amendment: WorkspaceAmendment) -> Workspace:
         networks=workspace.networks if amendment.networks is None else amendment.networks,
         policy=workspace.policy if amendment.policy is None else _spelled(amendment.policy),
         reveal=workspace.reveal if amendment.reveal is None else amendment.reveal,
+        grace_seconds=(
+            workspace.grace_seconds if amendment.grace_seconds is None else amendment.grace_seconds
+        ),
     )
 
 
@@ -165,6 +176,11 @@ def _told(workspace: Workspace, following: Workspace) -> tuple[str, str]:
     if workspace.status is following.status:
         return "updated", "was changed"
     return ("suspended", "was suspended") if following.is_suspended else ("resumed", "was resumed")
+
+
+def _check_grace(seconds: int | None) -> None:
+    if seconds is not None and not 0 <= seconds <= MOST_GRACE_SECONDS:
+        raise RequestInvalid.at("/grace_seconds", f"This is from 0 to {MOST_GRACE_SECONDS}.")
 
 
 def _checked(networks: tuple[NamedNetwork, ...]) -> tuple[NamedNetwork, ...]:

@@ -115,6 +115,14 @@ class Responder:
             raise failure
         return count
 
+    def look_for_late(self) -> None:
+        """What a node does that does not lead: it alone knows at once of whom it has refused.
+        Raises `StorageUnavailable`."""
+        elapsed = self._context.clock.elapsed()
+        if self._found_at is None or elapsed - self._found_at >= FINDING_SECONDS:
+            self._found_at = elapsed
+            self._find_late(elapsed)
+
     def _follow(self, incident: Incident, known_until: int) -> Exception | None:
         """What kept it from being followed, if it may be tried again."""
         try:

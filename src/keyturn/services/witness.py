@@ -1,12 +1,20 @@
-"""The witness: what one process can vouch for when it judges a rotation."""
+"""The witness: what one process can vouch for when it judges a rotation.
 
+Where several nodes serve a database, what each of them saw counts: nothing is known of after the
+moment up to which all have kept every use, and where one has vanished, quiet has to be watched
+anew, as after a restart.
+"""
+
+import logging
 import threading
 from contextlib import suppress
 
 from keyturn.domain.error import StorageUnavailable
 from keyturn.domain.evidence import Observation
 from keyturn.domain.instant import SECOND
+from keyturn.domain.workspace import MOST_GRACE_SECONDS
 from keyturn.services.context import Context
+from keyturn.services.fellows import Fellows
 from keyturn.services.meter import Meter
 from keyturn.services.restore import RESTORED
 from keyturn.services.steady import SteadyTime
@@ -17,12 +25,15 @@ BEAT_SECONDS = 20.0
 LONGEST_BREAK = 60 * SECOND
 LONGEST_LAPSE_SECONDS = 10.0
 
+_log = logging.getLogger("keyturn.witness")
+
 
 class Witness:
     """One process's witness. Raises `StorageUnavailable` when it is made."""
 
-    def __init__(self, context: Context, meter: Meter) -> None:
+    def __init__(self, context: Context, meter: Meter, fellows: Fellows | None = None) -> None:
         self._meter = meter
+        self._fellows = fellows
         self.time = SteadyTime(context)
         self._began = self._until = self.time.watched_since
         self._complete_since = _restored_at(context)
@@ -37,7 +48,9 @@ class Witness:
         """What is known now: everything noted so far is kept first. Where that cannot be, what was
         known before."""
         with suppress(StorageUnavailable):
+            # In this order: a fellow that begins in between sees nothing of before.
             settled = self._meter.settle()
+            settled = min(settled, self._ask_fellows(settled))
             self._look(self._context.clock.elapsed())
             self._until = max(self._until, min(settled, self.time.now()))
         return self.observed()
@@ -52,6 +65,27 @@ class Witness:
                 self._watched_since = self.time.now()
             if missed * SECOND > LONGEST_BREAK:
                 self._unbroken_since = self.time.now()
+
+    def _ask_fellows(self, own: int) -> int:
+        """Up to when the other nodes have kept every use."""
+        if self._fellows is None:
+            return own
+        seen = self._fellows.look()
+        if seen.vanished:
+            _log.warning(
+                "vanished without a goodbye: %s; quiet is watched anew", ", ".join(seen.vanished)
+            )
+        if seen.vanished or self._may_be_in_grace(seen.late_micros):
+            with self._lock:
+                self._watched_since = self.time.now()
+        return own if seen.settled_until is None else seen.settled_until
+
+    def _may_be_in_grace(self, late_micros: int | None) -> bool:
+        """Whether a node that vanished may yet let somebody in whom nobody else knows of."""
+        if late_micros is None or late_micros > MOST_GRACE_SECONDS * SECOND:
+            return False
+        with self._context.store.read() as transaction:
+            return late_micros <= transaction.workspaces.longest_grace() * SECOND
 
     def observed(self) -> Observation:
         """What was known when it was last asked, for who is inside a transaction."""

@@ -147,6 +147,13 @@ class Activity:
 
     def last_of_installation(self, type_: str, id_: str, action: str) -> Entry | None:
         """The newest entry that tells of this act on a thing of the installation's own."""
+        found = self.latest_of_installation(type_, id_, action, limit=1)
+        return found[0] if found else None
+
+    def latest_of_installation(
+        self, type_: str, id_: str, action: str, *, limit: int
+    ) -> Sequence[Entry]:
+        """As many entries as `limit`, the newest first. Damaged rows are left out."""
         query = (
             select(activity)
             .where(
@@ -156,10 +163,10 @@ class Activity:
                 activity.c.action == action,
             )
             .order_by(activity.c.number.desc())
-            .limit(1)
+            .limit(limit)
         )
-        row = self._session.connection.execute(query).mappings().first()
-        return None if row is None else entry_of(row)
+        rows = self._session.connection.execute(query).mappings()
+        return [entry for row in rows if (entry := entry_of(row)) is not None]
 
     def _opened(self, row: Row[*tuple[Any, ...]]) -> tuple[int, Entry] | None:
         cells = row._mapping

@@ -8,7 +8,8 @@
 4. `credentials` answers what the database would answer at that moment, edits from outside
    included: an earlier answer serves only while the engine says that nothing was committed since.
 5. A row that fails its seal is reported to `on_damage` once its transaction is over.
-6. What the engine raises becomes `StorageUnavailable`, with the cause behind it.
+6. `fill` gives a credential and the place in the log that it is of, from one snapshot.
+7. What the engine raises becomes `StorageUnavailable`, with the cause behind it.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -20,9 +21,44 @@ from uuid import UUID
 from keyturn.domain.key import Key
 from keyturn.domain.operator import Operator
 from keyturn.domain.workspace import Workspace
+from keyturn.storage.cluster import (
+    MOST_STEPS,
+    START,
+    Cluster,
+    Grant,
+    LogLook,
+    LogPoint,
+    LogStep,
+    NodeReport,
+    NodeRow,
+    NodesSeen,
+)
 from keyturn.storage.memory import Memory
 from keyturn.storage.sealed import Damage
 from keyturn.storage.transaction import Reading, Writing
+
+__all__ = [
+    "MOST_STEPS",
+    "START",
+    "Cluster",
+    "Credential",
+    "CredentialFill",
+    "CredentialReader",
+    "CredentialReading",
+    "Deprecation",
+    "Grant",
+    "KeyCredential",
+    "LogLook",
+    "LogPoint",
+    "LogStep",
+    "NodeReport",
+    "NodeRow",
+    "NodesSeen",
+    "OnDamage",
+    "OperatorCredential",
+    "Reference",
+    "Store",
+]
 
 OnDamage = Callable[[Damage], None]
 
@@ -73,12 +109,25 @@ class CredentialReading:
     position: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialFill:
+    """A credential as it stood at exactly this point of the log. A damaged row is no credential."""
+
+    credential: Credential | None
+    is_damaged: bool
+    point: LogPoint
+
+
 class CredentialReader(Protocol):
     """Looks up what tokens name. `is_instant` readers may be called on an event loop."""
 
     is_instant: bool
 
     def read(self, references: Iterable[Reference]) -> CredentialReading: ...
+
+    def fill(self, reference: Reference) -> CredentialFill:
+        """What a cache is filled with: the row and the last point of the log in one snapshot."""
+        ...
 
 
 class Store(Protocol):
@@ -92,6 +141,11 @@ class Store(Protocol):
 
     @property
     def memory(self) -> Memory: ...
+
+    @property
+    def cluster(self) -> Cluster | None:
+        """What several nodes need of this database, None where it is one process's."""
+        ...
 
     def read(self) -> AbstractContextManager[Reading]: ...
 

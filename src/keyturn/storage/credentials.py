@@ -16,6 +16,7 @@ from sqlalchemy.engine import Dialect
 from keyturn.domain.seal import Cell, Sealer
 from keyturn.storage.contract import (
     Credential,
+    CredentialFill,
     Deprecation,
     KeyCredential,
     OnDamage,
@@ -38,8 +39,11 @@ from keyturn.storage.records import (
 )
 from keyturn.storage.schema import IS_OPEN, keys, operators, rotations, slots, workspaces
 from keyturn.storage.sealed import Damage
+from keyturn.storage.steps import LAST, point_of
 
 REMEMBERED = 10_000
+
+_FILLED_AT = 2  # a row of a `fill_statement` begins with the point
 
 _WORKSPACE_AT = KEYS.width
 _SLOT_AT = _WORKSPACE_AT + WORKSPACES.width
@@ -90,6 +94,14 @@ def operator_statement(dialect: Dialect) -> str:
     )
 
 
+def fill_statement(statement: str) -> str:
+    """A statement of the two above with the last point of the log before its columns, in one
+    snapshot. A row comes back also where there is no such credential, or no change yet."""
+    return statement.join(_WITH_TIP)
+
+
+_TIP = f"SELECT tip.position, tip.mac, found.* FROM (SELECT 1) AS one LEFT JOIN ({LAST}) AS tip"  # noqa: S608
+_WITH_TIP = (f"{_TIP} ON TRUE LEFT JOIN (", ") AS found ON TRUE")
 POSITION_STATEMENT = "SELECT position FROM change_head"
 
 
@@ -139,6 +151,16 @@ class CredentialDecoder:
             self._memory.remember(seen)
             self._good[reference] = (cells, credential, seen)
         return credential
+
+    def fill(self, reference: Reference, cells: Sequence[Cell], mark: int) -> CredentialFill:
+        """What a row of a `fill_statement` has."""
+        row = None if cells[_FILLED_AT] is None else cells[_FILLED_AT:]
+        credential = self.decode(reference, row, mark)
+        return CredentialFill(
+            credential=credential,
+            is_damaged=row is not None and credential is None,
+            point=point_of(cells[0], cells[1]),
+        )
 
     def _are_last(self, seen: tuple[Seen, ...], mark: int) -> bool:
         for one in seen:

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from keyturn.domain.error import StorageUnavailable
 from keyturn.domain.seal import Sealer
-from keyturn.storage.contract import OnDamage
+from keyturn.storage.contract import Cluster, OnDamage
 from keyturn.storage.memory import Memory
 from keyturn.storage.session import Session
 from keyturn.storage.transaction import Reading, Writing
@@ -60,6 +60,8 @@ class Turn:
 
 class Transactions:
     """Opens transactions on three engines: to read, to change durably, to record."""
+
+    cluster: Cluster | None = None
 
     def __init__(
         self,

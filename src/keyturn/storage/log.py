@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select, text, update
 
 from keyturn.domain.activity import GENESIS, Entry, LoggedChange, chain
 from keyturn.domain.error import IntegrityFailed
@@ -185,6 +185,14 @@ class ChangeLog:
                 "The head of the change log was changed from outside; nothing was changed by us."
             )
         self._session.reached = self.head.place
+        if self.head.position != self._begun.position:
+            self._tell()
+
+    def _tell(self) -> None:
+        """Where nodes may listen, they are told once this is committed."""
+        connection = self._session.connection
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("NOTIFY keyturn_changes"))
 
 
 def _logged(change: Change, entry: Entry, position: int) -> LoggedChange:

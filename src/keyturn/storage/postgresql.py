@@ -1,39 +1,68 @@
 """PostgreSQL: durable changes whatever the server's default, and bounds on every wait.
 
 A session that hangs while it holds the change head would stop every revocation of the
-installation, so each wait has its end: for a lock, for a statement, for an idle transaction. The
-server keeps these while it can be heard; a server that cannot (a network that swallows packets, a
-proxy that holds them) is given up on from our side, after a silence.
+installation, so each wait has its end: for a lock, for a statement, for an idle transaction, and
+for a server that is silent (`postgresql_connection.py`).
 """
 
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg
-from psycopg.abc import PQGen
 from sqlalchemy import Engine, create_engine, event, make_url, text
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from keyturn.domain.error import StorageUnavailable
 from keyturn.domain.seal import Sealer
-from keyturn.storage.contract import Credential, CredentialReading, OnDamage, Reference
+from keyturn.storage.contract import (
+    Credential,
+    CredentialFill,
+    CredentialReading,
+    OnDamage,
+    Reference,
+)
 from keyturn.storage.credentials import (
     POSITION_STATEMENT,
     CredentialDecoder,
+    fill_statement,
     key_statement,
     operator_statement,
     position_of,
 )
 from keyturn.storage.engine import Transactions
 from keyturn.storage.memory import Memory
+from keyturn.storage.postgresql_cluster import PostgresCluster
+from keyturn.storage.postgresql_connection import (
+    LIVENESS,
+    Connection,
+    Patience,
+    ServerSilent,
+    connect,
+    unbounded,
+)
+from keyturn.storage.postgresql_durability import ask_durability
+from keyturn.storage.postgresql_lock import LEADING, SERVING, DatabaseLock
 
-CONNECT_TIMEOUT_SECONDS = 3
+__all__ = [
+    "CREDENTIAL_READERS",
+    "LEADING",
+    "READERS",
+    "RECORDERS",
+    "SERVING",
+    "DatabaseLock",
+    "Patience",
+    "PostgresStore",
+    "ask_durability",
+    "postgres_engine",
+    "unbounded",
+]
+
 READERS = 20
 CHANGERS = 10
 RECORDERS = 2
@@ -43,87 +72,6 @@ WAIT_FOR_CONNECTION_SECONDS = 4.0
 Answer = TypeVar("Answer")
 
 _CLOCK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
-_TICK_SECONDS = 0.1
-# What a dead network leaves of a connection that nobody speaks on is found out by these.
-_LIVENESS: dict[str, Any] = {
-    "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-    "keepalives": 1,
-    "keepalives_idle": 10,
-    "keepalives_interval": 3,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,
-}
-
-
-@dataclass(slots=True)
-class Patience:
-    """How long to wait for a server: for a statement, by its own clock, and in silence, by ours.
-    None is for ever.
-
-    Once it `is_over`, no wait of whoever shares it goes on for more than a moment.
-    """
-
-    statement_ms: int | None = 8_000
-    silence_seconds: float | None = 9.0
-    is_over: bool = field(default=False)
-
-    @property
-    def options(self) -> str:
-        bound = "" if self.statement_ms is None else f" -c statement_timeout={self.statement_ms}"
-        idle = "" if self.statement_ms is None else " -c idle_in_transaction_session_timeout=8000"
-        return f"-c lock_timeout=4000 -c timezone=UTC{bound}{idle}"
-
-    def ends_after(self, silent_seconds: float) -> bool:
-        return self.is_over or (
-            self.silence_seconds is not None and silent_seconds >= self.silence_seconds
-        )
-
-
-def unbounded() -> Patience:
-    """For what takes its time: a migration, a check of the whole log."""
-    return Patience(statement_ms=None, silence_seconds=None)
-
-
-class ServerSilent(psycopg.OperationalError):
-    """The server has not been heard of for too long; its connection is closed."""
-
-
-class Connection(psycopg.Connection[tuple[Any, ...]]):
-    """A connection that gives up on a silent server."""
-
-    patience = Patience()
-
-    def wait(
-        self, gen: PQGen[Answer], interval: float = _TICK_SECONDS, timeout: float | None = None
-    ) -> Answer:
-        return super().wait(self._bounded(gen), interval=interval, timeout=timeout)
-
-    def _bounded(self, gen: PQGen[Answer]) -> PQGen[Answer]:
-        """The same steps; where the server gave none for too long, the end."""
-        silent = 0
-        try:
-            wanted = next(gen)
-            while True:
-                ready = yield wanted
-                # The driver reports each tick in which nothing came.
-                silent = 0 if ready else silent + 1
-                if silent and self.patience.ends_after(silent * _TICK_SECONDS):
-                    self.close()
-                    raise ServerSilent("the server is silent")
-                wanted = gen.send(ready)
-        except StopIteration as end:
-            return cast(Answer, end.value)
-
-
-def _connect(url: str, patience: Patience, name: str) -> Connection:
-    """A connection of our own, in autocommit."""
-    if patience.is_over:
-        raise ServerSilent("this process is ending")
-    connection = Connection.connect(
-        url, autocommit=True, options=patience.options, application_name=name, **_LIVENESS
-    )
-    connection.patience = patience
-    return connection
 
 
 class PostgresStore(Transactions):
@@ -158,6 +106,7 @@ class PostgresStore(Transactions):
             on_damage=on_damage,
         )
         self.credentials = PostgresCredentials(url, sealer, on_damage, self.memory)
+        self.cluster: PostgresCluster = PostgresCluster(url, sealer, self.memory)
 
     def ping(self) -> int:
         with self.read() as reading:
@@ -166,10 +115,12 @@ class PostgresStore(Transactions):
     def hurry(self) -> None:
         self._patience.is_over = True
         self.credentials.patience.is_over = True
+        self.cluster.end()
 
     def close(self) -> None:
         super().close()
         self.credentials.close()
+        self.cluster.close()
 
 
 class PostgresCredentials:
@@ -184,6 +135,8 @@ class PostgresCredentials:
         dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]
         self._key = key_statement(dialect)
         self._operator = operator_statement(dialect)
+        self._fill_key = fill_statement(self._key)
+        self._fill_operator = fill_statement(self._operator)
         self._idle: deque[Connection] = deque()
         self._places = threading.BoundedSemaphore(CREDENTIAL_READERS)
 
@@ -197,6 +150,16 @@ class PostgresCredentials:
             if credential is not None:
                 found[reference.id] = credential
         return CredentialReading(found=found, position=position)
+
+    def fill(self, reference: Reference) -> CredentialFill:
+        statement = self._fill_operator if reference.is_operators else self._fill_key
+        mark = self._decoder.mark()
+        cells = self._asked(
+            lambda connection: connection.execute(statement, {"id": str(reference.id)}).fetchone()
+        )
+        if cells is None:
+            raise StorageUnavailable("The database gave no answer; try again.")
+        return self._decoder.fill(reference, cells, mark)
 
     def _fetch(
         self, connection: Connection, wanted: list[Reference]
@@ -219,7 +182,7 @@ class PostgresCredentials:
 
     def _asked(self, ask: Callable[[Connection], Answer]) -> Answer:
         """What `ask` gives. Where a connection turns out to be broken, a new one is tried, once:
-        after a restart of the server they all are."""
+        after a restart of the server, or of something in between, they all are."""
         if not self._places.acquire(timeout=WAIT_FOR_CONNECTION_SECONDS):
             raise StorageUnavailable("The database does not answer fast enough; try again.")
         try:
@@ -246,12 +209,16 @@ class PostgresCredentials:
 
     def _taken(self) -> Connection:
         try:
-            return self._idle.pop()
+            connection = self._idle.pop()
         except IndexError:
             return self._opened()
+        if connection.answers():
+            return connection
+        self._discard()
+        return self._opened()
 
     def _opened(self) -> Connection:
-        return _connect(self._url, self.patience, "keyturn verify")
+        return connect(self._url, self.patience, "keyturn verify")
 
     def _discard(self) -> None:
         while self._idle:
@@ -274,13 +241,12 @@ def _engine(url: str, size: int, patience: Patience, options: str, isolation: st
         pool_size=size,
         max_overflow=0,
         pool_timeout=WAIT_FOR_CONNECTION_SECONDS,
-        pool_pre_ping=True,
         isolation_level=isolation,
         hide_parameters=True,
         connect_args={
             "options": f"{patience.options} {options}",
             "application_name": "keyturn",
-            **_LIVENESS,
+            **LIVENESS,
         },
     )
 
@@ -294,54 +260,10 @@ def _engine(url: str, size: int, patience: Patience, options: str, isolation: st
         connection.patience = patience
         return connection
 
+    @event.listens_for(engine, "checkout")
+    def on_checkout(connection: Connection, _entry: ConnectionPoolEntry, _proxy: object) -> None:
+        if not connection.answers():
+            # None that is as old is taken up without being made anew.
+            raise InvalidatePoolError
+
     return engine
-
-
-class DatabaseLock:
-    """Held while a server runs: this version serves a database from one process.
-
-    The server gives the lock back by itself when the connection ends, so a crash leaves nothing.
-    """
-
-    _NUMBER = 0x6B657974  # "keyt"
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._patience = Patience(silence_seconds=4.0)
-        self._connection: Connection | None = None
-
-    def hold(self) -> bool:
-        """Takes the lock, or makes sure of it. False where another process has it."""
-        try:
-            if self._connection is not None and not self._connection.closed:
-                self._connection.execute("SELECT 1")
-                return True
-            connection = _connect(self._url, self._patience, "keyturn lock")
-            row = connection.execute("SELECT pg_try_advisory_lock(%s)", (self._NUMBER,)).fetchone()
-        except psycopg.Error as error:
-            self.release()
-            raise StorageUnavailable("The database cannot be reached; try again.") from error
-        if row is None or not row[0]:
-            connection.close()
-            return False
-        self._connection = connection
-        return True
-
-    def is_held(self) -> bool:
-        """Whether any process has the lock. Raises `StorageUnavailable`."""
-        query = (
-            "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted "
-            "AND classid = 0 AND objid = %s AND objsubid = 1 AND database = "
-            "(SELECT oid FROM pg_database WHERE datname = current_database()))"
-        )
-        try:
-            with _connect(self._url, self._patience, "keyturn lock") as connection:
-                row = connection.execute(query, (self._NUMBER,)).fetchone()
-        except psycopg.Error as error:
-            raise StorageUnavailable("The database cannot be reached; try again.") from error
-        return row is not None and bool(row[0])
-
-    def release(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None

@@ -72,7 +72,14 @@ WORKSPACES = SealedTable(
     schema.workspaces.c.id,
     spell_ref=_spelled_id,
     remedy="all its keys are denied, and it cannot be changed. Restore the database from a backup.",
-    late=("policy", "resumed_at", "reveal"),
+    late=(
+        "policy",
+        "resumed_at",
+        "reveal",
+        "grace_seconds",
+        "grace_before",
+        "grace_lowered_at",
+    ),
 )
 OPERATORS = SealedTable(
     schema.operators,
@@ -265,6 +272,9 @@ def workspace_row(workspace: Workspace) -> dict[str, Cell]:
         "policy": workspace.policy,
         "resumed_at": workspace.resumed_at,
         "reveal": None if workspace.reveal is Reveal.ALWAYS else workspace.reveal.value,
+        "grace_seconds": workspace.grace_seconds or None,
+        "grace_before": workspace.grace_before or None,
+        "grace_lowered_at": workspace.grace_lowered_at,
     }
 
 
@@ -283,6 +293,9 @@ def workspace_of(row: Mapping[str, Any]) -> Workspace:
         policy=row["policy"],
         resumed_at=row["resumed_at"],
         reveal=Reveal.ALWAYS if row["reveal"] is None else Reveal(row["reveal"]),
+        grace_seconds=row["grace_seconds"] or 0,
+        grace_before=row["grace_before"] or 0,
+        grace_lowered_at=row["grace_lowered_at"],
     )
 
 

@@ -148,6 +148,9 @@ workspaces = Table(
     _text("policy", optional=True),
     _number("resumed_at", optional=True),
     _text("reveal", optional=True),
+    _number("grace_seconds", optional=True),
+    _number("grace_before", optional=True),
+    _number("grace_lowered_at", optional=True),
     CheckConstraint(_one_of("status", WorkspaceStatus), name="status"),
 )
 
@@ -650,6 +653,22 @@ heartbeat = Table(
     _number("seen_at"),
     _number("unbroken_since"),
     CheckConstraint("id = 1", name="single"),
+)
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("id", TEXT, primary_key=True),
+    _text("name"),
+    _text("version"),
+    _number("started_at"),
+    _number("applied"),
+    _number("promised"),
+    _number("lease_until"),
+    _number("settled_until"),
+    _number("left_at", optional=True),
+    _number("seen_at"),
+    postgresql_with={"fillfactor": 50},
 )
 
 idempotency = Table(

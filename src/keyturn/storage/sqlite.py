@@ -20,11 +20,18 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool, QueuePool
 from keyturn.domain.ambience import Clock
 from keyturn.domain.error import InstallationFault, StorageUnavailable
 from keyturn.domain.seal import Sealer
-from keyturn.storage.contract import Credential, CredentialReading, OnDamage, Reference
+from keyturn.storage.contract import (
+    Credential,
+    CredentialFill,
+    CredentialReading,
+    OnDamage,
+    Reference,
+)
 from keyturn.storage.credentials import (
     POSITION_STATEMENT,
     REMEMBERED,
     CredentialDecoder,
+    fill_statement,
     key_statement,
     operator_statement,
     position_of,
@@ -127,6 +134,16 @@ class SqliteCredentials:
                 return CredentialReading(found=found, position=self._position)
         except sqlite3.Error as error:
             raise StorageUnavailable("The database cannot be read now; try again.") from error
+
+    def fill(self, reference: Reference) -> CredentialFill:
+        statement = fill_statement(self._operator if reference.is_operators else self._key)
+        try:
+            with self._lock:
+                mark = self._decoder.mark()
+                cells = self._connection.execute(statement, {"id": str(reference.id)}).fetchone()
+        except sqlite3.Error as error:
+            raise StorageUnavailable("The database cannot be read now; try again.") from error
+        return self._decoder.fill(reference, cells, mark)
 
     def _catch_up(self) -> None:
         version = self._connection.execute("PRAGMA data_version").fetchone()[0]

@@ -1,6 +1,7 @@
 """Whole tables, read and written as they stand: for backups, which know no noun.
 
-1. Every table of the schema is carried, by its own list of tables: none can be forgotten.
+1. Every table of the schema is carried, by its own list of tables: none can be forgotten. But for
+   that of the nodes: it is of processes that run, and none runs on what is restored.
 2. Into the file goes each cell as it is. A hostile hand may have left cells in SQLite that are none
    of ours and that PostgreSQL cannot hold: text that is no text, a text for a number. On the way
    back these are *mended* to what any engine holds, alike on both, and the row loses its seal: it
@@ -18,7 +19,7 @@ from keyturn.domain.error import InstallationFault
 from keyturn.domain.seal import Cell
 from keyturn.storage.archive import Section
 from keyturn.storage.migrate import migrate_within, newest_revision, present_within
-from keyturn.storage.schema import metadata
+from keyturn.storage.schema import metadata, nodes
 from keyturn.storage.sealed import MAC
 from keyturn.storage.session import Session
 
@@ -32,10 +33,11 @@ _NUMBER, _BIG_NUMBER, _TEXT, _BYTES = "number", "big number", "text", "bytes"
 
 
 def sections() -> list[Section]:
-    """Every table of this version, in the order of its name."""
+    """Every table of this version that is carried, in the order of its name."""
     return [
         Section(name, tuple(metadata.tables[name].columns.keys()))
         for name in sorted(metadata.tables)
+        if name != nodes.name
     ]
 
 

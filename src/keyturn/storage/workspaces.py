@@ -58,6 +58,12 @@ class Workspaces:
         query = select(func.count()).select_from(workspaces)
         return int(self._session.connection.execute(query).scalar_one())
 
+    def longest_grace(self) -> int:
+        """The most seconds of grace that a workspace has or had; unsealed, as it stands."""
+        query = select(func.max(workspaces.c.grace_seconds), func.max(workspaces.c.grace_before))
+        found = self._session.connection.execute(query).one()
+        return max((one for one in found if isinstance(one, int)), default=0)
+
     def only(self) -> UUID | None:
         """The id of the one workspace, or None where there are several."""
         found = self._session.connection.execute(select(workspaces.c.id).limit(2)).scalars().all()

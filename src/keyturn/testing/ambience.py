@@ -12,6 +12,7 @@ class FakeClock:
     def __init__(self, now: int = SOME_TIME) -> None:
         self._now = now
         self._elapsed = 0.0
+        self._suspended = 0.0
 
     def now(self) -> int:
         return self._now
@@ -19,14 +20,22 @@ class FakeClock:
     def elapsed(self) -> float:
         return self._elapsed
 
+    def boot(self) -> float:
+        return self._elapsed + self._suspended
+
     def advance(self, micros: int) -> None:
-        """Both clocks move on."""
+        """All clocks move on."""
         self._now += micros
         self._elapsed += micros / 1_000_000
 
     def jump(self, micros: int) -> None:
         """The wall clock alone is set, forwards or backwards."""
         self._now += micros
+
+    def suspend(self, seconds: float) -> None:
+        """The machine sleeps: what the process has run stands still, and nothing else does."""
+        self._suspended += seconds
+        self._now += round(seconds * 1_000_000)
 
 
 class SeededEntropy:

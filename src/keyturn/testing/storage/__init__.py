@@ -10,14 +10,18 @@
         def store(self, damage) -> Iterator[Store]: ...
 
 `store` is a store on a database that has the tables and no row, and `damage` the list to which its
-`on_damage` appends. Call `pytest.register_assert_rewrite("keyturn.testing.storage")` before the
-import to see what a failing test compared.
+`on_damage` appends. An engine that several nodes may use at once keeps `ClusterContract` too, with
+a fixture `beside`, another store on the database of `store`. Call
+`pytest.register_assert_rewrite("keyturn.testing.storage")` before the import to see what a failing
+test compared.
 """
 
 from keyturn.testing.storage.changing import ChangeContract, ReadContract, SwapContract
 from keyturn.testing.storage.channelling import ChannelContract, MessageContract
+from keyturn.testing.storage.clustering import ClusterContract
 from keyturn.testing.storage.counting import TrafficContract
 from keyturn.testing.storage.delivering import DeliveryContract, DestinationContract
+from keyturn.testing.storage.filling import FillContract
 from keyturn.testing.storage.listing import ListContract, TenantContract
 from keyturn.testing.storage.recording import KeepContract, RecordContract
 from keyturn.testing.storage.responding import IncidentContract
@@ -28,8 +32,10 @@ from keyturn.testing.storage.waiving import WaiverContract
 __all__ = [
     "ChangeContract",
     "ChannelContract",
+    "ClusterContract",
     "DeliveryContract",
     "DestinationContract",
+    "FillContract",
     "FindingContract",
     "IncidentContract",
     "KeepContract",
@@ -55,6 +61,7 @@ class StorageContract(
     ListContract,
     RecordContract,
     KeepContract,
+    FillContract,
     UseContract,
     TrafficContract,
     RotationContract,

@@ -10,6 +10,8 @@ import pytest
 from sqlalchemy import delete, insert, select, text, update
 
 from keyturn.domain.error import IntegrityFailed, StorageUnavailable, VersionMoved
+from keyturn.domain.runtime import NamedNetwork
+from keyturn.domain.workspace import Reveal, WorkspaceStatus
 from keyturn.storage.contract import KeyCredential, Reference, Store
 from keyturn.storage.log import create_head
 from keyturn.storage.schema import activity, change_head, changes, keys
@@ -125,6 +127,24 @@ class ChangeContract(StorageBase):
         assert isinstance(found, KeyCredential)
         assert (found.key, found.workspace) == (made, making.workspace())
         assert reading_of_credentials.position == 2
+
+    def test_a_workspace_is_kept_with_every_member(self, store: Store) -> None:
+        plain = making.workspace()
+        full = replace(
+            making.workspace(making.ABROAD, "other"),
+            status=WorkspaceStatus.SUSPENDED,
+            networks=(NamedNetwork(name="office", cidrs=("10.0.0.0/8",)),),
+            policy="{}",
+            resumed_at=SOME_TIME,
+            reveal=Reveal.NEVER,
+            grace_seconds=300,
+            grace_before=200,
+            grace_lowered_at=SOME_TIME,
+        )
+        making.add_workspaces(store, plain, full)
+        with store.read() as reading:
+            for one in (plain, full):
+                assert reading.workspaces.find(one.id) == one
 
     def test_a_change_that_cannot_be_told_of_does_not_happen(self, store: Store) -> None:
         made = making.key(1)

@@ -1,4 +1,4 @@
-"""Putting together: what anybody may ask for, however often."""
+"""Readiness: what anybody may ask for, however often."""
 
 import threading
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any
 
 from keyturn.domain.error import StorageUnavailable
 from keyturn.domain.instant import SECOND
-from keyturn.server.build import ReadinessCheck
+from keyturn.server.readiness import ReadinessCheck
 from tests.houses import House
 
 
@@ -65,3 +65,14 @@ def test_nobody_else_waits_for_a_database_that_is_silent(
         store.goes_on.set()
         assert first.result().is_ready
     assert (check().is_ready, store.asked) == (True, 2)
+
+
+def test_a_verifier_that_may_not_answer_is_told_at_once_and_why(
+    build_house: Callable[[str], House],
+) -> None:
+    house = build_house("sqlite")
+    faults: list[str | None] = [None, "It is behind the log.", None]
+    check = ReadinessCheck(house.context, lambda: faults.pop(0))
+    told = [check() for _ in range(3)]
+    assert [one.is_ready for one in told] == [True, False, True]
+    assert [one.checks["verifier"] for one in told] == ["ok", "It is behind the log.", "ok"]

@@ -1,0 +1,1 @@
+"""The verifier: its parts, and its promise under a simulation of everything that may go wrong."""
