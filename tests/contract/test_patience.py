@@ -27,7 +27,7 @@ from keyturn.storage.sqlite import SqliteStore
 from keyturn.storage.transaction import Reading
 from keyturn.testing import FakeClock
 from keyturn.verifier import statement_seconds
-from tests.houses import SEALER, Plots
+from tests.houses import SEALER, House, Plots
 from tests.servers.faulty import Cut, FaultyProxy
 from tests.servers.postgres import Postgres
 from tests.servers.silence import SilentProxy
@@ -122,6 +122,20 @@ def test_whoever_waits_is_told_at_once_when_the_process_ends(
         within(1, lambda: store.credentials.read([]))
         store.close()
     plots.clear(ground)
+
+
+def test_a_crowd_of_changes_goes_through_one_after_another(
+    build_house: Callable[[str], House],
+) -> None:
+    """The last of them waits for longer than any one may wait for a lock."""
+    store = build_house("postgresql").store
+
+    def change(_: int) -> None:
+        with store.change():
+            time.sleep(0.18)
+
+    with ThreadPoolExecutor(32) as pool:
+        assert list(pool.map(change, range(32))) == [None] * 32
 
 
 def test_threads_that_come_and_go_leave_no_connections(plots: Plots) -> None:

@@ -35,7 +35,7 @@ from keyturn.storage.credentials import (
     operator_statement,
     position_of,
 )
-from keyturn.storage.engine import Transactions
+from keyturn.storage.engine import TURN_SECONDS, Transactions
 from keyturn.storage.memory import Memory
 from keyturn.storage.postgresql_cluster import PostgresCluster
 from keyturn.storage.postgresql_connection import (
@@ -97,7 +97,13 @@ class PostgresStore(Transactions):
                 "REPEATABLE READ",
             ),
             changer=_engine(
-                url, CHANGERS, self._patience, "-c synchronous_commit=on", "READ COMMITTED"
+                url,
+                CHANGERS,
+                self._patience,
+                "-c synchronous_commit=on",
+                "READ COMMITTED",
+                # Changes go one after another on either engine, so a crowd waits as long for both.
+                wait_seconds=TURN_SECONDS,
             ),
             recorder=_engine(
                 url, RECORDERS, self._patience, "-c synchronous_commit=off", "READ COMMITTED"
@@ -235,12 +241,20 @@ def postgres_engine(url: str, *, patience: Patience | None = None) -> Engine:
     return _engine(url, 1, patience or Patience(), "-c synchronous_commit=on", "READ COMMITTED")
 
 
-def _engine(url: str, size: int, patience: Patience, options: str, isolation: str) -> Engine:
+def _engine(
+    url: str,
+    size: int,
+    patience: Patience,
+    options: str,
+    isolation: str,
+    *,
+    wait_seconds: float = WAIT_FOR_CONNECTION_SECONDS,
+) -> Engine:
     engine = create_engine(
         make_url(url).set(drivername="postgresql+psycopg"),
         pool_size=size,
         max_overflow=0,
-        pool_timeout=WAIT_FOR_CONNECTION_SECONDS,
+        pool_timeout=wait_seconds,
         isolation_level=isolation,
         hide_parameters=True,
         connect_args={
