@@ -16,6 +16,7 @@ from keyturn.domain.token import (
     LONGEST_BYTES,
     OPERATOR_ENVIRONMENT,
     Token,
+    _heads,
     checksum,
     make_token,
     parse_token,
@@ -71,6 +72,19 @@ def test_one_changed_character_is_refused_or_makes_another_token_with_another_ch
             assert summed[-6:] != text[-6:]
             made = parse_token(summed)
             assert made is None or made.reveal() == summed
+
+
+def test_what_is_refused_leaves_nothing_in_memory() -> None:
+    """A secret that slipped out of place would be kept as if it were a name."""
+    text = sample_token().reveal()
+    before = set(_heads)
+    for place in range(len(text)):
+        assert parse_token(text[:place] + text[place + 1 :]) is None
+        assert parse_token(text[:place] + "0" + text[place:]) is None
+    assert parse_token(text + text) is None
+    assert set(_heads) == before
+    assert parse_token(text) is not None
+    assert not any(text[-49:-6] in head for head in _heads)
 
 
 @given(tokens, st.data())

@@ -2,10 +2,9 @@
 
 The alphabet is in ASCII order, so spellings of one width compare as their values do, and "too
 large" is a comparison of texts. Two letters are read and written at a time, in base 3844: every
-token that comes in has its id read and its checksum written.
+token that comes in has its checksum written.
 """
 
-from functools import lru_cache
 from struct import Struct
 from uuid import UUID
 
@@ -48,13 +47,6 @@ def decode_uuid(text: str) -> UUID | None:
     """The UUID that 22 characters spell, or None if they spell none."""
     if len(text) != UUID_WIDTH or text > GREATEST_UUID:
         return None
-    return _read_uuid(text)
-
-
-# The ids of the keys in use come again and again: this halves the time of a parse. Ids are public;
-# nothing secret and nothing long is kept here.
-@lru_cache(maxsize=4_096)
-def _read_uuid(text: str) -> UUID | None:
     value = 0
     try:
         for pair in _uuid_pairs(text.encode("ascii")):

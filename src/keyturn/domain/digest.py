@@ -11,6 +11,7 @@
 
 import hmac
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from typing import NoReturn
 from uuid import UUID
 
@@ -20,10 +21,33 @@ _DIGEST = b"keyturn/digest/v1\x00"
 _WRAP = b"keyturn/wrap/v1\x00"
 _FINGERPRINT = b"keyturn/pepper-fingerprint\x01"
 _FINGERPRINT_BYTES = 8
+_INNER = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER = bytes(byte ^ 0x5C for byte in range(256))
 
 # Gives the peppers as they are kept now, for a ring that meets a version which it has not. It is
 # asked again and again, so it must be cheap where nothing has changed.
 Reread = Callable[[], Mapping[int, bytes]]
+
+
+class _Keyed:
+    """HMAC-SHA-256 of what begins with `prefix`, under one key whose two blocks are hashed once
+    (RFC 2104, 4): every verification takes one, in less than half the time."""
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, key: bytes, prefix: bytes) -> None:
+        block = key.ljust(sha256().block_size, b"\x00")
+        self._inner = sha256(block.translate(_INNER) + prefix)
+        self._outer = sha256(block.translate(_OUTER))
+
+    def digest(self, message: bytes) -> bytes:
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(message)
+        outer.update(inner.digest())
+        return outer.digest()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a keyed hash cannot be pickled or copied")
 
 
 class PepperRing:
@@ -33,7 +57,7 @@ class PepperRing:
     that were made stay good while another process brings in a new pepper.
     """
 
-    __slots__ = ("_begun", "_peppers", "_reread")
+    __slots__ = ("_begun", "_keyed", "_peppers", "_reread")
 
     def __init__(self, peppers: Mapping[int, bytes], current: int, reread: Reread = dict) -> None:
         if current not in peppers:
@@ -41,6 +65,7 @@ class PepperRing:
         if any(len(pepper) != 32 for pepper in peppers.values()):
             raise ValueError("a pepper has 32 bytes")
         self._peppers = dict(peppers)
+        self._keyed: dict[int, _Keyed] = {}
         self._reread = reread
         # This and the peppers are added to in place: where two threads do so at once, neither takes
         # from the other.
@@ -132,14 +157,20 @@ class PepperRing:
         hmac.compare_digest(made, made)
 
     def _digest(self, peppers: str, ids: bytes, secret: bytes) -> bytes:
-        first, *wraps = peppers.split("+")
-        made = hmac.digest(self._pepper(int(first)), _DIGEST + ids + secret, "sha256")
+        first, *wraps = peppers.split("+") if "+" in peppers else (peppers,)
+        made = self._digester(int(first)).digest(ids + secret)
         for version in wraps:
             made = hmac.digest(self._pepper(int(version)), _WRAP + ids + made, "sha256")
         # As many rounds for each row, or the time would tell a wrapped one from one that is not.
         for _ in range(len(wraps) + 1, len(self._peppers)):
             hmac.digest(made, _WRAP + ids + made, "sha256")
         return made
+
+    def _digester(self, version: int) -> _Keyed:
+        keyed = self._keyed.get(version)
+        if keyed is None:
+            keyed = self._keyed[version] = _Keyed(self._pepper(version), _DIGEST)
+        return keyed
 
     def _pepper(self, version: int) -> bytes:
         if version not in self._peppers:

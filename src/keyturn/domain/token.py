@@ -16,7 +16,7 @@ it cannot be pickled or copied. `reveal()` is the one way out.
 
 import re
 import zlib
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 from uuid import UUID
 
 from keyturn.domain.base62 import (
@@ -33,11 +33,11 @@ LONGEST_BYTES = 128
 SECRET_BYTES = 32
 OPERATOR_ENVIRONMENT = "operator"
 
-SHAPE = (
-    r"(?P<brand>[a-z]{2,8})_(?P<environment>[a-z0-9]{1,16})_"
-    r"(?P<id>[0-9A-Za-z]{22})(?P<secret>[0-9A-Za-z]{43})(?P<checksum>[0-9A-Za-z]{6})"
-)
-_TOKEN = re.compile(SHAPE)
+_HEAD_SHAPE = r"(?P<brand>[a-z]{2,8})_(?P<environment>[a-z0-9]{1,16})_(?P<id>[0-9A-Za-z]{22})"
+SHAPE = _HEAD_SHAPE + r"(?P<secret>[0-9A-Za-z]{43})(?P<checksum>[0-9A-Za-z]{6})"
+_HEAD = re.compile(_HEAD_SHAPE)
+_TAIL = SECRET_WIDTH + CHECKSUM_WIDTH
+_MOST_HEADS = 16_384
 BRAND = re.compile(r"[a-z]{2,8}")
 ENVIRONMENT = re.compile(r"[a-z0-9]{1,16}")
 
@@ -95,20 +95,46 @@ def make_token(*, brand: str, environment: str, id: UUID, secret: bytes) -> Toke
     return Token(brand=brand, environment=environment, id=id, secret=spelled)
 
 
+class _Head(NamedTuple):
+    """What a token says before its secret."""
+
+    brand: str
+    environment: str
+    id: UUID
+
+
+# The keys in use come again and again: what their heads say is read once. They are public, and only
+# heads of whole tokens are kept, so no part of a secret that slipped out of place is.
+_heads: dict[str, _Head] = {}
+
+
 def parse_token(text: str, *, brand: str | None = None) -> Token | None:
     """The token that `text` is, or None when it is malformed. With `brand`, of that brand only."""
-    if len(text) > LONGEST_BYTES:
+    spelled = text[:-_TAIL]
+    known = _heads.get(spelled)
+    head = known or _read_head(text)
+    if head is None or (brand is not None and head.brand != brand):
         return None
-    match = _TOKEN.fullmatch(text)
-    if match is None:
+    tail = text[-_TAIL:]
+    if not (tail.isascii() and tail.isalnum()):
         return None
-    found_brand, environment, spelled_id, secret, sum_ = match.groups()
-    if brand is not None and found_brand != brand:
-        return None
+    secret, sum_ = tail[:SECRET_WIDTH], tail[SECRET_WIDTH:]
     # A sum of 2^32 or more has a spelling that `checksum` never gives.
     if sum_ != checksum(text[:-CHECKSUM_WIDTH]) or secret > GREATEST_SECRET:
         return None
-    id_ = decode_uuid(spelled_id)
-    if id_ is None:
+    if known is None:
+        if len(_heads) >= _MOST_HEADS:
+            _heads.clear()
+        _heads[spelled] = head
+    return Token(brand=head.brand, environment=head.environment, id=head.id, secret=secret)
+
+
+def _read_head(text: str) -> _Head | None:
+    if len(text) > LONGEST_BYTES:
         return None
-    return Token(brand=found_brand, environment=environment, id=id_, secret=secret)
+    match = _HEAD.fullmatch(text, 0, max(0, len(text) - _TAIL))
+    if match is None:
+        return None
+    brand, environment, spelled_id = match.groups()
+    id_ = decode_uuid(spelled_id)
+    return None if id_ is None else _Head(brand, environment, id_)

@@ -65,6 +65,7 @@ def judge(
         return VerdictCode.EXPIRED
     if not holds_address(key.allowed_cidrs, address):
         return VerdictCode.NETWORK_DENIED
-    if not all(holds_scope(key.scopes, scope) for scope in scopes):
-        return VerdictCode.SCOPE_DENIED
+    for scope in scopes:
+        if not holds_scope(key.scopes, scope):
+            return VerdictCode.SCOPE_DENIED
     return VerdictCode.VALID
