@@ -9,7 +9,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from keyturn.domain.error import StorageUnavailable
+from keyturn.domain.error import IntegrityFailed, StorageUnavailable
 from keyturn.domain.key import RevocationReason
 from keyturn.services.revoke import revoke_key
 from keyturn.storage.contract import START, Cluster, LogLook, LogPoint, Reference, Store
@@ -161,6 +161,22 @@ def test_connections_that_were_cut_off_are_made_anew(house: House) -> None:
         assert report_within(5, cluster, 5.0)
         house.issue()
         assert cluster.wait(30.0)
+
+
+def test_a_node_that_was_away_while_somebody_migrated_follows_no_more(house: House) -> None:
+    cluster = cluster_of(house.store)
+    assert report_within(5, cluster, 5.0)
+    with house.raw() as raw:
+        raw.run("UPDATE alembic_version SET version_num = 'later'")
+        assert report_within(5, cluster, 5.0)  # nobody migrates while it is connected
+        raw.run(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'keyturn follower' AND datname = current_database()"
+        )
+        assert not report_within(5, cluster, 5.0)
+        for _ in range(2):
+            with pytest.raises(IntegrityFailed, match="migrated meanwhile"):
+                cluster.report(report_of(lease_seconds=5.0))
 
 
 def test_when_the_process_ends_nobody_waits_any_more(house: House) -> None:

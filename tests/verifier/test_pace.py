@@ -47,5 +47,5 @@ def test_a_link_that_has_healed_serves_within_two_seconds(lease: float, failures
     """At the worst, a question was lost on it just before."""
     lost = statement_seconds(lease)
     assert lost + pause_seconds(failures, lost) < HEALED_WITHIN_SECONDS
-    assert pause_seconds(failures, 0.0) <= 1.0
+    assert pause_seconds(failures, 0.0) <= 0.5
     assert pause_seconds(failures, 0.0) > 0.0

@@ -1,5 +1,6 @@
 """Migrations by Alembic, the same head on both engines."""
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -17,6 +18,7 @@ def _config() -> Config:
     return config
 
 
+@cache
 def newest_revision() -> str:
     """The revision that this version of Keyturn needs."""
     head = ScriptDirectory.from_config(_config()).get_current_head()
@@ -25,6 +27,7 @@ def newest_revision() -> str:
     return head
 
 
+@cache
 def known_revisions() -> frozenset[str]:
     """Every revision that this version of Keyturn knows."""
     return frozenset(

@@ -18,11 +18,12 @@ from typing import TypeVar
 import psycopg
 from psycopg import Notify
 
-from keyturn.domain.error import StorageUnavailable
+from keyturn.domain.error import IntegrityFailed, StorageUnavailable
 from keyturn.domain.seal import Sealer
 from keyturn.storage import nodes as statements
 from keyturn.storage.cluster import Grant, LogLook, LogPoint, NodeReport, NodesSeen
 from keyturn.storage.memory import Memory
+from keyturn.storage.migrate import newest_revision
 from keyturn.storage.postgresql_connection import Connection, Patience, ServerSilent, connect
 from keyturn.storage.postgresql_lock import SERVING
 from keyturn.storage.steps import LAST, LOOK, look_of, point_of
@@ -119,6 +120,13 @@ class PostgresCluster:
         row = connection.execute("SELECT pg_try_advisory_lock_shared(%s)", (SERVING,)).fetchone()
         if row is None or not row[0]:
             raise StorageUnavailable("Another Keyturn has the database for itself; try again.")
+        # While this connection was away somebody may have migrated, and no one does from here on.
+        revision = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        if revision is None or revision[0] != newest_revision():
+            raise IntegrityFailed(
+                "The database was migrated meanwhile, and this node is of another version; start "
+                "it anew with the version that migrated it."
+            )
         connection.add_notify_handler(self._take_notice)
         connection.execute(f"LISTEN {CHANGES}; LISTEN {REPORTS}")
 

@@ -5,7 +5,7 @@ import enum
 from keyturn.verifier.verifier import Taken
 
 _SHORTEST_PAUSE_SECONDS = 0.05
-_LONGEST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 0.5
 
 
 class Next(enum.Enum):
