@@ -155,6 +155,16 @@ async def test_a_node_that_has_just_begun_believes_no_lease_over() -> None:
     assert (await task).expired == 1
 
 
+async def test_by_a_clock_that_is_not_believed_nobody_is_told_an_early_end() -> None:
+    """The database's clock was set back: by it the lease is over before it is."""
+    table = Table([node("a", 6, lease_until=NOW - 100 * SECOND)], clock=NOW - 101 * SECOND)
+    barrier = Barrier(table.look, table.time, 5.0, lambda *_: None, DatabaseClock(0.0))
+    told = await barrier.wait(7, 10, 0.0)
+    assert told.state == "pending"
+    assert told.effective_by is not None
+    assert told.effective_by >= NOW + LEASE + 10 * SECOND
+
+
 async def test_a_lease_that_was_granted_since_holds_up_nobody() -> None:
     """Its holder looks at the log after it was granted, and so goes by the change."""
     table = Table([node("a", 6)])

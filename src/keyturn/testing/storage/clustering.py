@@ -146,6 +146,18 @@ class ClusterContract(StorageBase):
             applied = row.promised
         assert not cluster.report(report_of(applied=applied - 1)).is_granted
 
+    def test_a_report_that_is_carried_out_late_takes_nothing_back(
+        self, store: Store, cluster: Cluster
+    ) -> None:
+        """It was sent on a connection that was given up since."""
+        changed(store, 3)
+        cluster.report(report_of())
+        assert cluster.report(report_of(applied=3, settled_until=50)).is_granted
+        [before] = cluster.nodes().rows
+        assert not cluster.report(report_of(applied=1, settled_until=20)).is_granted
+        [row] = cluster.nodes().rows
+        assert row == replace(before, seen_at=row.seen_at)
+
     def test_nodes_are_told_apart_by_their_ids(
         self, store: Store, cluster: Cluster, other: Cluster
     ) -> None:
