@@ -219,7 +219,7 @@ def test_a_second_waiver_takes_the_place_of_the_first(home: Workspace) -> None:
 
 def test_a_waiver_ends_at_its_time(home: Workspace) -> None:
     home.admin.create(name="scheduler-prod")
-    waive(home.admin, "keys.owned", slot="scheduler-prod", until=ahead(seconds=3))
+    waive(home.admin, "keys.owned", slot="scheduler-prod", until=ahead(seconds=8))
     assert "scheduler-prod" not in {
         one["slot"]
         for one in check(home.admin, "keys.owned")["concerned"]

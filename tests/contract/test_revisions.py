@@ -63,7 +63,8 @@ def first_rows(house: House) -> dict[str, list[dict[str, object]]]:
     }
     for row in rows["workspaces"]:
         assert row.pop("policy") is row.pop("resumed_at") is row.pop("reveal") is None
-        assert row.pop("grace_seconds") is None
+        assert row.pop("grace_seconds") is row.pop("grace_before") is None
+        assert row.pop("grace_lowered_at") is None
     for row in rows["slots"]:
         assert row.pop("destinations") is None
     for row in rows["requests"]:

@@ -879,7 +879,8 @@ def test_every_sealed_table_is_tried() -> None:
     assert {*SEALED} == set(KIND)
 
 
-LATE = ("mac", "policy", "resumed_at", "reveal", "grace_seconds")
+GRACE = ("grace_seconds", "grace_before", "grace_lowered_at")
+LATE = ("mac", "policy", "resumed_at", "reveal", *GRACE)
 
 
 def test_a_late_column_that_was_set_cleared_or_swapped_is_damage(
@@ -900,10 +901,11 @@ def test_a_late_column_that_was_set_cleared_or_swapped_is_damage(
             home.edit(raw, policy=hostile)
             assert not is_good(street.home), hostile
             home.restore(raw, bare)
-        for grace in (0, 1, 300, -1):
-            home.edit(raw, grace_seconds=grace)
-            assert not is_good(street.home), grace
-            home.restore(raw, bare)
+        for column in GRACE:
+            for grace in (0, 1, 300, -1):
+                home.edit(raw, **{column: grace})
+                assert not is_good(street.home), (column, grace)
+                home.restore(raw, bare)
     for id_, policy in ((street.home, '{"a":1}'), (street.abroad, '{"b":2}')):
         with house.store.change() as transaction:
             found = transaction.workspaces.find(id_)

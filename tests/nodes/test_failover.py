@@ -132,7 +132,9 @@ def test_a_failover_that_lost_changes_is_denied_by_who_had_seen_them_and_by_nobo
     for proxy in (pair.stream, behind.proxy):
         proxy.cut(Cut.SILENT)
     revoke(group, ahead.node, taken)
-    assert ahead.node.verify(group.operator, taken["api_key"]) == "revoked"
+    assert until(
+        lambda: ahead.node.verify(group.operator, taken["api_key"]) == "revoked", PATIENCE_SECONDS
+    )
     fail_over(pair, [ahead, behind])
     behind.proxy.heal()
 

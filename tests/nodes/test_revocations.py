@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+import psycopg
 import pytest
 
 from tests.acceptance.servers import until
@@ -42,6 +43,22 @@ def test_a_key_revoked_at_one_node_is_refused_at_each_from_the_answer_on(group: 
         told = propagation_of(answer)
         assert (told["state"], told["nodes"]) == ("complete", "3")
         assert "expired" not in told
+
+
+def test_who_would_not_wait_finds_it_done_at_the_node_that_did_it(group: Group) -> None:
+    """Also where that node has not come so far in the log: here it cannot report."""
+    node = group.start()
+    key = group.key(node)
+    assert node.verify(group.operator, key["api_key"]) == "valid"
+    prefer = {"Prefer": "respond-async"}
+    with psycopg.connect(node.installation.database_url) as held:
+        held.execute("LOCK TABLE nodes IN EXCLUSIVE MODE")
+        time.sleep(0.6)  # by then it waits
+        answer = node.call("DELETE", f"/v1/api-keys/{key['id']}", group.operator, headers=prefer)
+        _is(answer, 202)
+        code = node.verify(group.operator, key["api_key"])
+    assert code != "valid"
+    assert until(lambda: node.verify(group.operator, key["api_key"]) == "revoked", 20)
 
 
 class Users:

@@ -58,6 +58,9 @@ class ClusterSight:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._kept = self._filled = 0
         self._filling: dict[Id, asyncio.Task[Fill[Credential]]] = {}
+        # Up to here this node has taken away itself: whoever did that here finds it done here, also
+        # where he was answered before the others have confirmed it.
+        self._taken_away = 0
         self.barrier = Barrier(
             lambda: self._elsewhere(self._looks, cluster.nodes),
             clock,
@@ -79,6 +82,7 @@ class ClusterSight:
     # --- verifying -------------------------------------------------------------------------------
 
     async def look(self, references: Iterable[Reference], at_least: int) -> CredentialReading:
+        at_least = max(at_least, self._taken_away)
         wanted = {_id(one): one for one in references}
         fills: dict[Id, Fill[Credential]] = {}
         began = self._clock.boot()
@@ -201,6 +205,7 @@ class ClusterSight:
     async def effective(self, grace_seconds: int, within: float) -> Propagation:
         newest = self._store.memory.newest()
         position = 0 if newest is None else newest.position
+        self._taken_away = max(self._taken_away, position)
         self._follower.hurry()
         reached = await self.barrier.wait(position, grace_seconds, within)
         is_forked = self._verifier.standing(self._clock.boot()) is Standing.FORKED
