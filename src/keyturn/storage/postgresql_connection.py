@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar, cast
 import psycopg
 from psycopg.abc import PQGen, PQGenConn
 from psycopg.generators import execute
+from psycopg.pq import ConnStatus
 
 CONNECT_TIMEOUT_SECONDS = 3
 
@@ -82,10 +83,12 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
                 self.wait(execute(self.pgconn))
         except psycopg.Error:
             self.close()
-            return False
         finally:
             self._silence_seconds = None
-        return True
+        # A server that ends a session says so in an answer, and then closes it.
+        if self.pgconn.status != ConnStatus.OK:
+            self.close()
+        return not self.closed
 
     def _is_given_up(self, silent_seconds: float) -> bool:
         own = self._silence_seconds
