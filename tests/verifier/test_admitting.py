@@ -91,6 +91,30 @@ def test_a_record_is_read_again_after_a_while() -> None:
     assert found(verifier, 30.0) is None
 
 
+def test_a_record_that_is_in_use_is_to_be_read_again_after_the_length_of_a_lease() -> None:
+    """While the database can be asked; meanwhile it is good."""
+    verifier = started()
+    verifier.admit(fill(3), 0.0)
+    kept = verifier.find(KEY, 0.0)
+    assert kept is not None
+    assert not verifier.is_old(kept, LEASE - 0.01)
+    assert not verifier.is_old(kept, LEASE)  # the lease is over
+    looked(verifier, now=1.0)
+    assert verifier.is_old(kept, LEASE)
+    assert found(verifier, LEASE) == "record"
+    verifier.admit(fill(3), LEASE)
+    again = verifier.find(KEY, LEASE)
+    assert again is not None
+    assert not verifier.is_old(again, LEASE)
+
+
+def test_a_record_that_was_damaged_since_is_not_kept() -> None:
+    verifier = started()
+    verifier.admit(fill(3), 0.0)
+    assert verifier.admit(fill(3, None, is_keepable=False), 1.0) is Admission.USABLE
+    assert found(verifier, 1.0) is None
+
+
 def test_records_do_not_age_while_the_database_cannot_be_asked() -> None:
     verifier = started()
     looked(verifier, now=26.0)

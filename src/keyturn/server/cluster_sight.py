@@ -3,7 +3,7 @@ barrier."""
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
@@ -31,6 +31,7 @@ FILL_THREADS = 8
 FILL_SECONDS = 5.0
 
 Result = TypeVar("Result")
+FillTask = asyncio.Task[Fill[Credential]]
 
 
 class ClusterSight:
@@ -57,7 +58,7 @@ class ClusterSight:
         self._looks = ThreadPoolExecutor(1, thread_name_prefix="nodes")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._kept = self._filled = 0
-        self._filling: dict[Id, asyncio.Task[Fill[Credential]]] = {}
+        self._filling: dict[Id, FillTask] = {}
         # Up to here this node has taken away itself: whoever did that here finds it done here, also
         # where he was answered before the others have confirmed it.
         self._taken_away = 0
@@ -114,6 +115,8 @@ class ClusterSight:
             if kept is not None:
                 self._kept += id_ not in fills
                 found[id_] = kept.record
+                if self._verifier.is_old(kept, now):
+                    self._read_again(id_, wanted[id_])
                 positions.append(applied.position)
                 continue
             fill = fills.get(id_)
@@ -153,12 +156,28 @@ class ClusterSight:
         id_ = _id(reference)
         task = self._filling.get(id_)
         if task is None:
-            task = asyncio.create_task(self._read(id_, reference))
-            self._filling[id_] = task
-            task.add_done_callback(lambda ended: self._end(id_, ended))
+            task = self._begin(id_, self._read(id_, reference))
         return await asyncio.shield(task)
 
-    def _end(self, id_: Id, task: asyncio.Task[Fill[Credential]]) -> None:
+    def _read_again(self, id_: Id, reference: Reference) -> None:
+        """Nobody waits for it: what was kept is good for this answer."""
+        if id_ in self._filling:
+            return
+
+        async def read() -> Fill[Credential]:
+            fill = await self._read(id_, reference)
+            self._verifier.admit(fill, self._clock.boot())
+            return fill
+
+        self._begin(id_, read())
+
+    def _begin(self, id_: Id, work: Coroutine[None, None, Fill[Credential]]) -> FillTask:
+        task = asyncio.create_task(work)
+        self._filling[id_] = task
+        task.add_done_callback(lambda ended: self._end(id_, ended))
+        return task
+
+    def _end(self, id_: Id, task: FillTask) -> None:
         self._filling.pop(id_, None)
         if not task.cancelled():
             task.exception()  # whoever waited may have gone

@@ -6,6 +6,7 @@ entry. A change of a workspace is noted in one place, and each entry that leans 
 its next use: a workspace may have a hundred thousand keys.
 """
 
+import math
 from collections import OrderedDict
 from typing import Generic, TypeVar
 from uuid import UUID
@@ -31,19 +32,21 @@ def id_of(kind: str, id: UUID) -> Id:  # noqa: A002
 class Kept(Generic[Record]):
     """A record that is kept. None: it is known that there is no such row."""
 
-    __slots__ = ("kept_until", "leans_on", "position", "record")
+    __slots__ = ("kept_until", "leans_on", "position", "record", "reread_at")
 
     def __init__(
         self,
         record: Record | None,
         *,
         position: int = 0,
+        reread_at: float = math.inf,
         kept_until: float = 0.0,
         leans_on: tuple[Touched, ...] = (),
     ) -> None:
         self.record = record
         # Up to where it was held against what has been touched.
         self.position = position
+        self.reread_at = reread_at
         self.kept_until = kept_until
         self.leans_on = leans_on
 
@@ -87,13 +90,13 @@ class Cache(Generic[Record]):
     def _still_stands(self, id: Id, entry: Kept[Record]) -> bool:  # noqa: A002
         for one in entry.leans_on:
             if self._touched_at.get(one, 0) > entry.position:
-                self._delete(id)
+                self.drop(id)
                 return False
         entry.position = self._last_touch  # so that the next use compares two numbers
         return True
 
     def put(self, id: Id, entry: Kept[Record]) -> None:  # noqa: A002
-        self._delete(id)
+        self.drop(id)
         if entry.record is None:
             part, most = self._absent, max(1, self._most // _ABSENT_SHARE)
         else:
@@ -113,7 +116,7 @@ class Cache(Generic[Record]):
                 self._note(one, position)
                 continue
             try:
-                self._delete((kind, UUID(ref).int))
+                self.drop((kind, UUID(ref).int))
             except ValueError:
                 continue  # no token names anything of a kind whose refs are no ids
 
@@ -129,6 +132,6 @@ class Cache(Generic[Record]):
         self._touched_at[one] = position
         self._last_touch = position
 
-    def _delete(self, id: Id) -> None:  # noqa: A002
+    def drop(self, id: Id) -> None:  # noqa: A002
         self._entries.pop(id, None)
         self._absent.pop(id, None)

@@ -100,7 +100,15 @@ class Fill(Generic[Record]):
 class Verifier(Generic[Record]):
     """One node's records and its lease. All its methods are called from one thread."""
 
-    __slots__ = ("_asked", "_cache", "_is_forked", "_keep_seconds", "_lease", "applied")
+    __slots__ = (
+        "_asked",
+        "_cache",
+        "_is_forked",
+        "_keep_seconds",
+        "_lease",
+        "_reread_seconds",
+        "applied",
+    )
 
     def __init__(
         self,
@@ -112,7 +120,9 @@ class Verifier(Generic[Record]):
         self.applied: Point | None = None
         self._lease = Lease(lease_seconds)
         self._cache: Cache[Record] = Cache(most)
-        # Bounds for how long an edit that wrote no step (by somebody in the database) is missed.
+        # These bound for how long an edit that wrote no step (by somebody in the database) is
+        # missed: by a key that is in use, and by one that is not.
+        self._reread_seconds = lease_seconds
         self._keep_seconds = keep_seconds
         self._asked: Question | None = None
         self._is_forked = False
@@ -127,10 +137,16 @@ class Verifier(Generic[Record]):
             old_at = now
         return self._cache.get(id, old_at)
 
+    def is_old(self, kept: Kept[Record], now: float) -> bool:
+        """Whether what was found is to be read again, beside the answer that it is good for."""
+        return now >= kept.reread_at and now < self._lease.fresh_until
+
     def admit(self, fill: Fill[Record], now: float) -> Admission:
         """What to do with a record that was read. May be asked again of the same one."""
         if self._is_forked:
             return Admission.FORKED
+        if not fill.is_keepable:
+            self._cache.drop(fill.id)  # what was kept before it was damaged
         applied = self.applied
         if applied is None:
             return Admission.USABLE  # the lease decides
@@ -210,6 +226,7 @@ class Verifier(Generic[Record]):
         entry = Kept(
             fill.record,
             position=fill.point.position,
+            reread_at=now + self._reread_seconds,
             kept_until=now + self._keep_seconds,
             leans_on=tuple(leans_on),
         )
