@@ -99,9 +99,7 @@ def test_an_edited_key_is_denied_alone(
     assert_denied_alone(site, home, key, other)
 
 
-def test_a_revived_key_is_denied(
-    site: Site, home: Workspace, run: Callable[..., int]
-) -> None:
+def test_a_revived_key_is_denied(site: Site, home: Workspace, run: Callable[..., int]) -> None:
     key, other = home.admin.create(), home.admin.create()
     expect(home.admin.delete(key.path), 204)
     statement = (

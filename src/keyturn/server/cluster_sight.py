@@ -110,13 +110,13 @@ class ClusterSight:
             raise self._lost()
         found: dict[Id, Credential | None] = {}
         missing, positions = [], []
-        for id_ in wanted:
+        for id_, reference in wanted.items():
             kept = self._verifier.find(id_, now) if applied.position >= at_least else None
             if kept is not None:
                 self._kept += id_ not in fills
                 found[id_] = kept.record
                 if self._verifier.is_old(kept, now):
-                    self._read_again(id_, wanted[id_])
+                    self._read_again(id_, reference)
                 positions.append(applied.position)
                 continue
             fill = fills.get(id_)
@@ -130,8 +130,8 @@ class ClusterSight:
                 raise self._lost()  # in a time of grace too: what is kept is all that there is
             return None, missing
         credentials = {
-            reference.id: credential
-            for id_, reference in wanted.items()
+            one.id: credential
+            for id_, one in wanted.items()
             if (credential := found[id_]) is not None
         }
         position = min(positions, default=applied.position)

@@ -5,6 +5,7 @@
 2. Nothing is remembered from one round to the next but what was last found: a process that begins
    after a crash goes on from what the database says.
 3. Whatever keeps one rotation from being judged keeps no other.
+4. Where there are many, one that had nothing to do is let rest for a moment (`rest.py`).
 """
 
 import logging
@@ -20,6 +21,7 @@ from keyturn.services.context import Context
 from keyturn.services.dispatch import look_first
 from keyturn.services.find import reconcile_subject, rotation_causes
 from keyturn.services.journal import WORKER
+from keyturn.services.rest import Rest
 from keyturn.services.weigh import Weighed, weigh
 from keyturn.services.witness import Witness
 from keyturn.storage.transaction import Reading, Writing
@@ -38,6 +40,7 @@ class Advancer:
         self._witness = witness
         self._found: dict[UUID, frozenset[tuple[str, str, str]]] = {}
         self._told: dict[UUID, str] = {}
+        self._rest = Rest()
 
     def step(self) -> int:
         """Looks at every open rotation and takes the steps that are due; says how many are open.
@@ -46,6 +49,8 @@ class Advancer:
         seen: set[UUID] = set()
         after: UUID | None = None
         failure: Exception | None = None
+        with self._context.store.read() as reading:
+            self._rest.begin(reading)
         while True:
             with self._context.store.read() as reading:
                 page = reading.rotations.open(after=after, limit=PAGE)
@@ -57,6 +62,7 @@ class Advancer:
                 failure = self._advance(rotation) or failure
         self._found = {id_: found for id_, found in self._found.items() if id_ in seen}
         self._told = {id_: told for id_, told in self._told.items() if id_ in seen}
+        self._rest.end(seen)
         if failure is not None:
             raise failure
         return len(seen)
@@ -64,9 +70,10 @@ class Advancer:
     def _due(self, page: Sequence[Rotation]) -> Sequence[Rotation]:
         """Those that have something to do: a step to take, or something to be found."""
         observation = self._witness.observe()
+        elapsed = self._context.clock.elapsed()
         due = []
         with self._context.store.read() as reading:
-            for rotation in page:
+            for rotation in self._rest.awake(reading, page, elapsed):
                 try:
                     if _rests(reading, rotation):
                         continue
@@ -79,6 +86,8 @@ class Advancer:
                 act = next_act(rotation, weighed.old, weighed.evidence, weighed.observation)
                 if act is not None or self._found.get(rotation.id) != self._causes(weighed):
                     due.append(rotation)
+                else:
+                    self._rest.lie_down(rotation, elapsed)
         return due
 
     def _causes(self, weighed: Weighed) -> frozenset[tuple[str, str, str]]:

@@ -187,6 +187,15 @@ class Uses:
         )
         return int(self._session.connection.execute(query).scalar_one())
 
+    def tallies(self, key_ids: Collection[UUID]) -> dict[UUID, int]:
+        """As `tally`, of each of these keys that was ever used."""
+        query = (
+            select(uses.c.key_id, func.sum(uses.c.allowed + uses.c.denied))
+            .where(uses.c.key_id.in_(sorted(map(str, key_ids))))
+            .group_by(uses.c.key_id)
+        )
+        return {UUID(id_): int(count) for id_, count in self._session.connection.execute(query)}
+
     def overflowing(self, limit: int) -> list[str]:
         """The ids of at most `limit` keys with more runtimes than are told apart."""
         query = (
