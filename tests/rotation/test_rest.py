@@ -15,7 +15,7 @@ from keyturn.testing.storage import making
 from tests.houses import House
 
 MANY = 14
-REST = 0.04  # of so many
+REST = 0.06  # of so many
 
 
 def begin(house: House, count: int) -> dict[UUID, UUID]:

@@ -14,9 +14,9 @@ from keyturn.domain.rotation import Rotation
 from keyturn.services.trail import Trail
 from keyturn.storage.transaction import Reading
 
-MOST_REST_SECONDS = 2.0
+MOST_REST_SECONDS = 3.0
 _FEW = 10
-_REST_OF_EACH_SECONDS = 0.01
+_REST_OF_EACH_SECONDS = 0.015
 _TOUCHING = frozenset({"key", "slot", "workspace", "rotation"})
 
 
