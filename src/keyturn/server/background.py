@@ -56,6 +56,7 @@ LEAD_SECONDS = 2.0
 SCRUB_SECONDS = 60.0
 FORGET_SECONDS = 600.0
 LAST_ATTEMPTS = 3
+STAGGER_SECONDS = 0.04
 STOP_SECONDS = 2.0  # for all of them together: they were told to end at the same time
 LAST_SECONDS = 2.5
 
@@ -71,9 +72,12 @@ class Ticker:
         self._work = work
         self._stopping = threading.Event()
         self._signal = threading.Event()
+        self._first = 0.0
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
-    def start(self) -> None:
+    def start(self, after_seconds: float = 0.0) -> None:
+        """Has it done for the first time in so many seconds."""
+        self._first = after_seconds
         self._thread.start()
 
     def once(self) -> None:
@@ -95,7 +99,7 @@ class Ticker:
         self._thread.join(max(0.0, seconds))
 
     def _run(self) -> None:
-        wait = 0.0
+        wait = self._first
         while True:
             self._signal.wait(wait)
             self._signal.clear()
@@ -268,8 +272,9 @@ class Background:
         return self._lead.is_held()
 
     def start(self) -> None:
-        for ticker in self._tickers:
-            ticker.start()
+        # One after the other: all at once they would take a connection each.
+        for number, ticker in enumerate(self._tickers):
+            ticker.start(number * STAGGER_SECONDS)
 
     def round(self) -> None:
         """Has each do its work once, here, where they were not started."""

@@ -156,8 +156,9 @@ class Follower:
     def _step(self, is_hinted: bool) -> Next:
         """A round, after a look alone where something is known to have changed; says when the next
         is due."""
-        # While the lease lasts it is kept first: the check may have to wait for the database.
-        if self._clock.boot() >= self._fresh_until:
+        # While the lease lasts it is kept first: the check may have to wait for the database. Once
+        # that has failed, no lease is extended before it has not.
+        if self._clock.boot() >= self._fresh_until or not self.is_of_one_history:
             self._check_once()
         if is_hinted and self._look() is Taken.FORKED:
             return Next.NEVER
