@@ -54,7 +54,7 @@ TABLES = {
         4_000,
         (
             f"{ID}, 'acme', 'active', '[]', {SOME_TIME}, {SOME_TIME}, 1,"
-            " CAST('' AS BYTES), NULL, NULL, NULL, NULL"
+            " CAST('' AS BYTES), NULL, NULL, NULL, NULL, NULL, NULL"
         ),
     ),
     "operators": (

@@ -94,7 +94,7 @@ EXCUSES = (
         pointer="(/rotation_policy)?/rotation_period_days|/rotation_policy/most_at_once"
         "|/rotation_policy/maintenance_windows/[0-9]+/minutes"
         "|/runtimes/[0-9]+/max_call_interval_seconds"
-        "|(/rotation_policy)?/(overlap|quiet|brownout|lookback)_seconds",
+        "|(/rotation_policy)?/(overlap|quiet|brownout|lookback)_seconds|/grace_seconds",
         detail=r"\S+: Input should be a valid integer\.",
         reason="5.0 is an integer to JSON Schema; a strict reader converts nothing",
     ),
