@@ -134,6 +134,8 @@ def test_what_is_wrong_with_a_channel_is_named(home: Workspace, site: Site) -> N
     path = f"/v1/channels/{made['id']}"
     expect_invalid(home.admin.patch(path, {}), "")
     expect(home.admin.patch(path, {"name": "x"}, If_Match='"9"'), 412, "version.moved")
+    # What is wrong whatever the version is told first.
+    expect(home.admin.patch(path, {"url": "no"}, If_Match='"9"'), 422, "request.invalid")
     expect(home.admin.delete(path, If_Match='"9"'), 412, "version.moved")
     assert home.admin.delete(path).status_code == 204
     expect(home.admin.get(path), 404, "channel.unknown")

@@ -155,6 +155,7 @@ def amend_channel(
         raise RequestInvalid.at(
             "", "Name at least one member to change; null is as good as absent."
         )
+    _require_good(context, amendment)
     with context.store.change() as transaction:
         now = context.clock.now()
         rights = reaffirm(transaction, act.caller, now)
@@ -322,6 +323,17 @@ def _viewed(transaction: Reading, channels: Sequence[Channel]) -> list[ViewedCha
         )
         for one in channels
     ]
+
+
+def _require_good(context: Context, amendment: ChannelAmendment) -> None:
+    """What is wrong whatever the channel is. Raises `RequestInvalid`."""
+    if amendment.name is not None:
+        check_text(amendment.name, "/name")
+    if amendment.url is not None:
+        _checked_url(context, amendment.url)
+    check_addresses(amendment.addresses or ())
+    if amendment.events is not None:
+        check_patterns(amendment.events)
 
 
 def _amended(context: Context, channel: Channel, amendment: ChannelAmendment) -> Channel:
