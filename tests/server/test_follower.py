@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from keyturn.ambient import SystemClock
-from keyturn.domain.error import IntegrityFailed, StorageUnavailable
+from keyturn.domain.error import IntegrityFailed, KeyturnError, StorageUnavailable
 from keyturn.server.database_clock import DatabaseClock
 from keyturn.server.follower import Follower, Member
 from keyturn.storage.contract import Cluster, Credential, Grant, NodeReport
@@ -171,15 +171,17 @@ class Failing:
         return self._cluster.report(node)
 
 
+@pytest.mark.parametrize("fault", [IntegrityFailed, StorageUnavailable])
 async def test_after_a_failure_the_log_is_checked_also_where_the_lease_outlasts_it(
-    house: House,
+    fault: type[KeyturnError], house: House
 ) -> None:
-    """What this node changed itself, and has not yet applied, no anchor tells of."""
+    """What this node changed itself, and has not yet applied, no anchor tells of. Until it could be
+    checked, nothing is reported and no lease extended."""
     is_bad: list[bool] = []
 
     def check_log() -> None:
         if is_bad:
-            raise IntegrityFailed("The log does not go on.")
+            raise fault("The log does not go on.")
 
     failing = Failing(cluster_of(house))
     async with following(failing, check_log=check_log) as scene:
@@ -187,7 +189,7 @@ async def test_after_a_failure_the_log_is_checked_also_where_the_lease_outlasts_
         is_bad.append(True)
         failing.failures = 1
         await until(lambda: scene.follower.fault == "The log does not go on.")
-        assert not scene.follower.is_of_one_history
+        assert scene.follower.is_of_one_history is (fault is StorageUnavailable)
         await until(lambda: scene.standing is Standing.LATE)
         is_bad.clear()
         await until(lambda: scene.standing is Standing.FRESH)

@@ -110,6 +110,8 @@ _heads: dict[str, _Head] = {}
 
 def parse_token(text: str, *, brand: str | None = None) -> Token | None:
     """The token that `text` is, or None when it is malformed. With `brand`, of that brand only."""
+    if len(text) > LONGEST_BYTES:
+        return None
     spelled = text[:-_TAIL]
     known = _heads.get(spelled)
     head = known or _read_head(text)
@@ -130,8 +132,6 @@ def parse_token(text: str, *, brand: str | None = None) -> Token | None:
 
 
 def _read_head(text: str) -> _Head | None:
-    if len(text) > LONGEST_BYTES:
-        return None
     match = _HEAD.fullmatch(text, 0, max(0, len(text) - _TAIL))
     if match is None:
         return None

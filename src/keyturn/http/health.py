@@ -43,7 +43,7 @@ def get_root(request: Request) -> Response:
 
 
 @router.get("/healthz", summary="Whether the process lives", response_model=HealthBody)
-def get_health(request: Request) -> Response:
+async def get_health(request: Request) -> Response:
     desk = _desk(request)
     return answer(
         HealthBody(

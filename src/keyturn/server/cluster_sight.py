@@ -25,10 +25,12 @@ from keyturn.storage.contract import (
     Store,
 )
 from keyturn.storage.records import KEYS, OPERATORS, slot_ref
-from keyturn.verifier import Admission, Fill, Id, Standing, Verifier, id_of
+from keyturn.verifier import Admission, Fill, Id, Kept, Standing, Verifier, id_of
 
 FILL_THREADS = 8
 FILL_SECONDS = 5.0
+# Of the threads that read records, the others are for those whom somebody waits for.
+MOST_READ_AGAIN = 3
 
 Result = TypeVar("Result")
 FillTask = asyncio.Task[Fill[Credential]]
@@ -57,7 +59,7 @@ class ClusterSight:
         self._fills = ThreadPoolExecutor(FILL_THREADS, thread_name_prefix="fill")
         self._looks = ThreadPoolExecutor(1, thread_name_prefix="nodes")
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._kept = self._filled = 0
+        self._kept = self._filled = self._reading_again = 0
         self._filling: dict[Id, FillTask] = {}
         # Up to here this node has taken away itself: whoever did that here finds it done here, also
         # where he was answered before the others have confirmed it.
@@ -116,7 +118,7 @@ class ClusterSight:
                 self._kept += id_ not in fills
                 found[id_] = kept.record
                 if self._verifier.is_old(kept, now):
-                    self._read_again(id_, reference)
+                    self._read_again(id_, reference, kept, now)
                 positions.append(applied.position)
                 continue
             fill = fills.get(id_)
@@ -159,15 +161,23 @@ class ClusterSight:
             task = self._begin(id_, self._read(id_, reference))
         return await asyncio.shield(task)
 
-    def _read_again(self, id_: Id, reference: Reference) -> None:
+    def _read_again(
+        self, id_: Id, reference: Reference, kept: Kept[Credential], now: float
+    ) -> None:
         """Nobody waits for it: what was kept is good for this answer."""
-        if id_ in self._filling:
+        if id_ in self._filling or self._reading_again >= MOST_READ_AGAIN:
             return
+        # One that comes to nothing is not tried again at each use.
+        self._verifier.put_off(kept, now)
+        self._reading_again += 1
 
         async def read() -> Fill[Credential]:
-            fill = await self._read(id_, reference)
-            self._verifier.admit(fill, self._clock.boot())
-            return fill
+            try:
+                fill = await self._read(id_, reference)
+                self._verifier.admit(fill, self._clock.boot())
+                return fill
+            finally:
+                self._reading_again -= 1
 
         self._begin(id_, read())
 

@@ -90,7 +90,7 @@ class Follower:
         self._database_clock = database_clock
         self._pause = poll_seconds(member.lease_seconds)
         self._failures = 0
-        self._is_checked = False
+        self._is_checked = self._owes_check = False
         self._fresh_until = -math.inf
         # Whether the log is the one that this node knows: else it must neither verify nor lead.
         self.is_of_one_history = True
@@ -157,8 +157,8 @@ class Follower:
         """A round, after a look alone where something is known to have changed; says when the next
         is due."""
         # While the lease lasts it is kept first: the check may have to wait for the database. Once
-        # that has failed, no lease is extended before it has not.
-        if self._clock.boot() >= self._fresh_until or not self.is_of_one_history:
+        # that has failed, nothing is reported and no lease extended before it has not.
+        if self._clock.boot() >= self._fresh_until or self._owes_check:
             self._check_once()
         if is_hinted and self._look() is Taken.FORKED:
             return Next.NEVER
@@ -187,8 +187,9 @@ class Follower:
         """Holds the log against all that this node knows of it, once after each failure: also what
         it has changed itself and not yet applied may be what a failover has lost."""
         if not self._is_checked:
+            self._owes_check = True
             self._check_log()
-            self._is_checked = True
+            self._is_checked, self._owes_check = True, False
 
     def _look(self) -> Taken:
         taken, _ = self._take(self._ask(), granted=False)

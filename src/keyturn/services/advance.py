@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from keyturn.domain.error import IntegrityFailed, KeyturnError, StorageUnavailable
-from keyturn.domain.evidence import FRESH_WITHIN, Observation
+from keyturn.domain.evidence import FRESH_WITHIN, UNDELIVERED, Observation
 from keyturn.domain.progress import next_act
 from keyturn.domain.rotation import Rotation, RotationAct
 from keyturn.services.conclude import brown_out, complete_rotation, lift, lift_blindly
@@ -86,7 +86,7 @@ class Advancer:
                 act = next_act(rotation, weighed.old, weighed.evidence, weighed.observation)
                 if act is not None or self._found.get(rotation.id) != self._causes(weighed):
                     due.append(rotation)
-                else:
+                elif not any(one.code == UNDELIVERED for one in weighed.evidence.blocked_by):
                     self._rest.lie_down(rotation, elapsed)
         return due
 

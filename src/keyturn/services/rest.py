@@ -2,7 +2,8 @@
 
 To judge a rotation takes some ten questions to the database. Where nothing in its workspace was
 changed and nobody has used its keys since, only time can bring it on, and what that brings is seen
-within `MOST_REST_SECONDS`. A few rotations never rest, nor does one in a brown-out.
+within `MOST_REST_SECONDS`. A few rotations never rest, nor does one in a brown-out, or one whose
+token is still on its way.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from keyturn.domain.rotation import Rotation
 from keyturn.services.trail import Trail
 from keyturn.storage.transaction import Reading
 
-MOST_REST_SECONDS = 3.0
+MOST_REST_SECONDS = 2.0
 _FEW = 10
 _REST_OF_EACH_SECONDS = 0.015
 _TOUCHING = frozenset({"key", "slot", "workspace", "rotation"})
@@ -22,11 +23,11 @@ _TOUCHING = frozenset({"key", "slot", "workspace", "rotation"})
 
 @dataclass(frozen=True, slots=True)
 class _Lying:
-    """A rotation that had nothing to do: its version then, how often its keys had been used, and
-    until when it rests."""
+    """A rotation that had nothing to do: its version then, how its keys had been used, and until
+    when it rests."""
 
     version: int
-    uses: int
+    uses: tuple[str, ...]
     until: float
 
 
@@ -37,13 +38,13 @@ class Rest:
         self._trail = Trail(_TOUCHING)
         self._touched: set[UUID] = set()
         self._lying: dict[UUID, _Lying] = {}
-        self._uses: dict[UUID, int] = {}
+        self._uses: dict[UUID, tuple[str, ...]] = {}
         self._seconds = 0.0
 
     def begin(self, reading: Reading) -> None:
         """A round begins. Where the log cannot be read on, none rests."""
         try:
-            self._touched = self._trail.touched(reading)
+            self._touched |= self._trail.touched(reading)
         except IntegrityFailed:
             self._lying, self._seconds = {}, 0.0
 
@@ -53,9 +54,12 @@ class Rest:
         """Those of a page that are to be looked at."""
         if not self._seconds:
             return page
-        tallies = reading.uses.tallies({id_ for one in page for id_ in _keys(one)})
-        self._uses = {one.id: sum(tallies.get(id_, 0) for id_ in _keys(one)) for one in page}
-        return [one for one in page if not self._rests(one, elapsed)]
+        marks = reading.uses.marks({id_ for one in page for id_ in _keys(one)})
+        self._uses = {one.id: tuple(marks.get(id_, "") for id_ in _keys(one)) for one in page}
+        awake = [one for one in page if not self._rests(one, elapsed)]
+        for one in awake:
+            self._lying.pop(one.id, None)
+        return awake
 
     def _rests(self, rotation: Rotation, elapsed: float) -> bool:
         lying = self._lying.get(rotation.id)
@@ -75,6 +79,7 @@ class Rest:
 
     def end(self, seen: set[UUID]) -> None:
         """A round has seen these."""
+        self._touched = set()
         self._lying = {id_: lying for id_, lying in self._lying.items() if id_ in seen}
         self._seconds = min(MOST_REST_SECONDS, max(0, len(seen) - _FEW) * _REST_OF_EACH_SECONDS)
 

@@ -86,8 +86,12 @@ class Transactions:
         with self._session(self._reader) as session:
             yield Reading(session)
 
+    def _require_fitting(self) -> None:
+        """Raises `IntegrityFailed` where this version may change nothing here any more."""
+
     @contextmanager
     def change(self) -> Iterator[Writing]:
+        self._require_fitting()
         with self._turn, self._session(self._changer) as session:
             writing = Writing(session)
             yield writing
@@ -100,6 +104,7 @@ class Transactions:
 
     @contextmanager
     def create(self) -> Iterator[Reading]:
+        self._require_fitting()
         with self._turn, self._session(self._changer) as session:
             yield Reading(session)
 

@@ -18,7 +18,7 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from keyturn.domain.error import StorageUnavailable
+from keyturn.domain.error import IntegrityFailed, StorageUnavailable
 from keyturn.domain.seal import Sealer
 from keyturn.storage.contract import (
     Credential,
@@ -113,6 +113,10 @@ class PostgresStore(Transactions):
         )
         self.credentials = PostgresCredentials(url, sealer, on_damage, self.memory)
         self.cluster: PostgresCluster = PostgresCluster(url, sealer, self.memory)
+
+    def _require_fitting(self) -> None:
+        if self.cluster.misfit is not None:
+            raise IntegrityFailed(self.cluster.misfit)
 
     def ping(self) -> int:
         with self.read() as reading:

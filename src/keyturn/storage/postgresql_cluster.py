@@ -38,6 +38,10 @@ _SHORTEST_SECONDS = 0.25
 _LONGEST_SECONDS = 1.5
 _CONNECT_SECONDS = 1.0
 _SLICES = 10
+_MISFIT = (
+    "The database was migrated meanwhile, and this node is of another version; start it anew with "
+    "the version that migrated it."
+)
 
 
 class PostgresCluster:
@@ -55,6 +59,8 @@ class PostgresCluster:
         )
         self._alarm = _Alarm()
         self._is_hinted = False
+        # Why this process may not change the database any more, None while it may.
+        self.misfit: str | None = None
         self._on_report: Callable[[], None] = lambda: None
 
     # --- one thread's ----------------------------------------------------------------------------
@@ -123,10 +129,8 @@ class PostgresCluster:
         # While this connection was away somebody may have migrated, and no one does from here on.
         revision = connection.execute("SELECT version_num FROM alembic_version").fetchone()
         if revision is None or revision[0] != newest_revision():
-            raise IntegrityFailed(
-                "The database was migrated meanwhile, and this node is of another version; start "
-                "it anew with the version that migrated it."
-            )
+            self.misfit = _MISFIT
+            raise IntegrityFailed(_MISFIT)
         connection.add_notify_handler(self._take_notice)
         connection.execute(f"LISTEN {CHANGES}; LISTEN {REPORTS}")
 

@@ -23,7 +23,7 @@ from keyturn.domain.request import LONGEST_ENVIRONMENT, LONGEST_PLACE, Request, 
 from keyturn.domain.runtime import MOST_RUNTIMES_OF_A_KEY, OTHER, Runtime
 from keyturn.domain.seal import Cell
 from keyturn.storage.keys import chunks
-from keyturn.storage.schema import IS_OVERFLOW, keys, slots, uses
+from keyturn.storage.schema import IS_OVERFLOW, key_usage, keys, slots, uses
 from keyturn.storage.sealed import Damage
 from keyturn.storage.session import Session
 
@@ -187,14 +187,11 @@ class Uses:
         )
         return int(self._session.connection.execute(query).scalar_one())
 
-    def tallies(self, key_ids: Collection[UUID]) -> dict[UUID, int]:
-        """As `tally`, of each of these keys that was ever used."""
-        query = (
-            select(uses.c.key_id, func.sum(uses.c.allowed + uses.c.denied))
-            .where(uses.c.key_id.in_(sorted(map(str, key_ids))))
-            .group_by(uses.c.key_id)
-        )
-        return {UUID(id_): int(count) for id_, count in self._session.connection.execute(query)}
+    def marks(self, key_ids: Collection[UUID]) -> dict[UUID, str]:
+        """Of each of these keys that was ever used, what every use and check-in changes."""
+        query = select(key_usage).where(key_usage.c.key_id.in_(sorted(map(str, key_ids))))
+        rows = self._session.connection.execute(query)
+        return {UUID(id_): f"{last}/{allowed}/{denied}" for id_, last, allowed, denied in rows}
 
     def overflowing(self, limit: int) -> list[str]:
         """The ids of at most `limit` keys with more runtimes than are told apart."""

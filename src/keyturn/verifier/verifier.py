@@ -141,6 +141,10 @@ class Verifier(Generic[Record]):
         """Whether what was found is to be read again, beside the answer that it is good for."""
         return now >= kept.reread_at and now < self._lease.fresh_until
 
+    def put_off(self, kept: Kept[Record], now: float) -> None:
+        """It is being read again: if nothing comes of that, once more in a while."""
+        kept.reread_at = now + self._reread_seconds
+
     def admit(self, fill: Fill[Record], now: float) -> Admission:
         """What to do with a record that was read. May be asked again of the same one."""
         if self._is_forked:
