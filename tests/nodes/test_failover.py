@@ -1,12 +1,14 @@
 """The database starts anew, is killed, and hands over to its standby, while nodes are asked."""
 
 import asyncio
+import json
 import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.acceptance.servers import Estate, until
@@ -179,9 +181,16 @@ def test_a_node_that_has_signed_what_is_lost_denies_until_a_person_moves_its_fil
     for proxy in (pair.stream, behind.proxy):
         proxy.cut(Cut.SILENT)
     heads = ahead.node.installation.home / "activity.heads"
-    before = heads.read_text().count("\n")
     revoke(group, ahead.node, taken)
-    assert until(lambda: heads.read_text().count("\n") > before, PATIENCE_SECONDS)
+    with psycopg.connect(ahead.node.installation.database_url, autocommit=True) as asked:
+        row = asked.execute("SELECT activity_number FROM change_head").fetchone()
+    assert row is not None
+    reached = row[0]
+
+    def signed() -> int:
+        return max(json.loads(line)["number"] for line in heads.read_text().splitlines())
+
+    assert until(lambda: signed() >= reached, PATIENCE_SECONDS)
     fail_over(pair, [ahead, behind])
     behind.proxy.heal()
 
