@@ -188,7 +188,7 @@ def test_a_node_that_has_signed_what_is_lost_denies_until_a_person_moves_its_fil
     reached = row[0]
 
     def signed() -> int:
-        return max(json.loads(line)["number"] for line in heads.read_text().splitlines())
+        return max(int(json.loads(line)["number"]) for line in heads.read_text().splitlines())
 
     assert until(lambda: signed() >= reached, PATIENCE_SECONDS)
     fail_over(pair, [ahead, behind])
