@@ -56,7 +56,7 @@ LEAD_SECONDS = 2.0
 SCRUB_SECONDS = 60.0
 FORGET_SECONDS = 600.0
 LAST_ATTEMPTS = 3
-STAGGER_SECONDS = 0.04
+FIRST_SECONDS = 0.25
 STOP_SECONDS = 2.0  # for all of them together: they were told to end at the same time
 LAST_SECONDS = 2.5
 
@@ -72,12 +72,13 @@ class Ticker:
         self._work = work
         self._stopping = threading.Event()
         self._signal = threading.Event()
-        self._first = 0.0
+        self._after: Ticker | None = None
+        self._has_begun = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
-    def start(self, after_seconds: float = 0.0) -> None:
-        """Has it done for the first time in so many seconds."""
-        self._first = after_seconds
+    def start(self, after: "Ticker | None" = None) -> None:
+        """Has it done for the first time once another one has, or does not come to an end."""
+        self._after = after
         self._thread.start()
 
     def once(self) -> None:
@@ -99,7 +100,9 @@ class Ticker:
         self._thread.join(max(0.0, seconds))
 
     def _run(self) -> None:
-        wait = self._first
+        if self._after is not None:
+            self._after._has_begun.wait(FIRST_SECONDS)
+        wait = 0.0
         while True:
             self._signal.wait(wait)
             self._signal.clear()
@@ -116,6 +119,7 @@ class Ticker:
             except Exception:  # noqa: BLE001  (a thread that dies would stop recording)
                 _log.exception("%s failed", self._name)
                 wait = 5.0
+            self._has_begun.set()
 
 
 def _in_thread(work: Callable[[], None]) -> None:
@@ -248,6 +252,8 @@ class Background:
         self._announcer = Announcer(context)
         self._notifier = notifier
         recording = Ticker("recording", self._record)
+        watching = Ticker("watching", self._watch)
+        holding = Ticker("holding", self._hold)
         notifying = Ticker("notifying", self._notify)
         notifier.hurry = notifying.hurry
         meter.hurry = recording.hurry
@@ -261,11 +267,14 @@ class Background:
             Ticker("launching", self._launch),
             notifying,
             Ticker("following", self._follow),
-            Ticker("watching", self._watch),
+            watching,
             Ticker("tidying", self._tidy),
-            Ticker("holding", self._hold),
+            holding,
             Ticker("scrubbing", self._scrub_once),
         )
+
+        # What others may look for as soon as this node answers.
+        self._first = (recording, watching, holding)
 
     def leads(self) -> bool:
         """Whether this node is the one that acts by itself. Raises `StorageUnavailable`."""
@@ -273,8 +282,10 @@ class Background:
 
     def start(self) -> None:
         # One after the other: all at once they would take a connection each.
-        for number, ticker in enumerate(self._tickers):
-            ticker.start(number * STAGGER_SECONDS)
+        before: Ticker | None = None
+        for ticker in sorted(self._tickers, key=lambda one: one not in self._first):
+            ticker.start(before)
+            before = ticker
 
     def round(self) -> None:
         """Has each do its work once, here, where they were not started."""
