@@ -70,7 +70,11 @@ class Receiver:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
+                length = int(self.headers["content-length"])
+                body = self.rfile.read(length)
+                if len(body) < length:
+                    self.close_connection = True
+                    return  # whoever sent it was killed in the middle
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 received = Received(headers=headers, body=body)
                 status = outer.answer(received)
